@@ -1,0 +1,102 @@
+//! Identifiers: fixed byte strings with a type each, shown as lower-case hex.
+//! They are random or keyed hashes; none is ever derived from a person's data without a key.
+
+use std::fmt;
+
+/// Writes lower-case hex of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.extend(DIGITS.get(usize::from(nibble)));
+        }
+    }
+    text
+}
+
+/// Reads hex of exactly `N` bytes, either case.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != N * 2 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).ok().filter(|p| !p.starts_with('+'))?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// All bytes zero: "none" where the format says so.
+            pub const ZERO: Self = Self([0; $len]);
+            /// Length in bytes.
+            pub const LEN: usize = $len;
+
+            /// True for the all-zero value.
+            pub fn is_zero(&self) -> bool {
+                self.0 == [0; $len]
+            }
+
+            /// Parses hex of exactly this length.
+            pub fn parse(text: &str) -> Option<Self> {
+                unhex::<$len>(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), hex(&self.0))
+            }
+        }
+    };
+}
+
+id!(/// One tenant: one log, one tree, one key tree.
+    TenantId, 16);
+id!(/// Random name of one record; bound into its keys and commitments.
+    RecordId, 16);
+id!(/// Keyed hash of (source, event id); zero when the source gives none.
+    EventIdTag, 16);
+id!(/// Random-looking handle of a source; its name is sealed.
+    SourceHandle, 16);
+id!(/// Keyed hash that marks the records of one subject, class and month.
+    SubjectTag, 16);
+id!(/// Random handle of a person; it names nobody once the person's keys are gone.
+    PersonId, 16);
+id!(/// Random handle of a legal hold's case.
+    CaseId, 16);
+id!(/// Random handle of an erasure, a retention run or another job.
+    JobId, 16);
+id!(/// Random name of a node blob in the shred tree.
+    NodeId, 16);
+id!(/// A SHA-256 value: leaf hash, node hash, root.
+    Hash32, 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_round_trips_and_refuses_other_lengths() {
+        let id = RecordId([0xa5; 16]);
+        assert_eq!(RecordId::parse(&id.to_string()), Some(id));
+        assert_eq!(RecordId::parse("a5"), None);
+        assert_eq!(unhex::<1>("+5"), None);
+        assert_eq!(unhex::<1>("g0"), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! Limits, each with its arithmetic. A limit that is exceeded is refused with the limit's
+//! number in the error; nothing is truncated in silence.
+
+/// One event as received: larger ones are documents, not events.
+pub const EVENT_BYTES_MAX: usize = 1 << 20;
+/// Nesting of a JSON value: bounds the scanner's stack and every later reader's.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// One entry in the log: its length fits the u16 of a tlog-tiles entry bundle with room.
+pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
+/// Subjects of one group: the key is derived from all their keys.
+pub const GROUP_SUBJECTS_MAX: usize = 32;
+/// Subject tags of one entry: counted in one byte.
+pub const ENTRY_TAGS_MAX: usize = 255;
+/// Groups of one entry: one per distinct set of subjects and class.
+pub const ENTRY_GROUPS_MAX: usize = 16;
+/// Sealed fields of one entry: 256 x (1 + 20 + 1 + 32) bytes = 13.5 KiB of head.
+pub const ENTRY_FIELDS_MAX: usize = 256;
+/// Name of a sealed field: registry names are short; it is hashed with every value.
+pub const FIELD_NAME_BYTES_MAX: usize = 64;
+/// The clear part of an entry.
+pub const CLEAR_BYTES_MAX: usize = 8 * 1024;
+/// A normalised identifier of a person.
+pub const IDENTIFIER_BYTES_MAX: usize = 256;
+/// Identifiers linked to one person: 64 x 32 bytes = 2 KiB of a 4,031-byte leaf.
+pub const PERSON_LINKS_MAX: usize = 64;
+/// Retention classes with a key for one person: 24 x 42 bytes = 1 KiB of the same leaf.
+pub const PERSON_CLASSES_MAX: usize = 24;
+/// Events of one batch: a batch lies in one unit.
+pub const BATCH_EVENTS_MAX: usize = 10_000;
+/// Bytes of one unit's entries beyond which a group commit takes no further batch.
+pub const UNIT_BYTES_TARGET: usize = 1 << 20;
+/// A segment is closed once it is longer: 64 MiB keeps a whole-file read in memory.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Entries of an epoch: a full level-2 tile; each epoch is sealed once.
+pub const EPOCH_ENTRIES: u64 = 65_536;
+/// Days a class-day key outlives its bucket at least (late records of the day before).
+pub const CLASS_DAY_GRACE_DAYS: u32 = 2;
+/// A wall clock further than this from log time raises an alarm and is not used.
+pub const CLOCK_ALARM_NANOS: u64 = 5 * 60 * 1_000_000_000;
+/// A clock further beyond the last entry than this needs a person's word before the first append.
+pub const CLOCK_ACCEPT_DAYS: u64 = 7;

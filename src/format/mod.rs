@@ -1,0 +1,20 @@
+//! Bytes to values and back: every stored and signed thing, normative in `docs/format.md`.
+//! It never touches a file and never panics, whatever the input.
+
+pub mod body;
+pub mod bundle;
+pub mod canon;
+pub mod cell;
+pub mod checkpoint;
+pub mod control;
+pub mod entry;
+pub mod json;
+pub mod node;
+pub mod note;
+pub mod proof;
+pub mod seal;
+pub mod siem;
+pub mod tile;
+pub mod trust;
+pub mod unit;
+pub mod wire;

@@ -1,0 +1,17 @@
+//! Chancery: an audit log vault.
+//!
+//! Applications send it audit events; it seals them, chains them, keeps them exactly as long as
+//! policy says, forgets a person when the law says so, and proves all of that to people who do
+//! not trust it. The order of the modules below is the law of the house: a module may name only
+//! the modules above it (`tests/it/layers.rs`). It never opens a socket in this version.
+
+pub mod base;
+pub mod cli;
+pub mod crypto;
+pub mod format;
+pub mod forward;
+pub mod policy;
+pub mod query;
+pub mod report;
+pub mod store;
+pub mod vault;

@@ -1,0 +1,9 @@
+//! Evidence: gathered through the vault's verbs, rendered, signed. It never queries past the vault.
+
+pub mod canvas;
+pub mod catalogue;
+pub mod inputs;
+pub mod manifest;
+pub mod model;
+pub mod pdf;
+pub mod render;

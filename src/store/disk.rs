@@ -1,0 +1,239 @@
+//! The disk: the one storage trait, and its real form. Mechanism only: order of writes, locks
+//! and retries are the policy of whoever calls. Beside `root.rs` and `cli` this is the only file
+//! that may name `std::fs`. The simulated form lives in `tests/it/support`.
+//!
+//! What a caller may rely on: `write_at` is durable only after `sync` of that file; a new,
+//! renamed or removed name is durable only after `sync_dir` of its directory. After a failed
+//! sync nothing on that descriptor may be believed: callers poison themselves.
+
+use crate::store::error::{Error, ErrorKind, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind as IoKind, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How to open a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Must exist; only read.
+    Read,
+    /// Must exist; read and write.
+    Write,
+    /// Is created if absent, with owner-only permission; read and write.
+    Create,
+    /// Must not exist; read and write.
+    CreateNew,
+}
+
+/// One directory entry.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Listed {
+    /// File name without directory.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// An open file. Handles may be shared between threads.
+pub trait DiskFile: Send + Sync {
+    /// Reads exactly `bytes.len()` bytes at `offset`; fewer is an error of kind `Corrupt`.
+    fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()>;
+    /// Writes all bytes at `offset`, growing the file as needed.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+    /// Makes contents and length durable.
+    fn sync(&self) -> Result<()>;
+    /// Cuts or extends (with zeros) to `len` bytes.
+    fn set_len(&self, len: u64) -> Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> Result<u64>;
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Held while a directory is open; released when dropped.
+pub trait DiskLock: Send + Sync {}
+
+/// A place for files.
+pub trait Disk: Send + Sync {
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: Mode) -> Result<Arc<dyn DiskFile>>;
+    /// Whether a file or directory is there.
+    fn exists(&self, path: &Path) -> Result<bool>;
+    /// Entries of a directory, sorted by name; an absent directory is empty.
+    fn list(&self, dir: &Path) -> Result<Vec<Listed>>;
+    /// Creates a directory and its parents, owner-only, and makes the new names durable.
+    fn create_dir(&self, dir: &Path) -> Result<()>;
+    /// Renames over whatever is there.
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> Result<()>;
+    /// Whether only the owner may read the file.
+    fn is_private(&self, path: &Path) -> Result<bool>;
+    /// Takes the lock file at `path`; `Locked` if another opener holds it.
+    fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>>;
+
+    /// Reads a whole file.
+    fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        let file = self.open(path, Mode::Read)?;
+        let len =
+            usize::try_from(file.len()?).map_err(|_| Error::corrupt(path, "longer than memory"))?;
+        let mut bytes = vec![0; len];
+        file.read_exact_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Replaces a file as a whole: write `path.new`, sync, rename, sync the directory.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let fresh = PathBuf::from(name);
+        let file = self.open(&fresh, Mode::Create)?;
+        file.set_len(0)?;
+        file.write_at(0, bytes)?;
+        file.sync()?;
+        drop(file);
+        self.rename(&fresh, path)?;
+        match path.parent() {
+            Some(dir) => self.sync_dir(dir),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The operating system's disk.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct OsDisk;
+
+struct OsFile {
+    file: File,
+    path: PathBuf,
+}
+
+struct OsLock(#[allow(dead_code)] File);
+
+impl DiskLock for OsLock {}
+
+impl DiskFile for OsFile {
+    fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        self.file.read_exact_at(bytes, offset).map_err(|e| match e.kind() {
+            IoKind::UnexpectedEof => Error::corrupt(&self.path, "shorter than it must be"),
+            _ => Error::io(&self.path, "cannot read", e),
+        })
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, offset).map_err(|e| Error::io(&self.path, "cannot write", e))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io(&self.path, "cannot sync", e))
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        self.file.set_len(len).map_err(|e| Error::io(&self.path, "cannot resize", e))
+    }
+
+    fn len(&self) -> Result<u64> {
+        let meta = self.file.metadata().map_err(|e| Error::io(&self.path, "cannot stat", e))?;
+        Ok(meta.len())
+    }
+}
+
+impl Disk for OsDisk {
+    fn open(&self, path: &Path, mode: Mode) -> Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).mode(0o600);
+        match mode {
+            Mode::Read => &mut options,
+            Mode::Write => options.write(true),
+            Mode::Create => options.write(true).create(true),
+            Mode::CreateNew => options.write(true).create_new(true),
+        };
+        let file = options.open(path).map_err(|e| Error::io(path, "cannot open", e))?;
+        Ok(Arc::new(OsFile { file, path: path.to_owned() }))
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool> {
+        path.try_exists().map_err(|e| Error::io(path, "cannot stat", e))
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<Listed>> {
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == IoKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io(dir, "cannot list", e)),
+        };
+        let mut listed = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io(dir, "cannot list", e))?;
+            let is_dir = entry.file_type().map_err(|e| Error::io(dir, "cannot list", e))?.is_dir();
+            listed.push(Listed { name: entry.file_name().to_string_lossy().into_owned(), is_dir });
+        }
+        listed.sort();
+        Ok(listed)
+    }
+
+    fn create_dir(&self, dir: &Path) -> Result<()> {
+        let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.exists()).collect();
+        for part in missing.iter().rev() {
+            match fs::create_dir(part) {
+                Ok(()) => {}
+                Err(e) if e.kind() == IoKind::AlreadyExists => continue,
+                Err(e) => return Err(Error::io(part, "cannot create directory", e)),
+            }
+            fs::set_permissions(part, fs::Permissions::from_mode(0o700))
+                .map_err(|e| Error::io(part, "cannot set permissions", e))?;
+            if let Some(parent) = part.parent().filter(|p| !p.as_os_str().is_empty()) {
+                self.sync_dir(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|e| Error::io(to, "cannot rename into place", e))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path).map_err(|e| Error::io(path, "cannot remove", e))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<()> {
+        let handle = File::open(dir).map_err(|e| Error::io(dir, "cannot open directory", e))?;
+        handle.sync_all().map_err(|e| Error::io(dir, "cannot sync directory", e))
+    }
+
+    fn is_private(&self, path: &Path) -> Result<bool> {
+        let meta = fs::metadata(path).map_err(|e| Error::io(path, "cannot stat", e))?;
+        Ok(meta.permissions().mode() & 0o077 == 0)
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|e| Error::io(path, "cannot open lock", e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(OsLock(file))),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Error::new(ErrorKind::Locked, path, "another process has this vault open"))
+            }
+            Err(fs::TryLockError::Error(e)) => Err(Error::io(path, "cannot lock", e)),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        let mut file = File::open(path).map_err(|e| Error::io(path, "cannot open", e))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| Error::io(path, "cannot read", e))?;
+        Ok(bytes)
+    }
+}

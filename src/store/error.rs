@@ -1,0 +1,78 @@
+//! The store's one error: what kind, which path, what the system said.
+//! It never carries contents of a file.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What went wrong, by what a caller can do about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorKind {
+    /// The system refused an operation.
+    Io,
+    /// Bytes are not what they must be; nothing was changed.
+    Corrupt,
+    /// No space left; nothing was acknowledged.
+    Full,
+    /// Another process has the directory open.
+    Locked,
+    /// A file that must be there is not.
+    Missing,
+    /// Written by a newer version of this format.
+    TooNew,
+    /// A sync failed earlier: nothing is retried until the store is opened anew.
+    Poisoned,
+}
+
+/// A failure of the store.
+#[derive(Debug)]
+pub struct Error {
+    /// What kind.
+    pub kind: ErrorKind,
+    /// Which file or directory.
+    pub path: PathBuf,
+    /// A stable verdict name where one fits (`CORRUPT_TAIL`, `ROOT_GEN_ROLLBACK`), else a clause.
+    pub what: String,
+    /// What the system said.
+    pub source: Option<std::io::Error>,
+}
+
+/// Result of a store operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error without a system cause.
+    pub fn new(kind: ErrorKind, path: &Path, what: impl Into<String>) -> Self {
+        Error { kind, path: path.to_owned(), what: what.into(), source: None }
+    }
+
+    /// `Corrupt` with its verdict.
+    pub fn corrupt(path: &Path, what: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Corrupt, path, what)
+    }
+
+    /// Wraps what the system said.
+    pub fn io(path: &Path, what: &str, source: std::io::Error) -> Self {
+        let kind = match source.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::Missing,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            _ => ErrorKind::Io,
+        };
+        Error { kind, path: path.to_owned(), what: what.to_owned(), source: Some(source) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)?;
+        if let Some(source) = &self.source {
+            write!(f, ": {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|e| e as _)
+    }
+}

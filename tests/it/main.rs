@@ -1,0 +1,16 @@
+//! The one integration test binary: laws of the house, promises, attacks, conformance.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+mod canon;
+mod cli;
+mod conformance;
+mod index;
+mod keytree;
+mod lanes;
+mod laws;
+mod merkle;
+mod policy;
+mod report;
+mod siem;

@@ -1,0 +1,3 @@
+//! Helpers shared by the tests: simulated world, shared data, checks.
+
+pub mod sim;
