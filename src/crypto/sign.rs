@@ -154,11 +154,8 @@ mod tests {
         ] {
             let key = SigningKey::new(&Key::new(unhex(seed).unwrap()));
             assert_eq!(hex(&key.public().bytes()), public);
-            let message: Vec<u8> = if message.is_empty() {
-                vec![]
-            } else {
-                unhex::<1>(message).unwrap().to_vec()
-            };
+            let message: Vec<u8> =
+                if message.is_empty() { vec![] } else { unhex::<1>(message).unwrap().to_vec() };
             let made = key.sign(&message);
             assert_eq!(hex(&made), signature);
             let public = PublicKey::enrol(&unhex(public).unwrap()).unwrap();
@@ -186,9 +183,12 @@ mod tests {
                 keys.push(format!("{first}{rest}{last}"));
             }
         }
-        keys.extend([eight, eight, other, other].iter().zip(["05", "85", "7a", "fa"]).map(
-            |(stem, last)| format!("{}{last}", &stem[..62]),
-        ));
+        keys.extend(
+            [eight, eight, other, other]
+                .iter()
+                .zip(["05", "85", "7a", "fa"])
+                .map(|(stem, last)| format!("{}{last}", &stem[..62])),
+        );
         assert_eq!(keys.len(), 14);
         // Not canonical and, unlike the above, of full order: y = p + 3 and p + 18.
         keys.push(format!("f0{ff}7f"));

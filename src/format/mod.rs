@@ -17,4 +17,5 @@ pub mod siem;
 pub mod tile;
 pub mod trust;
 pub mod unit;
+pub mod vkey;
 pub mod wire;
