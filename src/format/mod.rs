@@ -12,6 +12,7 @@ pub mod json;
 pub mod node;
 pub mod note;
 pub mod proof;
+pub mod roll;
 pub mod seal;
 pub mod siem;
 pub mod tile;
