@@ -12,6 +12,7 @@
 
 use crate::base::id::Hash32;
 use crate::base::unit::TreeSize;
+use crate::crypto::merkle::EMPTY_ROOT;
 use crate::format::note::{self, NoteError};
 use crate::format::vkey::{Signer, Verifier, is_key_name};
 use base64::Engine as _;
@@ -20,12 +21,6 @@ use std::fmt;
 
 /// Largest tree size: other implementations count in signed 64-bit integers.
 pub const TREE_SIZE_MAX: u64 = u64::MAX >> 1;
-
-/// Root of the empty tree: SHA-256 of the empty string.
-pub const EMPTY_ROOT: Hash32 = Hash32([
-    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
-    0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
-]);
 
 /// Why a text is no checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]

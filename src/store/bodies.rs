@@ -107,9 +107,9 @@ impl Bodies {
             let running: Vec<_> = others.iter().map(|f| scope.spawn(|| f.sync())).collect();
             let mut result = first.sync();
             for other in running {
-                let other = other.join().unwrap_or_else(|_| {
-                    Err(Error::corrupt(&self.dir, "a sync did not come back"))
-                });
+                let other = other
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::corrupt(&self.dir, "a sync did not come back")));
                 result = result.and(other);
             }
             result
@@ -182,7 +182,8 @@ impl Bodies {
         let path = self.path(span.class_day);
         let mut head = [0; 32];
         file.file.read_exact_at(0, &mut head)?;
-        let found = body::decode_file_head(&head).map_err(|e| Error::corrupt(&path, e.to_string()))?;
+        let found =
+            body::decode_file_head(&head).map_err(|e| Error::corrupt(&path, e.to_string()))?;
         if found != (self.tenant, span.class_day) {
             return Err(Error::corrupt(&path, "body file of another tenant, class or day"));
         }

@@ -117,7 +117,8 @@ impl UnitLog {
                             return Ok(Some(Break { segment: *segment, offset, why }));
                         }
                         offset += head.len;
-                        let placed = Placed { offset: offset - head.len, segment: *segment, head, hash };
+                        let placed =
+                            Placed { offset: offset - head.len, segment: *segment, head, hash };
                         self.units_mut().push(Arc::new(placed));
                     }
                     Err(why) => return Ok(Some(Break { segment: *segment, offset, why })),
@@ -184,7 +185,9 @@ impl UnitLog {
         };
         match (head.number, head.prev, head.first.0) == expect {
             true => Ok(()),
-            false => Err(format!("UNIT_CHAIN: unit {} does not follow its predecessor", head.number)),
+            false => {
+                Err(format!("UNIT_CHAIN: unit {} does not follow its predecessor", head.number))
+            }
         }
     }
 
