@@ -14,6 +14,7 @@ pub mod note;
 pub mod proof;
 pub mod seal;
 pub mod siem;
+pub mod slot;
 pub mod tile;
 pub mod trust;
 pub mod unit;
