@@ -49,3 +49,8 @@ pub const CLASS_DAY_GRACE_DAYS: u32 = 2;
 pub const CLOCK_ALARM_NANOS: u64 = 5 * 60 * 1_000_000_000;
 /// A clock further beyond the last entry than this needs a person's word before the first append.
 pub const CLOCK_ACCEPT_DAYS: u64 = 7;
+
+/// Retention class of the vault's own acts: `vault` in `policies/classes.toml`.
+pub const VAULT_CLASS: u16 = 10;
+/// Retention class of what maps an erasure to its records: `erasure-evidence` there.
+pub const EVIDENCE_CLASS: u16 = 9;

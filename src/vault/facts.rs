@@ -3,14 +3,17 @@
 //! only the sequencer changes it, and it never holds anything the log does not.
 
 use crate::base::entry::{Entry, Head, Kind};
-use crate::base::id::{CaseId, Hash32, JobId, PersonId};
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle};
 use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::format::control::{self, KeyRoll, RootChange, Scope};
-use crate::format::seal::{DaySealPayload, SealPayload};
+use crate::format::seal::payload::{DaySealPayload, SealPayload};
 use crate::format::wire::Malformed;
 use crate::base::limits::{CLOCK_ACCEPT_DAYS, EPOCH_ENTRIES};
 use crate::base::unit::{Day, NANOS_PER_DAY};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// A seal whose payload is not one.
+const SEAL: Malformed = Malformed { offset: 0, what: "seal payload" };
 
 /// One erasure, as far as it went.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,8 +66,10 @@ pub struct Facts {
     pub root: (Generation, Hash32),
     /// A growth of the key tree was announced from this generation and not finished.
     pub growing: Option<Generation>,
-    /// Newest policies entry.
-    pub config: Option<(EntryIndex, control::Config)>,
+    /// Newest policies entry: index, version, hash.
+    pub policies: Option<(EntryIndex, u64, Hash32)>,
+    /// Sources by handle, with the entry that names them.
+    pub sources: BTreeMap<SourceHandle, EntryIndex>,
     /// Every change of the log key, with its entry.
     pub key_rolls: Vec<(EntryIndex, KeyRoll)>,
     /// Epochs sealed: 0..sealed.
@@ -198,13 +203,20 @@ impl Facts {
                 self.holds.remove(&release.case);
                 self.released.insert(release.case, index);
             }
-            Kind::Config => self.config = Some((index, control::decode(clear)?)),
+            Kind::Config => match control::decode::<control::Config>(clear)? {
+                control::Config::Policies { version, policies, .. } => {
+                    self.policies = Some((index, version, policies));
+                }
+                control::Config::Source { source } => {
+                    self.sources.insert(source, index);
+                }
+            },
             Kind::Seal => {
-                let seal = SealPayload::decode(clear)?;
+                let seal = SealPayload::decode(clear).map_err(|_| SEAL)?;
                 self.epochs_sealed = self.epochs_sealed.max(seal.end.0 / EPOCH_ENTRIES);
             }
             Kind::DaySeal => {
-                let seal = DaySealPayload::decode(clear)?;
+                let seal = DaySealPayload::decode(clear).map_err(|_| SEAL)?;
                 self.day_sealed = Some(seal.day);
                 self.day_start = EntryIndex(seal.end.0);
             }
