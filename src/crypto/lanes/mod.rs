@@ -8,10 +8,20 @@
 //! The three kernel files are the only ones of the crate with `unsafe`: the vector loads and
 //! stores, and the call of a function compiled for a CPU feature that was detected before.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod driver;
+#[cfg(target_arch = "x86_64")]
+mod rounds;
+#[cfg(target_arch = "x86_64")]
+mod shani;
 
 use crate::base::id::Hash32;
 use crate::crypto::hash::State;
+#[cfg(target_arch = "x86_64")]
+use crate::crypto::lanes::driver::in_lanes;
 use crate::crypto::lanes::driver::{Absorb, Finish, Nodes, Source, States, one_by_one};
 
 /// A way to hash.
@@ -34,7 +44,17 @@ impl Backend {
     }
 
     fn is_available(self) -> bool {
-        self == Backend::Portable
+        match self {
+            Backend::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512 => avx512::Avx512::new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => avx2::Avx2::new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Backend::ShaNi => shani::ShaNi::new().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
     }
 }
 
@@ -110,6 +130,25 @@ impl Lanes {
     }
 
     fn run<'a>(&self, source: &mut impl Source<'a>) {
+        #[cfg(target_arch = "x86_64")]
+        match self.backend {
+            Backend::Avx512 => {
+                if let Some(mut engine) = avx512::Avx512::new() {
+                    return in_lanes(&mut engine, source);
+                }
+            }
+            Backend::Avx2 => {
+                if let Some(mut engine) = avx2::Avx2::new() {
+                    return in_lanes(&mut engine, source);
+                }
+            }
+            Backend::ShaNi => {
+                if let Some(mut engine) = shani::ShaNi::new() {
+                    return in_lanes(&mut engine, source);
+                }
+            }
+            Backend::Portable => {}
+        }
         one_by_one(source, 0);
     }
 }
