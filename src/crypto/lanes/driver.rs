@@ -3,7 +3,7 @@
 //! checking. It never copies a message but for the last bytes, which need padding.
 
 use crate::base::id::Hash32;
-use crate::crypto::hash::{BLOCK, Block, State, compress, node_blocks, pad};
+use crate::crypto::hash::{BLOCK, Block, State, compress, pad, pad_node};
 use zeroize::Zeroize as _;
 
 /// A message as the lanes see it: whole blocks where they lie, then padded blocks in scratch.
@@ -107,7 +107,7 @@ impl<'a> Source<'a> for Nodes<'_> {
 
     fn job(&self, i: usize, scratch: &mut [Block; 2]) -> Job<'a> {
         if let Some([left, right]) = self.pairs.get(i) {
-            *scratch = node_blocks(left, right);
+            pad_node(left, right, scratch);
         }
         Job { state: State::IV, head: &[], tail: 2 }
     }
