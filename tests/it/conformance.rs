@@ -73,7 +73,7 @@ fn tessera_log() {
     let verifier = Verifier::parse(TESSERA).unwrap();
     assert_eq!(verifier.to_string(), TESSERA);
     let folder = vectors("tessera/testdata/log");
-    let trust = Trust::of(&[verifier.clone()], &[]).unwrap();
+    let trust = Trust::of(std::slice::from_ref(&verifier), &[]).unwrap();
     let (mut checkpoints, mut tiles, mut entries) = (0, 0, 0);
     let mut previous = Vec::new();
     for size in 0..=15u64 {

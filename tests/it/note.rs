@@ -355,14 +355,21 @@ fn key_rolls() {
     assert_eq!(verdict(&rolled, &note_of(101, &[&old, &new])), Ok(()));
     assert_eq!(verdict(&rolled, &note_of(101, &[&new])), Ok(()));
     assert_eq!(Trust::parse(&rolled.to_string()), Ok(rolled.clone()));
-    // Again: nothing changes. Later than pinned: the retired key cannot extend itself.
+    // Again: nothing changes. A retired key cannot extend itself, nor name another successor, nor
+    // shorten the time in which it was good.
     let before = rolled.clone();
     assert!(rolled.roll(roll.as_bytes()).is_ok());
     assert_eq!(rolled, before);
-    let longer = KeyRoll::sign(&old, &log(8), TreeSize(200)).unwrap();
-    let refused = rolled.roll(longer.as_bytes());
-    assert_eq!(refused, Err(TrustError::KeyRetired { until: TreeSize(100) }));
-    assert_eq!(rolled, before);
+    for (to, until) in [(8, 200), (8, 100), (8, 50), (7, 200), (7, 50)] {
+        let again = KeyRoll::sign(&old, &log(to), TreeSize(until)).unwrap();
+        let refused = rolled.roll(again.as_bytes());
+        assert_eq!(refused, Err(TrustError::KeyRetired { until: TreeSize(100) }));
+        assert_eq!(rolled, before);
+    }
+    let next = KeyRoll::sign(&new, &log(8), TreeSize(300)).unwrap();
+    assert!(rolled.roll(next.as_bytes()).is_ok());
+    assert_eq!(verdict(&rolled, &note_of(301, &[&new])), Err("KEY_RETIRED"));
+    assert_eq!(verdict(&rolled, &note_of(301, &[&log(8)])), Ok(()));
 
     // Not cross-signed.
     let text = Note::parse(roll.as_bytes()).unwrap().text;
