@@ -285,6 +285,12 @@ fn quorums() {
     let trusted = none.open_checkpoint(&cosigned(3, &[2])).unwrap();
     assert_eq!((trusted.checkpoint, trusted.witnesses), (checkpoint(3), vec![]));
     assert!(none.is_unwitnessed() && !trust.is_unwitnessed());
+    // A pinned log speaks for its own origin only.
+    let other = signer("other.example", Algorithm::Ed25519, 6);
+    let keys = [log(1).verifier().clone(), other.verifier().clone()];
+    let two = Trust::of(&keys, &[]).unwrap();
+    let note = note::sign(&checkpoint(3).to_string(), &[&other]).unwrap();
+    assert_eq!(two.open_checkpoint(note.as_bytes()), Err(TrustError::UntrustedKey));
 }
 
 #[test]
