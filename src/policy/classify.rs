@@ -383,10 +383,10 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
         exact: Option<Verdict>,
         of: impl Fn(Verdict) -> Option<T>,
     ) -> T {
-        for (slots, patterns) in &choice.rules {
-            let Some((_, value)) = self.first(slots) else { continue };
+        for rule in &choice.rules {
+            let Some((_, value)) = self.first(&rule.slots) else { continue };
             let text = text_of(value);
-            if let Some((_, meaning)) = patterns.iter().find(|(p, _)| p.matches(&text)) {
+            if let Some((_, meaning)) = rule.meanings.iter().find(|(p, _)| p.matches(&text)) {
                 return *meaning;
             }
         }

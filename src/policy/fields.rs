@@ -337,3 +337,30 @@ fn clear(field: &RawField) -> Result<Clear, (&'static str, &'static str)> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_brought_to_one_form() {
+        let check = |steps: &[Step], value: &str, expect: Option<&str>| {
+            let kind = IdentifierKind { name: "k".into(), steps: steps.to_vec() };
+            assert_eq!(kind.normalise(value), Ok(expect.map(Box::from)), "{value}");
+        };
+        let email = [Step::Trim, Step::Lowercase];
+        check(&email, "  \u{c4}nn@Example.ORG\t", Some("\u{e4}nn@example.org"));
+        check(&email, " \u{a0} ", None);
+        check(&email, "", None);
+        check(&[Step::Phone], " +49 (30) 12-34 ", Some("+49301234"));
+        check(&[Step::Phone], "0049/30.1234", Some("+49301234"));
+        check(&[Step::Phone], "030 1234", Some("0301234"));
+        check(&[Step::Phone], "ext", None);
+        check(&[Step::Trim, Step::Uppercase], "s-1-5-21-7 ", Some("S-1-5-21-7"));
+        let kind = IdentifierKind { name: "k".into(), steps: vec![Step::Lowercase] };
+        assert!(kind.normalise(&"x".repeat(256)).is_ok());
+        // Longer after normalisation counts: this letter grows from two bytes to three.
+        let grown = kind.normalise(&"\u{130}".repeat(128)).map_err(|refusal| refusal.code);
+        assert_eq!(grown, Err("IDENTIFIER_TOO_LONG"));
+    }
+}

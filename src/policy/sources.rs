@@ -91,10 +91,19 @@ pub struct CodeRules {
 pub struct Choice<T> {
     /// The word or number itself in the event.
     pub value: Vec<Slot>,
-    /// Rules in order: where, and what each pattern means.
-    pub rules: Vec<(Vec<Slot>, Vec<(Pattern, T)>)>,
+    /// Rules in order.
+    pub rules: Vec<ChoiceRule<T>>,
     /// When nothing fits.
     pub default: T,
+}
+
+/// One rule of a choice: the first of its paths that is there, and what it means.
+#[derive(Clone, Debug)]
+pub struct ChoiceRule<T> {
+    /// Paths in order of preference.
+    pub slots: Vec<Slot>,
+    /// Meanings in order; a value that fits none leaves the choice to the next rule.
+    pub meanings: Vec<(Pattern, T)>,
 }
 
 #[derive(Deserialize)]
@@ -426,11 +435,11 @@ impl Compiler<'_> {
         let mut rules = Vec::new();
         for rule in raw.rule {
             let slots = self.any(&rule.path)?;
-            let mut patterns = Vec::new();
+            let mut meanings = Vec::new();
             for (pattern, meaning) in rule.matches {
-                patterns.push((Pattern::new(&pattern), word(self, meaning)?));
+                meanings.push((Pattern::new(&pattern), word(self, meaning)?));
             }
-            rules.push((slots, patterns));
+            rules.push(ChoiceRule { slots, meanings });
         }
         Ok(Choice { value, rules, default: word(self, raw.default)? })
     }

@@ -51,7 +51,7 @@ fn number(bytes: &[u8], at: usize, len: usize) -> Option<u32> {
 /// Days since 1970 of a proleptic Gregorian date (Howard Hinnant's algorithm); none if the date
 /// does not exist.
 fn days_since_1970(year: u32, month: u32, day: u32) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = match month {
         4 | 6 | 9 | 11 => 30,
         2 => 28 + u32::from(leap),

@@ -461,6 +461,22 @@ struct Tally {
     outcomes: BTreeMap<&'static str, u64>,
 }
 
+/// Compares a tally with `accepted person unknown timeless`, refusals, outcomes and codes.
+fn check_tally(tally: &Tally, counts: [u64; 4], refused: &str, outcomes: &str, codes: &str) {
+    fn line(counts: impl Iterator<Item = (String, u64)>) -> String {
+        counts.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
+    }
+    let Tally { accepted, with_person, unknown, timeless, .. } = *tally;
+    assert_eq!([accepted, with_person, unknown, timeless], counts);
+    let named = |map: &BTreeMap<&'static str, u64>| {
+        line(map.iter().map(|(name, count)| (name.to_string(), *count)))
+    };
+    assert_eq!(named(&tally.refused), refused);
+    assert_eq!(named(&tally.outcomes), outcomes);
+    let found = line(tally.codes.iter().map(|(code, count)| (code.clone(), *count)));
+    assert_eq!(found, codes.split_whitespace().collect::<Vec<_>>().join(" "));
+}
+
 fn tally(source: &str, records: &str) -> Tally {
     let mut tally = Tally::default();
     let mut scratch = Scratch::default();
@@ -497,17 +513,75 @@ fn zstd(path: &str) -> String {
 #[ignore = "needs ../shared"]
 fn real_cloudtrail() {
     let read = |name: &str| std::fs::read_to_string(shared().join("data/cloudtrail").join(name));
-    let t = tally("cloudtrail", &read("invictus-stratus-simulation.ndjson").unwrap());
-    println!("{t:#?}");
-    let t = tally("cloudtrail", &read("stratus-red-team-detonations.ndjson").unwrap());
-    println!("{t:#?}");
-    let t = tally("cloudtrail", &zstd("data/otrf-windows/aws-cloudtrail.ndjson.zst"));
-    println!("{t:#?}");
+    let found = tally("cloudtrail", &read("invictus-stratus-simulation.ndjson").unwrap());
+    check_tally(
+        &found,
+        [2900, 2795, 0, 0],
+        "",
+        "denied=60 error=102 failure=138 success=2600",
+        "application.create=6 application.delete=2 application.grant=1 application.list=4 \
+         application.read=11 application.revoke=1 application.update=2 authentication.grant=49 \
+         authentication.login=2 authentication.verify=1 authorization.grant=12 \
+         authorization.revoke=6 authorization.update=5 configuration.create=56 \
+         configuration.delete=127 configuration.disclose=2 configuration.grant=7 \
+         configuration.list=1011 configuration.read=97 configuration.revoke=7 \
+         configuration.start=8 configuration.update=110 data.create=5 data.delete=10 data.list=19 \
+         data.read=228 data.update=6 database.create=3 database.delete=3 database.list=142 \
+         database.update=2 detection.list=3 detection.read=2 identity.create=26 \
+         identity.delete=35 identity.grant=3 identity.list=121 identity.read=209 \
+         identity.revoke=4 identity.update=3 key.create=22 key.decrypt=178 key.delete=17 \
+         key.encrypt=62 key.list=37 key.read=128 key.start=20 key.stop=20 key.update=20 \
+         process.execute=2 system.create=3 system.delete=5 system.disable=3 system.enable=5 \
+         system.list=18 system.read=7 system.update=2",
+    );
+    let found = tally("cloudtrail", &read("stratus-red-team-detonations.ndjson").unwrap());
+    check_tally(
+        &found,
+        [310, 308, 0, 0],
+        "",
+        "denied=51 failure=1 success=258",
+        "application.create=1 application.execute=1 application.grant=1 application.list=1 \
+         application.read=10 application.update=4 authentication.grant=13 authentication.login=1 \
+         authorization.grant=2 authorization.update=1 configuration.delete=1 \
+         configuration.enable=1 configuration.grant=1 configuration.list=165 \
+         configuration.read=13 configuration.start=2 configuration.stop=1 configuration.update=3 \
+         database.update=1 identity.create=5 identity.delete=1 identity.read=3 identity.revoke=1 \
+         identity.update=1 key.create=2 key.list=1 key.read=55 process.execute=2 session.grant=6 \
+         session.start=3 session.stop=3 system.delete=2 system.disable=1 system.update=1",
+    );
+    let found = tally("cloudtrail", &zstd("data/otrf-windows/aws-cloudtrail.ndjson.zst"));
+    check_tally(
+        &found,
+        [103, 87, 0, 0],
+        "",
+        "success=103",
+        "authentication.grant=5 configuration.list=83 configuration.read=2 data.list=9 \
+         data.read=2 system.list=2",
+    );
 }
 
 #[test]
 #[ignore = "needs ../shared"]
 fn real_windows() {
-    let t = tally("windows-security", &zstd("data/otrf-windows/windows-security.ndjson.zst"));
-    println!("{t:#?}");
+    let found = tally("windows-security", &zstd("data/otrf-windows/windows-security.ndjson.zst"));
+    check_tally(
+        &found,
+        [107696, 15142, 10, 0],
+        "",
+        "failure=2521 success=103297 unknown=1878",
+        "access.connect=12737 access.create=11464 access.delete=16 access.disconnect=23329 \
+         access.execute=49 access.read=9119 authentication.grant=121 authentication.login=1212 \
+         authentication.logout=802 authentication.verify=35 authorization.execute=3120 \
+         authorization.grant=957 authorization.list=1082 authorization.revoke=1 \
+         authorization.update=6628 configuration.create=212 configuration.delete=6 \
+         configuration.deny=74 configuration.disable=3 configuration.enable=1 \
+         configuration.list=191 configuration.read=1 configuration.update=5118 data.create=2 \
+         data.update=18 file.connect=142 file.verify=556 identity.create=2 identity.delete=1 \
+         identity.enable=1 identity.list=569 identity.read=35 identity.update=9 key.decrypt=4 \
+         key.execute=41 key.export=7 key.list=3 key.read=4923 network.connect=10815 \
+         network.deny=271 network.start=10648 process.start=1690 process.stop=1484 \
+         process.update=1 session.connect=2 session.disable=2 session.disconnect=2 \
+         session.enable=2 system.connect=9 system.create=4 system.delete=30 system.other=10 \
+         system.start=3 system.stop=2 system.update=130",
+    );
 }
