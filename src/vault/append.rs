@@ -1,6 +1,8 @@
 //! Append: drafts in, receipts out, nothing in between. A batch is accepted as a whole or not at
 //! all; what is acknowledged is durable, in order. A client that leaves cannot half-commit.
 
+use crate::base::entry::Kind;
+use crate::base::event::Verb;
 use crate::base::event::{Draft, Event};
 use crate::base::id::{Hash32, PersonId};
 use crate::base::limits::{BATCH_EVENTS_MAX, POOL_BYTES_MAX};
@@ -10,8 +12,6 @@ use crate::base::unit::{Day, EntryIndex, TreeSize, UtcNanos};
 use crate::base::world::Entropy;
 use crate::format::cell::CellKey;
 use crate::format::control::{self, KeyRoll, RootChange};
-use crate::base::entry::Kind;
-use crate::base::event::Verb;
 use crate::policy::classify::Scratch;
 use crate::store::keytree::{KeyTree, Put, Rekeyed};
 use crate::vault::clerk::Clerk;

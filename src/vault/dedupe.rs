@@ -122,7 +122,10 @@ impl Window {
             g.iter().skip(1).map(|(ids, _)| ids.len()).sum()
         };
         while kept(&self.old) >= DEDUPE_IDS_MIN
-            && self.old.front().is_some_and(|(_, until)| now.0 - until.0.min(now.0) > DEDUPE_NANOS_MIN)
+            && self
+                .old
+                .front()
+                .is_some_and(|(_, until)| now.0 - until.0.min(now.0) > DEDUPE_NANOS_MIN)
         {
             self.old.pop_front();
         }

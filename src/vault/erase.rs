@@ -129,7 +129,8 @@ impl Vault {
         class: ClassId,
         now: UtcNanos,
     ) -> Result<Option<Deferred>> {
-        let over_days = |scope: &Scope| matches!(scope, Scope::ClassDays { class: c, .. } if *c == class);
+        let over_days =
+            |scope: &Scope| matches!(scope, Scope::ClassDays { class: c, .. } if *c == class);
         let held = self.facts().holds.iter().find_map(|(case, scopes)| {
             scopes.iter().any(|(_, scope)| over_days(scope)).then_some(*case)
         });
@@ -154,12 +155,7 @@ impl Vault {
     ///
     /// # Errors
     /// `Held` naming the cases, `Denied` without two people, `NotFound` when nobody is known.
-    pub fn erase(
-        &self,
-        identifiers: &[Identifier],
-        basis: &str,
-        order: &Order,
-    ) -> Result<Erased> {
+    pub fn erase(&self, identifiers: &[Identifier], basis: &str, order: &Order) -> Result<Erased> {
         self.writable()?;
         let mode = order.mode()?;
         let persons = self.persons_named(identifiers)?;
@@ -299,7 +295,11 @@ impl Vault {
 
     /// Finishes erasures that a crash interrupted after their intent.
     pub(crate) fn redrive_erasures(&self) -> Result<()> {
-        let open: Vec<(EntryIndex, EraseIntent, (crate::base::unit::Generation, crate::base::id::Hash32))> = {
+        let open: Vec<(
+            EntryIndex,
+            EraseIntent,
+            (crate::base::unit::Generation, crate::base::id::Hash32),
+        )> = {
             let facts = self.facts();
             let open = facts.erasures.values().filter(|e| e.done.is_none());
             open.map(|e| (e.intent, e.plan.clone(), facts.root)).collect()

@@ -80,9 +80,9 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Invalid { refusal, .. } => refusal.code,
-            Error::Denied { code, .. } | Error::NotFound { code } | Error::Conflict { code, .. } => {
-                code
-            }
+            Error::Denied { code, .. }
+            | Error::NotFound { code }
+            | Error::Conflict { code, .. } => code,
             Error::Held { .. } => "HOLD_BLOCKED",
             Error::Overloaded => "OVERLOADED",
             Error::Evidence { verdict, .. } => verdict,
@@ -129,9 +129,15 @@ impl fmt::Display for Error {
             Error::Conflict { code, first: None, fix } => write!(f, "{code}: {fix}"),
             Error::Held { cases } => {
                 let cases: Vec<String> = cases.iter().map(ToString::to_string).collect();
-                write!(f, "HOLD_BLOCKED: covered by legal hold {}; release it first", cases.join(", "))
+                write!(
+                    f,
+                    "HOLD_BLOCKED: covered by legal hold {}; release it first",
+                    cases.join(", ")
+                )
             }
-            Error::Overloaded => write!(f, "OVERLOADED: too many events in flight; retry after 1 s"),
+            Error::Overloaded => {
+                write!(f, "OVERLOADED: too many events in flight; retry after 1 s")
+            }
             Error::Unavailable(e) => write!(f, "{}: {e}", self.code()),
             Error::Evidence { verdict, detail } => write!(f, "{verdict}: {detail}"),
         }

@@ -4,12 +4,12 @@
 
 use crate::base::entry::{Entry, Head, Kind};
 use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle};
+use crate::base::limits::{CLOCK_ACCEPT_DAYS, EPOCH_ENTRIES};
 use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize, UtcNanos};
+use crate::base::unit::{Day, NANOS_PER_DAY};
 use crate::format::control::{self, KeyRoll, RootChange, Scope};
 use crate::format::seal::payload::{DaySealPayload, SealPayload};
 use crate::format::wire::Malformed;
-use crate::base::limits::{CLOCK_ACCEPT_DAYS, EPOCH_ENTRIES};
-use crate::base::unit::{Day, NANOS_PER_DAY};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A seal whose payload is not one.
@@ -250,9 +250,8 @@ impl Facts {
 
     /// Whether a generation may be one ahead of the announced one: an intent is open at it.
     pub fn intent_open_at(&self, generation: Generation) -> bool {
-        let erasing = self.erasures.values().any(|e| {
-            e.done.is_none() && e.plan.generation == generation
-        });
+        let erasing =
+            self.erasures.values().any(|e| e.done.is_none() && e.plan.generation == generation);
         let pruning =
             self.prunes.values().any(|p| p.done.is_none() && p.plan.generation == generation);
         erasing || pruning || self.growing == Some(generation)

@@ -34,8 +34,7 @@ pub(crate) struct Housekeeper {
 }
 
 /// Code of the vault's own seals.
-pub(crate) const SEAL_CODE: EventCode =
-    EventCode { category: Category::Vault, verb: Verb::Verify };
+pub(crate) const SEAL_CODE: EventCode = EventCode { category: Category::Vault, verb: Verb::Verify };
 
 impl Housekeeper {
     /// Where to begin, from the facts at open.
@@ -71,7 +70,9 @@ impl Housekeeper {
                 self.day = Some(day);
                 let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
                 let whole = if index.tail_from() == entry.index {
-                    index.observe(&entry).map_err(|_| Error::evidence("MALFORMED", "epoch table"))?
+                    index
+                        .observe(&entry)
+                        .map_err(|_| Error::evidence("MALFORMED", "epoch table"))?
                 } else {
                     None
                 };

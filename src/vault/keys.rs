@@ -116,7 +116,10 @@ impl Keyring {
         let directory = HmacKey::new(tree.directory_key());
         let bytes = tree.get(&cell::tenant_key(&directory))?;
         let Some(Ok(Cell::Tenant(own))) = bytes.map(|b| Cell::decode(&b)) else {
-            return Err(Error::evidence("KEY_LOST", "the tenant's own keys are not in the key tree"));
+            return Err(Error::evidence(
+                "KEY_LOST",
+                "the tenant's own keys are not in the key tree",
+            ));
         };
         Ok(Keyring {
             tenant,
@@ -159,7 +162,11 @@ impl Keyring {
     }
 
     /// Keys for every event of a batch sealed on `day`, or what must be made first.
-    pub(crate) fn lookup(&self, events: &[Event<'_>], day: Day) -> std::result::Result<Vec<EventKeys>, Wanted> {
+    pub(crate) fn lookup(
+        &self,
+        events: &[Event<'_>],
+        day: Day,
+    ) -> std::result::Result<Vec<EventKeys>, Wanted> {
         let mut wanted = Wanted::default();
         let mut fresh = Fresh::default();
         let found = {
@@ -337,7 +344,11 @@ impl Keyring {
     }
 
     /// All tags a person's records can bear, from the keys' first month to `until`.
-    pub(crate) fn tags_of(cell: &PersonCell, classes: &[ClassId], until: Month) -> Vec<(ClassId, SubjectTag)> {
+    pub(crate) fn tags_of(
+        cell: &PersonCell,
+        classes: &[ClassId],
+        until: Month,
+    ) -> Vec<(ClassId, SubjectTag)> {
         let keys = PersonKeys::of(cell);
         let chosen = keys.classes.iter().filter(|k| classes.contains(&k.class));
         chosen
@@ -402,7 +413,11 @@ impl Keyring {
     }
 
     /// Pseudonym of the owner of a tag for a destination, if the person lives.
-    pub(crate) fn token_of(cache: &Cache, tag: &SubjectTag, destination: &[u8]) -> Option<[u8; 16]> {
+    pub(crate) fn token_of(
+        cache: &Cache,
+        tag: &SubjectTag,
+        destination: &[u8],
+    ) -> Option<[u8; 16]> {
         let (person, _) = cache.owners.get(tag)?;
         let keys = cache.persons.get(person)?;
         Some(keys.token.mac16(&[&tag::TOKEN[..], destination].concat()))

@@ -12,8 +12,8 @@ use crate::base::world::random;
 use crate::crypto::lanes::Lanes;
 use crate::crypto::merkle::{EMPTY_ROOT, root_at};
 use crate::crypto::sign::SigningKey;
-use crate::format::control::{self, Mode};
 use crate::format::cell;
+use crate::format::control::{self, Mode};
 use crate::format::vkey::{Algorithm, Signer};
 use crate::policy::Policies;
 use crate::store::bodies::Bodies;
@@ -32,8 +32,8 @@ use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::read::Gate;
-use crate::vault::recover::{self, Replayed};
 use crate::vault::receipt::Ledger;
+use crate::vault::recover::{self, Replayed};
 use crate::vault::sequencer::{Message, Published, Sequencer};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
@@ -75,8 +75,7 @@ impl Vault {
         let signer = signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
         let report = signer_of_reports(&world, &places, &kek, &file)?;
         let entropy = &*world.entropy;
-        let mut tree =
-            KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
+        let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
         let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
         let own = (cell::tenant_key(&directory), tenant_cell(entropy).encode());
         tree.put(vec![own], entropy)?;
@@ -109,7 +108,11 @@ impl Vault {
         Vault::open_with(world, config, None)
     }
 
-    fn open_with(world: World, config: &Config, genesis: Option<control::Genesis>) -> Result<Vault> {
+    fn open_with(
+        world: World,
+        config: &Config,
+        genesis: Option<control::Genesis>,
+    ) -> Result<Vault> {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
         let opening = Opening::read(world, config, file, genesis.is_none())?;
@@ -129,8 +132,8 @@ impl Vault {
 }
 
 fn parse_policies(config: &Config) -> Result<Arc<Policies>> {
-    let policies = Policies::parse(&config.policies)
-        .map_err(|e| Error::denied(e.code, e.to_string()))?;
+    let policies =
+        Policies::parse(&config.policies).map_err(|e| Error::denied(e.code, e.to_string()))?;
     check_own_classes(&policies)?;
     Ok(Arc::new(policies))
 }
@@ -205,14 +208,12 @@ impl Opening {
         disk.create_dir(&places.tenant)?;
         let head = Head::new(disk.clone(), &places.checkpoint());
         let head_note = head.load()?;
-        let signed =
-            recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
+        let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
         let (log, mut recovery) = UnitLog::open(disk.clone(), &places.log(), sealed, true)?;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
         let lanes = Lanes::detect();
-        let tree =
-            recover::tree(&log, &tiles, signed.as_ref(), &lanes, true, &mut recovery)?;
+        let tree = recover::tree(&log, &tiles, signed.as_ref(), &lanes, true, &mut recovery)?;
         let adopts = log.last().is_some_and(|last| last.head.end > sealed);
         if adopts {
             log.adopt_last()?;
@@ -287,8 +288,11 @@ impl Opening {
             }
         }
         match &config.ledger {
-            Some(text) => Ledger::open(text, self.reports.verifier(), &self.file)?
-                .check(peek.generation, facts, self.log.size())?,
+            Some(text) => Ledger::open(text, self.reports.verifier(), &self.file)?.check(
+                peek.generation,
+                facts,
+                self.log.size(),
+            )?,
             None => notices.push(Notice {
                 code: "UNWITNESSED",
                 text: "no erasure ledger was given: if data and keys were both restored from one \
@@ -379,7 +383,9 @@ impl Opening {
         if size.0 == 0 {
             return String::new();
         }
-        if size == self.sealed && let Some(note) = &self.head_note {
+        if size == self.sealed
+            && let Some(note) = &self.head_note
+        {
             return String::from_utf8_lossy(note).into_owned();
         }
         let origin = self.file.origin();

@@ -12,12 +12,12 @@ use crate::crypto::hash::sha256;
 use crate::format::canon;
 use crate::format::control::{self, Mode};
 use crate::policy::Policies;
+use crate::vault::Vault;
 use crate::vault::config::Config;
 use crate::vault::error::{Error, Result};
 use crate::vault::hold::Order;
 use crate::vault::open::check_own_classes;
 use crate::vault::read::Reading;
-use crate::vault::Vault;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
@@ -43,8 +43,7 @@ impl Vault {
         let version = self.facts().policies.map_or(1, |(_, version, _)| version + 1);
         let now = self.inner.clock.now();
         let fields = vec![("config.policies", text)];
-        let prepared =
-            self.prepare_json_act(Verb::Update, ClassId(VAULT_CLASS), fields, now)?;
+        let prepared = self.prepare_json_act(Verb::Update, ClassId(VAULT_CLASS), fields, now)?;
         let payload = control::Config::Policies { version, policies: hash, mode };
         let done = self.commit_act(Kind::Config, control::encode(&payload)?, prepared, None)?;
         *self.inner.policies.write().unwrap_or_else(PoisonError::into_inner) = policies.clone();
@@ -70,8 +69,7 @@ impl Vault {
         };
         let text = record.value("config.policies").ok_or_else(lost)?;
         let files: BTreeMap<String, String> = serde_json::from_slice(text).map_err(|_| lost())?;
-        let policies =
-            Policies::parse(&files).map_err(|e| Error::denied(e.code, e.to_string()))?;
+        let policies = Policies::parse(&files).map_err(|e| Error::denied(e.code, e.to_string()))?;
         check_own_classes(&policies)?;
         Ok(policies)
     }

@@ -5,19 +5,19 @@
 use crate::base::entry::{Entry, Head};
 use crate::base::id::{Hash32, SubjectTag};
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
+use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, EntryIndex, TreeSize};
 use crate::crypto::hash::{leaf_hash, sha256};
 use crate::crypto::kdf::{HmacKey, tag};
 use crate::crypto::{aead, merkle::Nodes};
-use crate::base::secret::Key;
-use crate::format::{body, entry, unit};
 use crate::format::unit::BodySpan;
+use crate::format::{body, entry, unit};
 use crate::store::bodies::{self, StoredBody};
 use crate::store::error::ErrorKind;
+use crate::vault::Vault;
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::keys::{Cache, Keyring};
-use crate::vault::Vault;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -187,12 +187,7 @@ impl Vault {
         let mut fields: Vec<RecordField> = head
             .fields
             .iter()
-            .map(|f| RecordField {
-                name: f.name.clone(),
-                group: f.group,
-                value: None,
-                salt: None,
-            })
+            .map(|f| RecordField { name: f.name.clone(), group: f.group, value: None, salt: None })
             .collect();
         let mut groups = vec![Fate::Sealed; head.groups.len()];
         if reading.open {
@@ -267,8 +262,7 @@ impl Vault {
             let mut frames = Frames::new(&unit.head.spans);
             let reading = Reading { open: true, destination: None };
             let none = Erased::default();
-            let record =
-                self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &none)?;
+            let record = self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &none)?;
             let list = record.value("erasure.tags").and_then(|v| serde_json::from_slice(v).ok());
             let list: Vec<SubjectTag> = list.unwrap_or_default();
             tags.extend(list);
@@ -316,7 +310,9 @@ impl<'u> Frames<'u> {
         index: EntryIndex,
         position: u8,
     ) -> Result<Stored> {
-        let Some(group) = head.groups.get(usize::from(position)) else { return Ok(Stored::Missing) };
+        let Some(group) = head.groups.get(usize::from(position)) else {
+            return Ok(Stored::Missing);
+        };
         let class_day = ClassDay { class: group.class, day: group.bucket };
         let Some(span) = self.spans.iter().find(|s| s.class_day == class_day) else {
             return Ok(Stored::Missing);

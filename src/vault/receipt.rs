@@ -53,7 +53,8 @@ impl Vault {
         text += &format!("erasure {job}\nbasis {}\nmode {}\n", erasure.plan.basis, mode(&erasure));
         text += &self.line("requested", erasure.intent, &erasure.asked.to_string())?;
         text += &self.line("completed", *index, &time.to_string())?;
-        let (old, new) = (STANDARD.encode(done.root.old_root.0), STANDARD.encode(done.root.new_root.0));
+        let (old, new) =
+            (STANDARD.encode(done.root.old_root.0), STANDARD.encode(done.root.new_root.0));
         text += &format!("root {} -> {} {old} {new}\n", done.root.from, done.root.to);
         text += &format!("store {}\nreplicas {}\n", done.store, done.replicas);
         let classes: Vec<String> = done.classes.iter().map(|c| self.class_name(*c)).collect();

@@ -57,9 +57,8 @@ pub(crate) fn tree(
         let detail = format!("log holds {} entries, its checkpoint {sealed}", log.size());
         return Err(Error::evidence("ROLLED_BACK", detail));
     }
-    let trusted = signed.is_some_and(|c| {
-        tiles.holds(sealed) && merkle::root_at(tiles, sealed) == Some(c.root)
-    });
+    let trusted = signed
+        .is_some_and(|c| tiles.holds(sealed) && merkle::root_at(tiles, sealed) == Some(c.root));
     let mut tree = match trusted.then(|| edge(tiles, sealed)).flatten() {
         Some(tree) => tree,
         None => {

@@ -215,12 +215,7 @@ impl Sequencer {
         commit.accepted.push((reply, first, count));
     }
 
-    fn admit(
-        &self,
-        sealed: &Sealed,
-        now: UtcNanos,
-        check: Option<Check>,
-    ) -> Result<(), Rejected> {
+    fn admit(&self, sealed: &Sealed, now: UtcNanos, check: Option<Check>) -> Result<(), Rejected> {
         let today = now.day();
         if sealed.day != today && sealed.day.0 + 1 != today.0 && !sealed.files.is_empty() {
             return Err(Rejected::StaleDay);
