@@ -688,6 +688,43 @@ fn attack_23_a_raised_generation_or_a_slot_in_the_other_place_does_not_count() {
 }
 
 #[test]
+fn attack_26_a_cell_that_a_split_moved_is_gone_when_erased() {
+    let (mut back, mut erased) = (Vec::new(), 0);
+    for seed in 0..60 {
+        let (disk, entropy, mut rng) = (SimDisk::new(), SimEntropy::new(seed), Rng::new(seed));
+        let mut tree = create(&disk, &entropy).unwrap();
+        let mut fresh = || (random_key(&mut rng), secret(&mut rng, 600));
+        let mut live: Cells = (0..8).map(|_| fresh()).collect();
+        let start: Vec<_> = live.clone().into_iter().collect();
+        grow(&mut tree, &start, &entropy).unwrap();
+        // More than one blob and its record: a leaf was split by a put.
+        let mut written = 0;
+        while written <= 4_096 + 128 {
+            let cell = fresh();
+            let Put::Done { bytes_written } = put(&mut tree, &[cell.clone()], &entropy).unwrap()
+            else {
+                panic!("seed {seed}: the root cannot be full");
+            };
+            live.insert(cell.0, cell.1);
+            written = bytes_written;
+        }
+        drop(tree);
+        let came_back = live.iter().filter(|(key, value)| {
+            let disk = disk.fork();
+            let mut tree = open(&disk, &entropy).unwrap();
+            rekey(&mut tree, &[(**key, None)], &entropy).unwrap();
+            Attacker::of(&disk).closure(true).contains(*value)
+        });
+        if came_back.count() > 0 {
+            back.push(seed);
+        }
+        erased += live.len();
+    }
+    println!("{erased} erasures after a split");
+    assert!(back.is_empty(), "{} of 60 splits let a cell come back, seeds {back:?}", back.len());
+}
+
+#[test]
 fn attack_28_a_slot_left_by_a_crash_is_gone_before_the_first_answer() {
     let (disk, image, _) = erased();
     for torn in [1, 512, 2_048, 4_095, 4_096] {
