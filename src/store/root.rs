@@ -129,7 +129,7 @@ impl RootStore {
 
     /// The slot file of a generation.
     pub fn path(&self, generation: Generation) -> PathBuf {
-        self.dir.join(if generation.0 % 2 == 0 { "root.0" } else { "root.1" })
+        self.dir.join(if generation.0.is_multiple_of(2) { "root.0" } else { "root.1" })
     }
 
     fn sealed(&self, slot: &Slot, kek: &Key, entropy: &dyn Entropy) -> Result<Vec<u8>> {

@@ -17,11 +17,8 @@ use crate::format::node::{
     CELL_BYTES_MAX, Cell, Content, LEAF_BYTES_MAX, LEVEL_MAX, ROWS_MAX, Row, prefix,
 };
 use crate::store::error::{Error, ErrorKind, Result};
+use crate::store::keytree::Change;
 use std::path::Path;
-use zeroize::Zeroizing;
-
-/// A cell's new value, or its removal.
-pub(crate) type Change = ([u8; 32], Option<Zeroizing<Vec<u8>>>);
 
 /// A node to be written.
 pub(crate) struct Staged {

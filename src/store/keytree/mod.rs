@@ -21,7 +21,7 @@ use crate::format::node::{Blob, Cell, Content, NodeError, NodeHead, Row, blob_ha
 use crate::format::slot::Slot;
 use crate::store::disk::{Disk, DiskLock};
 use crate::store::error::{Error, ErrorKind, Result};
-use crate::store::keytree::edit::{Change, Edit, Plan};
+use crate::store::keytree::edit::{Edit, Plan};
 use crate::store::keytree::segment::Segment;
 use crate::store::root::{REPLACE_BYTES, RootStore};
 use std::collections::{HashMap, HashSet};
@@ -45,6 +45,9 @@ pub struct KeyTree {
     poisoned: bool,
     _lock: Box<dyn DiskLock>,
 }
+
+/// A cell's new value, or its removal.
+pub type Change = ([u8; 32], Option<Zeroizing<Vec<u8>>>);
 
 /// What `put` came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -216,7 +219,7 @@ impl KeyTree {
     /// slot destroyed. Without changes it re-keys the root alone. `log` is where the log stands.
     pub fn rekey(
         &mut self,
-        changes: Vec<([u8; 32], Option<Zeroizing<Vec<u8>>>)>,
+        changes: Vec<Change>,
         log: (TreeSize, Hash32),
         entropy: &dyn Entropy,
     ) -> Result<Rekeyed> {
@@ -460,7 +463,7 @@ fn keep(cache: &mut HashMap<NodeId, Arc<Content>>, id: NodeId, node: Arc<Content
 /// Sorted by key, the last of equal keys.
 fn sorted(changes: impl Iterator<Item = Change>) -> Vec<Change> {
     let mut changes: Vec<Change> = changes.collect();
-    changes.sort_by(|a, b| a.0.cmp(&b.0));
+    changes.sort_by_key(|change| change.0);
     changes.reverse();
     changes.dedup_by(|later, earlier| later.0 == earlier.0);
     changes.reverse();
