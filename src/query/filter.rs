@@ -402,8 +402,8 @@ mod tests {
         check(&["outcome=failure", "outcome=denied"], Err("FILTER_CONTRADICTION"));
         check(&["index>=9", "index<=8"], Err("FILTER_CONTRADICTION"));
         check(&["index=1"; 65], Err("FILTER_TOO_MANY_TERMS"));
-        let refusal = Filter::parse(&["kind=event", "shoe=42"], &NAMES).unwrap_err();
-        assert_eq!(refusal.field, "term 2");
+        let refusal = Filter::parse(&["kind=event", "shoe=42"], &NAMES).err();
+        assert_eq!(refusal.map(|r| r.field).as_deref(), Some("term 2"));
         assert_eq!(ALLOWED, format!("use one of {FIELDS}"));
     }
 }
