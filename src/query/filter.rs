@@ -9,9 +9,10 @@
 //! | `source` | `=` name of a source, or its handle in hex |
 //! | `record` | `=` record id in hex |
 //! | `severity` `index` | `=` `>=` `<=` `>` `<` a number; `index=5..10` is 5 to 9 |
-//! | `time` (log) `event_time` (the source's) | the same with RFC 3339 instants or days; a day means all of it |
+//! | `time` `event_time` | the same with RFC 3339 instants or days; a day means all of it |
 //!
-//! An entry without a time of its source matches no `event_time` term.
+//! `time` is log time, `event_time` the source's; an entry without the latter matches no term
+//! on it.
 
 use crate::base::entry::{Entry, Kind};
 use crate::base::event::{Category, EventCode, Outcome, Severity, Verb};

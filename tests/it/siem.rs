@@ -252,6 +252,48 @@ fn values_that_do_not_fit_their_type_are_left_out_and_counted() {
 }
 
 #[test]
+fn json_values_of_every_type_are_rendered_verbatim() {
+    let mapping = named(CEF_DEFAULT);
+    let options = Options { granted: &["message"], pipe: Pipe::Keep };
+    let check = |json: &str, expect: Option<&str>| {
+        let mut record = record(&[("message", "")], Fate::Open);
+        record.fields[0].value = Some(json.as_bytes().to_vec());
+        let parsed = parser::cef(&line(&record, &mapping, &options).0).unwrap();
+        assert_eq!(parsed.values.get("msg").map(String::as_str), expect, "{json}");
+    };
+    // Beyond 2^53, and with an exponent: no detour through a float.
+    check("9007199254740993", Some("9007199254740993"));
+    check("1e400", Some("1e400"));
+    check("true", Some("true"));
+    check("{\"a\": [1,\n2]}", Some("{\"a\": [1,\n2]}"));
+    check("\"\\u00eb\\ud83d\\udd12\\n\"", Some("\u{eb}\u{1f512}\n"));
+    check("null", None);
+    check("\"\"", None);
+    check("\" \\t \"", None);
+}
+
+#[test]
+fn tokens_belong_to_the_person_a_field_is_sealed_for() {
+    let mapping = Mapping::parse(CEF_DEFAULT).unwrap();
+    let mut record = record(NASTY, Fate::Sealed);
+    let suser = |record: &Record| {
+        let (text, _) = line(record, &mapping, &Options::default());
+        parser::cef(&text).unwrap().values.get("suser").cloned()
+    };
+    assert_eq!(suser(&record), Some("a0".repeat(16)));
+    // The other order of tags: the token follows the group, not the position.
+    record.entry.head.groups.swap(0, 1);
+    assert_eq!(suser(&record), Some("b1".repeat(16)));
+    // Sealed for two: no token may stand for one of them.
+    record.entry.head.groups[0].tags = vec![0, 1];
+    assert_eq!(suser(&record), None);
+    // A prefix is a word of the name, not its letters.
+    record.entry.head.groups[0].tags = vec![0];
+    record.entry.head.fields[0].name = "actors.name".into();
+    assert_eq!(suser(&record), None);
+}
+
+#[test]
 fn refusals_leave_the_output_alone() {
     let mapping = Mapping::parse(CEF_DEFAULT).unwrap();
     let check = |record: &Record, mapping: &Mapping, granted: &[&str], code: &str| {
@@ -394,7 +436,8 @@ proptest! {
         is_first_version in any::<bool>(),
     ) {
         let version = if is_first_version { "1.0" } else { "2.0" };
-        let mapping = hostile_mapping("leef", version, ["devTime", "usrName", "vSrcName", "policy"]);
+        let keys = ["devTime", "usrName", "vSrcName", "policy"];
+        let mapping = hostile_mapping("leef", version, keys);
         let record = hostile_record(&values);
         let context = Context { version: &outside[0], host: Some(&outside[1]), checkpoint: None };
         let options = Options { granted: &["actor.name", "message"], pipe: Pipe::Keep };
