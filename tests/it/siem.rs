@@ -55,7 +55,7 @@ fn record(fields: &[(&str, &str)], fate: Fate) -> Record {
                 commitment: Hash32([0x77; 32]),
             })
             .collect(),
-        clear: br#"{"request.method":"POST","retries":2,"mfa":true}"#.to_vec(),
+        clear: br#"{"purpose":"treatment","read_only":true}"#.to_vec(),
     };
     let open = fate == Fate::Open;
     Record {
@@ -90,7 +90,7 @@ fn record(fields: &[(&str, &str)], fate: Fate) -> Record {
 const NASTY: &[(&str, &str)] = &[
     ("actor.name", "o'brien=admin|x\\y"),
     ("message", "line one\nline two = a|b \\ end\r\nCEF:0|fake|x|1|y|z|9|act=forged ^sev=1\t"),
-    ("source.ip", "2001:db8::5"),
+    ("origin.ip", "2001:db8::5"),
     ("target.name", "jo\u{eb}"),
 ];
 
@@ -141,7 +141,7 @@ fn golden(name: &str, text: &str) {
 
 #[test]
 fn golden_lines() {
-    let all: &[&str] = &["actor.name", "message", "source.ip", "target.name"];
+    let all: &[&str] = &["actor.name", "message", "origin.ip", "target.name"];
     for (name, text) in [("cef", CEF_DEFAULT), ("leef", LEEF_DEFAULT)] {
         let tokens = Mapping::parse(text).unwrap();
         let siem =
@@ -189,10 +189,10 @@ fn every_act_of_the_vault_has_its_own_class_and_name() {
 #[test]
 fn masking_shows_no_more_than_preset_and_grant_allow() {
     let secret = "Jane Secret";
-    let fields = [("actor.name", secret), ("source.ip", "192.0.2.77"), ("message", "to Jane")];
+    let fields = [("actor.name", secret), ("origin.ip", "192.0.2.77"), ("message", "to Jane")];
     let open = record(&fields, Fate::Open);
     for text in [CEF_DEFAULT, LEEF_DEFAULT] {
-        let every: &[&str] = &["actor.name", "source.ip", "message"];
+        let every: &[&str] = &["actor.name", "origin.ip", "message"];
         let check = |preset: &str, granted: &[&str], shown: &[&str], hidden: &[&str]| {
             let text = text.replace("preset = \"tokens\"", &format!("preset = \"{preset}\""));
             let mapping = Mapping::parse(&text).unwrap();
@@ -211,7 +211,7 @@ fn masking_shows_no_more_than_preset_and_grant_allow() {
         assert_eq!(check("tokens", every, &[&token], &all).withheld, 3);
         assert_eq!(check("named", &[], &[&token], &all).withheld, 3);
         check("named", &["actor.nam", "actor", "*"], &[&token], &all);
-        check("named", &["source.ip"], &[&token, "192.0.2.77"], &[secret, "to Jane"]);
+        check("named", &["origin.ip"], &[&token, "192.0.2.77"], &[secret, "to Jane"]);
         check("named", every, &all, &[]);
         let count = check("siem", every, &["=192.0.2.0", &token], &all);
         assert_eq!((count.prefixed, count.withheld), (1, 2));
@@ -235,9 +235,10 @@ fn a_value_is_shown_only_if_its_group_is_open() {
 
 #[test]
 fn values_that_do_not_fit_their_type_are_left_out_and_counted() {
-    let mapping = named(CEF_DEFAULT);
-    let options = Options { granted: &["source.ip", "actor.ip"], pipe: Pipe::Keep };
-    let fields = [("source.ip", "not an address"), ("actor.ip", "::ffff:192.0.2.9")];
+    let two = "from = [\"sealed:origin.ip\", \"sealed:actor.ip\"]";
+    let mapping = named(&CEF_DEFAULT.replace("from = [\"sealed:origin.ip\"]", two));
+    let options = Options { granted: &["origin.ip", "actor.ip"], pipe: Pipe::Keep };
+    let fields = [("origin.ip", "not an address"), ("actor.ip", "::ffff:192.0.2.9")];
     let (text, count) = line(&record(&fields, Fate::Open), &mapping, &options);
     assert!(text.contains(" src=192.0.2.9 "), "{text}");
     assert_eq!(count.unfit, 1);
