@@ -5,9 +5,10 @@
 //! | file | bytes |
 //! |---|---|
 //! | `<name>` | the lines, each ended by LF |
-//! | `<name>.manifest.jsonl` | per line: `{"index":N,"record":"<hex>","sha256":"<hex>"}`, LF; the hash is over the line without LF |
+//! | `<name>.manifest.jsonl` | per line `{"index":N,"record":"<hex>","sha256":"<hex>"}` and LF |
 //! | `<name>.sha256` | both files as coreutils' `sha256sum` writes and checks them |
 //!
+//! The hash of a line is over its bytes without LF.
 //! Steps of `finish`: sync the three `.part` files; rename manifest, then checksums, then lines;
 //! sync the directory. So whoever sees `<name>` sees all three, whole.
 

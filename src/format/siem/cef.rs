@@ -3,7 +3,7 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | header | `CEF:0` and six fields (vendor, product, version, class id, name, severity), each after a pipe |
+//! | header | `CEF:0`, vendor, product, version, class id, name, severity; a pipe before each |
 //! | separator | the seventh pipe, also where no extension follows |
 //! | extension | `key=value`, one space between |
 //! | escapes in the header | `\\` `\|`; a line break is one space |

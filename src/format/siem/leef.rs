@@ -3,7 +3,7 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | header | `LEEF:2.0` and vendor, product, version, event id, delimiter, each after a pipe; a pipe |
+//! | header | `LEEF:2.0`, vendor, product, version, event id, delimiter; a pipe after each |
 //! | header of 1.0 | `LEEF:1.0`, the same without the delimiter |
 //! | attributes | `key=value`, one delimiter between, four at least |
 //!

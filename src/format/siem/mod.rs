@@ -7,6 +7,7 @@ pub mod cef;
 pub mod dictionary;
 pub mod leef;
 pub mod mapping;
+pub mod source;
 pub mod value;
 
 use crate::base::entry::{Head, Kind};

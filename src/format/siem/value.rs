@@ -8,7 +8,8 @@ use crate::base::record::{Fate, Record};
 use crate::base::refusal::Refusal;
 use crate::base::unit::UtcNanos;
 use crate::format::siem::dictionary::Type;
-use crate::format::siem::mapping::{Fact, MappedField, Mapping, Source, ipv6_twin};
+use crate::format::siem::mapping::{MappedField, Mapping, ipv6_twin};
+use crate::format::siem::source::{Fact, Source};
 use crate::format::siem::{Context, Format, Options, Preset, Substitutions, class_id};
 use serde_json::Value as Json;
 use std::borrow::Cow;
@@ -31,8 +32,6 @@ pub struct Rendered<'a> {
 enum Raw<'a> {
     Text(Cow<'a, str>),
     Time(UtcNanos),
-    /// A personal value under the preset `siem`: of an address its prefix, of others nothing.
-    Prefix(Cow<'a, str>),
 }
 
 /// One record seen through one mapping.
@@ -84,7 +83,7 @@ impl<'a> View<'a> {
     ) -> Result<Option<Rendered<'a>>, Refusal> {
         for source in &field.from {
             let Some(raw) = self.raw(source, count)? else { continue };
-            match self.fit(field, raw, count) {
+            match self.fit(field, raw) {
                 Some(rendered) => return Ok(Some(rendered)),
                 None => count.unfit += 1,
             }
@@ -179,10 +178,16 @@ impl<'a> View<'a> {
             return Ok(fate.and_then(gone).map(|text| Raw::Text(Cow::Borrowed(text))));
         };
         let Some(text) = plain(value)? else { return Ok(None) };
-        Ok(Some(match self.mapping.preset {
-            Preset::Named => Raw::Text(text),
-            Preset::Siem | Preset::Tokens => Raw::Prefix(text),
-        }))
+        if self.mapping.preset == Preset::Named {
+            return Ok(Some(Raw::Text(text)));
+        }
+        // Preset `siem`: of an address its prefix, of anything else nothing.
+        let Ok(address) = text.parse() else {
+            count.withheld += 1;
+            return Ok(None);
+        };
+        count.prefixed += 1;
+        Ok(Some(Raw::Text(Cow::Owned(prefix(address).to_string()))))
     }
 
     fn token(&'a self, name: &str) -> Option<Cow<'a, str>> {
@@ -195,27 +200,14 @@ impl<'a> View<'a> {
         self.record.groups.get(usize::from(group)).copied().and_then(gone).map(Cow::Borrowed)
     }
 
-    fn fit(
-        &'a self,
-        field: &'a MappedField,
-        raw: Raw<'a>,
-        count: &mut Substitutions,
-    ) -> Option<Rendered<'a>> {
+    fn fit(&'a self, field: &'a MappedField, raw: Raw<'a>) -> Option<Rendered<'a>> {
         let plain = |text: Cow<'a, str>, max| {
             Some(Rendered { key: &field.key, label: field.label.as_deref(), text, max })
-        };
-        let raw = match raw {
-            Raw::Prefix(text) => {
-                let prefix = prefix(text.parse().ok()?);
-                count.prefixed += 1;
-                Raw::Text(Cow::Owned(prefix.to_string()))
-            }
-            other => other,
         };
         let text = match (raw, field.kind) {
             (Raw::Time(time), Type::Time) => return plain(self.millis(time)?, usize::MAX),
             (Raw::Time(time), _) => Cow::Owned(time.to_string()),
-            (Raw::Text(text) | Raw::Prefix(text), _) => text,
+            (Raw::Text(text), _) => text,
         };
         match field.kind {
             Type::Text { max } => plain(text, max),
