@@ -1,6 +1,7 @@
 //! Units of measure as types: positions, times, days, classes. Two integers of one type never
 //! sit side by side in a signature. It never reads a clock: `now` is always an argument.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Nanoseconds of one second.
@@ -9,11 +10,17 @@ pub const NANOS_PER_SECOND: u64 = 1_000_000_000;
 pub const NANOS_PER_DAY: u64 = 86_400 * NANOS_PER_SECOND;
 
 /// Position of an entry in its tenant's log, from 0.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct EntryIndex(pub u64);
 
 /// Number of entries in a log: the size of its tree.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct TreeSize(pub u64);
 
 /// Nanoseconds since 1970-01-01T00:00:00Z; 0 means "none". Reaches to the year 2554.
@@ -29,15 +36,24 @@ pub struct Day(pub u32);
 pub struct Month(pub u32);
 
 /// Number of a retention class, as `policies/classes.toml` states it.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct ClassId(pub u16);
 
 /// Generation of a key tree: how often its root key was replaced.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Generation(pub u64);
 
 /// One retention class on one day: the grain of expiry, and of a body file.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(deny_unknown_fields)]
 pub struct ClassDay {
     /// The retention class.
     pub class: ClassId,
@@ -128,6 +144,24 @@ impl fmt::Display for Day {
         write!(f, "{year:04}-{month:02}-{day:02}")
     }
 }
+
+macro_rules! text_serde {
+    ($($name:ident),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                out.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(input)?;
+                $name::parse(&text).ok_or_else(|| serde::de::Error::custom("not a UTC time"))
+            }
+        }
+    )*};
+}
+text_serde!(UtcNanos, Day);
 
 macro_rules! number_display {
     ($($name:ident),*) => {$(

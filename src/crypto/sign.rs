@@ -7,8 +7,8 @@
 //! refused. Honest signers never produce such keys or signatures, so nothing honest is lost.
 
 use crate::base::secret::Key;
+use crate::crypto::hash::sha256;
 use ed25519_dalek::Signer as _;
-use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// Length of a signature in bytes.
@@ -115,16 +115,9 @@ fn is_canonical(bytes: &[u8; PUBLIC_KEY_BYTES]) -> bool {
 /// Key id of the signed-note format: the first 4 bytes of
 /// SHA-256(name || 0x0A || signature type || public key).
 pub fn key_id(name: &str, signature_type: u8, public_key: &[u8]) -> [u8; 4] {
-    let digest = Sha256::new()
-        .chain_update(name.as_bytes())
-        .chain_update([b'\n', signature_type])
-        .chain_update(public_key)
-        .finalize();
-    let mut id = [0; 4];
-    for (to, from) in id.iter_mut().zip(digest.iter()) {
-        *to = *from;
-    }
-    id
+    let digest = sha256(&[name.as_bytes(), &[b'\n', signature_type], public_key]);
+    let [a, b, c, d, ..] = digest.0;
+    [a, b, c, d]
 }
 
 #[cfg(test)]
@@ -154,11 +147,8 @@ mod tests {
         ] {
             let key = SigningKey::new(&Key::new(unhex(seed).unwrap()));
             assert_eq!(hex(&key.public().bytes()), public);
-            let message: Vec<u8> = if message.is_empty() {
-                vec![]
-            } else {
-                unhex::<1>(message).unwrap().to_vec()
-            };
+            let message: Vec<u8> =
+                if message.is_empty() { vec![] } else { unhex::<1>(message).unwrap().to_vec() };
             let made = key.sign(&message);
             assert_eq!(hex(&made), signature);
             let public = PublicKey::enrol(&unhex(public).unwrap()).unwrap();
@@ -186,9 +176,12 @@ mod tests {
                 keys.push(format!("{first}{rest}{last}"));
             }
         }
-        keys.extend([eight, eight, other, other].iter().zip(["05", "85", "7a", "fa"]).map(
-            |(stem, last)| format!("{}{last}", &stem[..62]),
-        ));
+        keys.extend(
+            [eight, eight, other, other]
+                .iter()
+                .zip(["05", "85", "7a", "fa"])
+                .map(|(stem, last)| format!("{}{last}", &stem[..62])),
+        );
         assert_eq!(keys.len(), 14);
         // Not canonical and, unlike the above, of full order: y = p + 3 and p + 18.
         keys.push(format!("f0{ff}7f"));

@@ -1,1 +1,289 @@
-//! Placeholder of its owner.
+//! What the vault's own entries say in `clear`: one RFC 8785 object per kind, unknown members
+//! refused. Integers stay below 2^53, times and hashes are text. Handles only: no name, reason
+//! or identifier of anybody is ever in one; those are sealed fields of the same entry.
+
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, TenantId};
+use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, UtcNanos};
+use crate::format::wire::Malformed;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Encodes a control payload.
+///
+/// # Errors
+/// `Malformed` if it cannot be written as RFC 8785 JSON: our bug.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Malformed> {
+    serde_json_canonicalizer::to_vec(value)
+        .map_err(|_| Malformed { offset: 0, what: "control payload cannot be written" })
+}
+
+/// Decodes a control payload; bytes that are not canonical are refused.
+///
+/// # Errors
+/// `Malformed` for anything but the canonical encoding of a `T`.
+pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    let value: T = serde_json::from_slice(bytes)
+        .map_err(|e| Malformed { offset: e.column(), what: "control payload" })?;
+    match encode(&value)? == bytes {
+        true => Ok(value),
+        false => Err(Malformed { offset: 0, what: "control payload is not canonical" }),
+    }
+}
+
+macro_rules! payload {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+    };
+}
+
+payload! {
+    /// The first entry of a log.
+    Genesis {
+        /// Format version of the log: 1.
+        format: u32,
+        /// Origin line of its checkpoints.
+        origin: String,
+        /// Whose log.
+        tenant: TenantId,
+        /// Verifier key of the log, C2SP vkey.
+        log_key: String,
+        /// Verifier key of reports and receipts, C2SP vkey.
+        report_key: String,
+        /// Generation of the key tree.
+        generation: Generation,
+        /// Birth hash of the key tree's root.
+        root: Hash32,
+    }
+}
+
+/// How many people stood behind an act.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Requester and approver are two different people.
+    TwoPerson,
+    /// One person did it all; every receipt prints this.
+    SingleOperator,
+    /// The schedule did it, under a policy two people approved.
+    Scheduled,
+}
+
+payload! {
+    /// A class whose keys an erasure leaves for now, and why.
+    Deferred {
+        /// The class.
+        class: ClassId,
+        /// `floor` or `hold`.
+        why: String,
+        /// The law of the floor, or the case handle.
+        law: String,
+        /// When the floor ends; absent for a hold.
+        due: Option<UtcNanos>,
+    }
+}
+
+payload! {
+    /// An erasure was asked for and checked against every hold.
+    EraseIntent {
+        /// Handle of the erasure.
+        job: JobId,
+        /// Persons to forget.
+        persons: Vec<PersonId>,
+        /// Basis, e.g. `gdpr-17-1`.
+        basis: String,
+        /// Who stood behind it.
+        mode: Mode,
+        /// Classes whose keys go now.
+        classes: Vec<ClassId>,
+        /// Classes that stay, and why.
+        deferred: Vec<Deferred>,
+        /// Generation of the key tree when it was asked.
+        generation: Generation,
+    }
+}
+
+payload! {
+    /// A change of the key tree's root.
+    RootChange {
+        /// Generation before.
+        from: Generation,
+        /// Generation after.
+        to: Generation,
+        /// Birth hash before.
+        old_root: Hash32,
+        /// Birth hash after.
+        new_root: Hash32,
+    }
+}
+
+payload! {
+    /// An erasure's keys are destroyed on every replica.
+    EraseDone {
+        /// Handle of the erasure.
+        job: JobId,
+        /// Its intent.
+        intent: EntryIndex,
+        /// Persons whose keys of `classes` are gone.
+        persons: Vec<PersonId>,
+        /// Classes.
+        classes: Vec<ClassId>,
+        /// Classes that stay, and why.
+        deferred: Vec<Deferred>,
+        /// The root that forgot.
+        root: RootChange,
+        /// Root-store class: `D` = files.
+        store: String,
+        /// Replicas scrubbed, of all: `1/1`.
+        replicas: String,
+    }
+}
+
+payload! {
+    /// Class-days will expire.
+    PruneIntent {
+        /// Handle of the run.
+        job: JobId,
+        /// Which, with the instant each fell due.
+        class_days: Vec<Due>,
+        /// SHA-256 of the retention policy in force.
+        policy: Hash32,
+        /// Generation of the key tree when it was decided.
+        generation: Generation,
+    }
+}
+
+payload! {
+    /// One class-day that fell due.
+    Due {
+        /// The class.
+        class: ClassId,
+        /// The day.
+        day: Day,
+        /// When it fell due.
+        due: UtcNanos,
+        /// Groups that die with it.
+        groups: u64,
+    }
+}
+
+payload! {
+    /// The keys of class-days are destroyed; their body files may go.
+    PruneDone {
+        /// Handle of the run.
+        job: JobId,
+        /// Its intent.
+        intent: EntryIndex,
+        /// Which.
+        class_days: Vec<ClassDay>,
+        /// The root that forgot.
+        root: RootChange,
+    }
+}
+
+/// Why a root or a key changed outside an erasure.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum KeyRoll {
+    /// The key tree will grow.
+    GrowthIntent {
+        /// Generation before.
+        generation: Generation,
+    },
+    /// The key tree has grown.
+    GrowthDone {
+        /// The change.
+        root: RootChange,
+    },
+    /// The log key changes: signed by both.
+    LogKey {
+        /// Old verifier key.
+        old: String,
+        /// New verifier key.
+        new: String,
+        /// Base64 signature of old over the text `chancery/v1/key-roll\n<new>\n`.
+        by_old: String,
+        /// Base64 signature of new over the text `chancery/v1/key-roll\n<old>\n`.
+        by_new: String,
+    },
+}
+
+/// What a hold covers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "over", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Scope {
+    /// All of a person's records.
+    Person {
+        /// The person.
+        person: PersonId,
+    },
+    /// A class on a range of days, both ends included.
+    ClassDays {
+        /// The class.
+        class: ClassId,
+        /// First day.
+        from: Day,
+        /// Last day.
+        to: Day,
+    },
+}
+
+payload! {
+    /// A legal hold begins.
+    HoldSet {
+        /// Handle of the case; its name is a sealed field.
+        case: CaseId,
+        /// What it covers.
+        scope: Scope,
+        /// Who stood behind it.
+        mode: Mode,
+    }
+}
+
+payload! {
+    /// All holds of a case end.
+    HoldRelease {
+        /// Handle of the case.
+        case: CaseId,
+        /// Who stood behind it.
+        mode: Mode,
+    }
+}
+
+payload! {
+    /// Sealed fields were opened for somebody.
+    Disclose {
+        /// `read`, `report`, `export`, `disclosure`.
+        act: String,
+        /// Records opened.
+        records: u64,
+        /// First index.
+        first: EntryIndex,
+        /// Last index.
+        last: EntryIndex,
+        /// Names of the fields handed out, ascending; empty = every field.
+        fields: Vec<String>,
+    }
+}
+
+payload! {
+    /// Policies take effect.
+    Config {
+        /// Version, from 1.
+        version: u64,
+        /// SHA-256 of the canonical set of policy files.
+        policies: Hash32,
+        /// Who stood behind it.
+        mode: Mode,
+    }
+}
+
+payload! {
+    /// A source sent two different events under one number or id.
+    Conflict {
+        /// The entry that was there first.
+        first: EntryIndex,
+    }
+}

@@ -1,1 +1,214 @@
-//! Placeholder of its owner.
+//! Bodies: one append-only file a class and day, unlinked when the class-day has expired.
+//! One writer, the sequencer. It never opens a body and never decides that one may go.
+
+use crate::base::id::TenantId;
+use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
+use crate::format::body::{self, Frame};
+use crate::format::unit::BodySpan;
+use crate::format::wire::Reader;
+use crate::store::disk::{Disk, DiskFile, Mode};
+use crate::store::error::{Error, Result};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The body files of one tenant.
+pub struct Bodies {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    tenant: TenantId,
+    open: Mutex<HashMap<ClassDay, BodyFile>>,
+}
+
+#[derive(Clone)]
+struct BodyFile {
+    file: Arc<dyn DiskFile>,
+    len: u64,
+}
+
+/// One body as it lies on disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredBody {
+    /// Random nonce.
+    pub nonce: [u8; 12],
+    /// Ciphertext and tag.
+    pub sealed: Vec<u8>,
+    /// Whether its CRC and algorithm are right.
+    pub intact: bool,
+}
+
+impl Bodies {
+    /// The body files under `dir`.
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path, tenant: TenantId) -> Self {
+        Bodies { disk, dir: dir.to_owned(), tenant, open: Mutex::new(HashMap::new()) }
+    }
+
+    /// Where the file of a class-day lies.
+    pub fn path(&self, class_day: ClassDay) -> PathBuf {
+        self.dir.join(class_day.class.to_string()).join(format!("{}.seg", class_day.day))
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<ClassDay, BodyFile>> {
+        self.open.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn file(&self, class_day: ClassDay, create: bool) -> Result<BodyFile> {
+        if let Some(file) = self.files().get(&class_day) {
+            return Ok(file.clone());
+        }
+        let path = self.path(class_day);
+        let mode = if create { Mode::Create } else { Mode::Read };
+        if create && let Some(dir) = path.parent() {
+            self.disk.create_dir(dir)?;
+        }
+        let file = self.disk.open(&path, mode)?;
+        let mut len = file.len()?;
+        if create && len < body::FILE_HEAD_BYTES {
+            let head = body::file_head(&self.tenant, class_day);
+            file.write_at(0, &head)?;
+            file.sync()?;
+            if let Some(dir) = path.parent() {
+                self.disk.sync_dir(dir)?;
+            }
+            len = body::FILE_HEAD_BYTES;
+        }
+        let opened = BodyFile { file, len };
+        if create {
+            self.files().insert(class_day, opened.clone());
+        }
+        Ok(opened)
+    }
+
+    /// Appends frames to the file of a class-day; durable after `sync`.
+    ///
+    /// # Errors
+    /// Those of the disk. What was written is beyond every committed end, so nobody sees it.
+    pub fn append(&self, class_day: ClassDay, frames: &[u8]) -> Result<BodySpan> {
+        let file = self.file(class_day, true)?;
+        file.file.write_at(file.len, frames)?;
+        let end = file.len + frames.len() as u64;
+        if let Some(open) = self.files().get_mut(&class_day) {
+            open.len = end;
+        }
+        Ok(BodySpan { class_day, start: file.len, end })
+    }
+
+    /// Makes the files of one commit durable, concurrently when there are several.
+    ///
+    /// # Errors
+    /// The first one's; then none of them may be believed.
+    pub fn sync(&self, spans: &[BodySpan]) -> Result<()> {
+        let files: Vec<Arc<dyn DiskFile>> = {
+            let open = self.files();
+            spans.iter().filter_map(|s| open.get(&s.class_day).map(|f| f.file.clone())).collect()
+        };
+        let Some((first, others)) = files.split_first() else { return Ok(()) };
+        std::thread::scope(|scope| {
+            let running: Vec<_> = others.iter().map(|f| scope.spawn(|| f.sync())).collect();
+            let mut result = first.sync();
+            for other in running {
+                let other = other
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::corrupt(&self.dir, "a sync did not come back")));
+                result = result.and(other);
+            }
+            result
+        })
+    }
+
+    /// Cuts a file back to the last committed end, as recovery does before anything is served.
+    ///
+    /// # Errors
+    /// `Corrupt` when the file is shorter than what was committed.
+    pub fn cut(&self, class_day: ClassDay, end: u64) -> Result<()> {
+        let path = self.path(class_day);
+        let file = self.disk.open(&path, Mode::Write)?;
+        let len = file.len()?;
+        if len < end {
+            return Err(Error::corrupt(&path, "body file shorter than what was committed"));
+        }
+        if len > end {
+            file.set_len(end)?;
+            file.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Every class-day with a file, with its length in bytes, ascending.
+    ///
+    /// # Errors
+    /// Those of the disk. Names that are not ours are passed over.
+    pub fn list(&self) -> Result<Vec<(ClassDay, u64)>> {
+        let mut found = Vec::new();
+        for class_dir in self.disk.list(&self.dir)? {
+            let Ok(class) = class_dir.name.parse::<u16>() else { continue };
+            for file in self.disk.list(&self.dir.join(&class_dir.name))? {
+                let day = file.name.strip_suffix(".seg").and_then(Day::parse);
+                let Some(day) = day else { continue };
+                let class_day = ClassDay { class: ClassId(class), day };
+                let len = self.disk.open(&self.path(class_day), Mode::Read)?.len()?;
+                found.push((class_day, len));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Unlinks the file of an expired class-day and makes that durable. Absent is done.
+    /// Returns the bytes freed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn unlink(&self, class_day: ClassDay) -> Result<u64> {
+        self.files().remove(&class_day);
+        let path = self.path(class_day);
+        if !self.disk.exists(&path)? {
+            return Ok(0);
+        }
+        let len = self.disk.open(&path, Mode::Read)?.len()?;
+        self.disk.remove(&path)?;
+        if let Some(dir) = path.parent() {
+            self.disk.sync_dir(dir)?;
+        }
+        Ok(len)
+    }
+
+    /// Reads all of a span.
+    ///
+    /// # Errors
+    /// `Missing` when the file is gone, `Corrupt` when it is shorter or another class-day's.
+    pub fn read(&self, span: BodySpan) -> Result<Vec<u8>> {
+        let file = self.file(span.class_day, false)?;
+        let path = self.path(span.class_day);
+        let mut head = [0; 32];
+        file.file.read_exact_at(0, &mut head)?;
+        let found =
+            body::decode_file_head(&head).map_err(|e| Error::corrupt(&path, e.to_string()))?;
+        if found != (self.tenant, span.class_day) {
+            return Err(Error::corrupt(&path, "body file of another tenant, class or day"));
+        }
+        let len = usize::try_from(span.end - span.start).unwrap_or(usize::MAX);
+        if file.file.len()? < span.end {
+            return Err(Error::corrupt(&path, "shorter than it must be"));
+        }
+        let mut bytes = vec![0; len];
+        file.file.read_exact_at(span.start, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Finds the body of (index, group) among the frames of a span.
+pub fn find(frames: &[u8], index: EntryIndex, group: u8) -> Option<StoredBody> {
+    let mut reader = Reader::new(frames);
+    while !reader.rest().is_empty() {
+        let frame: Frame<'_> = body::read_frame(&mut reader).ok()?;
+        if (frame.index, frame.group) == (index, group) {
+            let sealed = frame.sealed.to_vec();
+            return Some(StoredBody { nonce: frame.nonce, sealed, intact: frame.intact });
+        }
+        if frame.index > index {
+            return None;
+        }
+    }
+    None
+}

@@ -1,0 +1,115 @@
+//! SHA-256 of many independent messages at once: sixteen lanes on AVX-512, eight on AVX2, two
+//! interleaved streams on the SHA extensions, one at a time elsewhere. All give the bytes that
+//! `sha2` gives; only the time differs, so the choice is made at run time and is in no format.
+//!
+//! Messages may differ in length: a lane that ends takes the next message. Nothing is allocated.
+//! Digests go to memory the caller owns; message ends that were copied for padding are wiped.
+//!
+//! The three kernel files are the only ones of the crate with `unsafe`: the vector loads and
+//! stores, and the call of a function compiled for a CPU feature that was detected before.
+
+mod driver;
+
+use crate::base::id::Hash32;
+use crate::crypto::hash::State;
+use crate::crypto::lanes::driver::{Absorb, Finish, Nodes, Source, States, one_by_one};
+
+/// A way to hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backend {
+    /// Sixteen lanes of 32 bits: AVX-512 F and BW.
+    Avx512,
+    /// Eight lanes of 32 bits: AVX2.
+    Avx2,
+    /// Two interleaved streams on the SHA extensions of x86-64.
+    ShaNi,
+    /// One message at a time through `sha2`, which finds its own best instructions.
+    Portable,
+}
+
+impl Backend {
+    /// Every backend this CPU can run, fastest first; never empty.
+    pub fn available() -> Vec<Backend> {
+        PREFERENCE.into_iter().filter(|backend| backend.is_available()).collect()
+    }
+
+    fn is_available(self) -> bool {
+        self == Backend::Portable
+    }
+}
+
+/// The order in which `Lanes::detect` tries.
+const PREFERENCE: [Backend; 4] =
+    [Backend::Avx512, Backend::ShaNi, Backend::Avx2, Backend::Portable];
+
+/// A chosen backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lanes {
+    backend: Backend,
+}
+
+impl Lanes {
+    /// The fastest backend this CPU can run. Cheap: the CPU is asked once per process.
+    pub fn detect() -> Lanes {
+        let found = PREFERENCE.into_iter().find(|backend| backend.is_available());
+        Lanes { backend: found.unwrap_or(Backend::Portable) }
+    }
+
+    /// This backend, if the CPU can run it.
+    pub fn with(backend: Backend) -> Option<Lanes> {
+        backend.is_available().then_some(Lanes { backend })
+    }
+
+    /// Which backend.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Its name for logs and `doctor`.
+    pub fn name(&self) -> &'static str {
+        match self.backend {
+            Backend::Avx512 => "avx512x16",
+            Backend::Avx2 => "avx2x8",
+            Backend::ShaNi => "shani-x2",
+            Backend::Portable => "portable",
+        }
+    }
+
+    /// Absorbs `data[i]` into `states[i]`. Each length is a multiple of 64 (asserted in debug
+    /// builds; release builds leave a remainder out). Pairs beyond the shorter slice are left.
+    pub fn absorb_many(&self, states: &mut [State], data: &[&[u8]]) {
+        debug_assert_eq!(states.len(), data.len(), "one state per message");
+        self.run(&mut Absorb { states, data });
+    }
+
+    /// `out[i]` = the hash of a message whose first `prefix_len` bytes (a multiple of 64, the
+    /// same for all) are in `states[i]` and whose rest is `tails[i]`. Triples beyond the shortest
+    /// slice are left.
+    pub fn finish_many(
+        &self,
+        states: &[State],
+        prefix_len: u64,
+        tails: &[&[u8]],
+        out: &mut [Hash32],
+    ) {
+        debug_assert!(states.len() == tails.len() && tails.len() == out.len(), "equal counts");
+        self.run(&mut Finish { states: States::Each(states), prefix_len, tails, out });
+    }
+
+    /// `out[i]` = SHA-256 of `messages[i]`. Pairs beyond the shorter slice are left.
+    pub fn digest_many(&self, messages: &[&[u8]], out: &mut [Hash32]) {
+        debug_assert_eq!(messages.len(), out.len(), "one digest per message");
+        self.run(&mut Finish { states: States::Iv, prefix_len: 0, tails: messages, out });
+    }
+
+    /// `out[i]` = the Merkle node over `children[2i]` and `children[2i + 1]`. The number of
+    /// children is even and twice that of `out` (asserted in debug builds).
+    pub fn nodes(&self, children: &[Hash32], out: &mut [Hash32]) {
+        debug_assert_eq!(children.len(), out.len() * 2, "two children per node");
+        self.run(&mut Nodes { pairs: children.as_chunks::<2>().0, out });
+    }
+
+    fn run<'a>(&self, source: &mut impl Source<'a>) {
+        one_by_one(source, 0);
+    }
+}
