@@ -172,7 +172,7 @@ struct RawFile {
 struct RawHead {
     framework: Spanned<String>,
     title: String,
-    version: String,
+    version: Spanned<String>,
     effective: Spanned<String>,
     source: String,
 }
@@ -209,6 +209,12 @@ pub fn parse(text: &str) -> Result<Catalogue, CatalogueError> {
         let message = "framework is lower-case letters, digits and hyphens";
         return Err(source.error("CATALOGUE_FRAMEWORK", &framework.span(), message));
     }
+    let version = raw.catalogue.version;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    if version.get_ref().is_empty() || !version.get_ref().chars().all(plain) {
+        let message = "version is letters, digits, dots and hyphens";
+        return Err(source.error("CATALOGUE_VERSION", &version.span(), message));
+    }
     if raw.control.is_empty() {
         return Err(source.error("CATALOGUE_EMPTY", &(0..0), "no control"));
     }
@@ -223,7 +229,7 @@ pub fn parse(text: &str) -> Result<Catalogue, CatalogueError> {
     Ok(Catalogue {
         framework: framework.into_inner(),
         title: raw.catalogue.title,
-        version: raw.catalogue.version,
+        version: version.into_inner(),
         effective: source.day(&raw.catalogue.effective)?,
         source: raw.catalogue.source,
         sha256: Hash32(Sha256::digest(text.as_bytes()).into()),

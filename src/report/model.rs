@@ -2,7 +2,9 @@
 //! three writings (PDF, JSON, CSV). It holds text only, so what is printed is what is hashed; it
 //! never computes evidence.
 
-use crate::base::id::{Hash32, hex};
+use crate::base::id::{Hash32, TenantId, hex};
+use crate::base::unit::UtcNanos;
+use crate::format::json::INTEGER_MAX;
 use crate::report::catalogue::Status;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -170,7 +172,7 @@ pub struct Report {
     /// What names the report: key and value, in the order printed.
     pub facts: Vec<(&'static str, String)>,
     /// The same for machines: RFC 3339 times, decimal numbers, hex.
-    pub inputs: Inputs,
+    pub naming: Naming,
     /// Controls, worst first, then in the catalogue's order.
     pub controls: Vec<ControlResult>,
     /// Scope and method, population, verification.
@@ -179,9 +181,11 @@ pub struct Report {
 
 /// The inputs that name a report: the same inputs give the same bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Inputs {
+pub struct Naming {
     /// Origin line of the log's checkpoints.
     pub origin: String,
+    /// Whose log.
+    pub tenant: TenantId,
     /// Framework.
     pub framework: String,
     /// Version of the catalogue.
@@ -189,9 +193,9 @@ pub struct Inputs {
     /// SHA-256 of the catalogue file.
     pub catalogue_sha256: Hash32,
     /// First instant of the period.
-    pub period_start: String,
+    pub period_start: UtcNanos,
     /// First instant after it.
-    pub period_end: String,
+    pub period_end: UtcNanos,
     /// Size and root of the checkpoint; `None` = no verification was made.
     pub checkpoint: Option<(u64, Hash32)>,
     /// Generation of the key tree.
@@ -201,7 +205,7 @@ pub struct Inputs {
     /// Who asked.
     pub requester: String,
     /// Until when facts were taken.
-    pub cut_off: String,
+    pub cut_off: UtcNanos,
     /// Program and version.
     pub software: String,
     /// SHA-256 over the leaf hashes of the period.
@@ -212,7 +216,7 @@ pub struct Inputs {
     pub supersedes: Option<String>,
 }
 
-impl Inputs {
+impl Naming {
     /// As JSON.
     pub fn json(&self) -> Value {
         let checkpoint = self.checkpoint.map(|(size, root)| {
@@ -222,18 +226,19 @@ impl Inputs {
             "catalogue_sha256": self.catalogue_sha256.to_string(),
             "catalogue_version": self.catalogue_version,
             "checkpoint": checkpoint,
-            "cut_off": self.cut_off,
+            "cut_off": self.cut_off.to_string(),
             "entries": number(self.entries),
             "framework": self.framework,
             "generation": number(self.generation),
             "leaves_sha256": self.leaves_sha256.to_string(),
             "nonce": hex(&self.nonce),
             "origin": self.origin,
-            "period_end": self.period_end,
-            "period_start": self.period_start,
+            "period_end": self.period_end.to_string(),
+            "period_start": self.period_start.to_string(),
             "requester": self.requester,
             "software": self.software,
             "supersedes": self.supersedes,
+            "tenant": self.tenant.to_string(),
         })
     }
 
@@ -258,7 +263,7 @@ impl Report {
             "facts": pairs_json(&self.facts),
             "format": "chancery/report/v1",
             "id": self.id,
-            "inputs": self.inputs.json(),
+            "inputs": self.naming.json(),
             "kind": self.kind,
             "sections": sections,
             "tenant": self.tenant,
@@ -282,9 +287,9 @@ impl Report {
     }
 }
 
-/// A number as JSON: beyond 2^53 a decimal string, because RFC 8785 numbers are doubles.
+/// A number as JSON: beyond 2^53 - 1 a decimal string, because RFC 8785 numbers are doubles.
 pub fn number(value: u64) -> Value {
-    if value <= 1 << 53 { json!(value) } else { json!(value.to_string()) }
+    if value <= INTEGER_MAX { json!(value) } else { json!(value.to_string()) }
 }
 
 /// RFC 8785 bytes.

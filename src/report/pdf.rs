@@ -43,8 +43,9 @@ impl From<lopdf::Error> for PdfError {
     }
 }
 
-/// Writes the report as PDF with `json` embedded. `at` is the document's date: the cut-off.
-pub fn write(report: &Report, json: &[u8], at: UtcNanos) -> Result<Vec<u8>, PdfError> {
+/// Writes the report as PDF with `json` embedded. The document's date is the cut-off.
+pub fn write(report: &Report, json: &[u8]) -> Result<Vec<u8>, PdfError> {
+    let at = report.naming.cut_off;
     let layout = layout(report);
     let mut pdf = PdfDocument::new(&report.title);
     for face in Face::ALL {
@@ -90,7 +91,7 @@ pub fn write(report: &Report, json: &[u8], at: UtcNanos) -> Result<Vec<u8>, PdfE
 fn information(doc: &mut Document, report: &Report, date: &str) {
     let info = dictionary! {
         "Title" => text(&report.title),
-        "Producer" => text(&report.inputs.software),
+        "Producer" => text(&report.naming.software),
         "CreationDate" => Object::string_literal(date),
         "ModDate" => Object::string_literal(date),
     };
@@ -107,7 +108,7 @@ fn information(doc: &mut Document, report: &Report, date: &str) {
 /// XMP, uncompressed, as ISO 32000-1 section 14.3.2 wants it for readers that know no PDF.
 fn metadata(doc: &mut Document, report: &Report, at: UtcNanos) -> ObjectId {
     let title = xml(&report.title);
-    let software = xml(&report.inputs.software);
+    let software = xml(&report.naming.software);
     let at = UtcNanos(at.0 / 1_000_000_000 * 1_000_000_000);
     let packet = format!(
         "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n\

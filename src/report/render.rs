@@ -102,7 +102,7 @@ fn decorate(report: &Report, mut layout: Layout) -> Layout {
         if lines.len() > 1 { format!("{first} ...") } else { first }
     };
     let (title, tenant) = (fit(&title, WIDTH * 0.45), fit(&tenant, WIDTH * 0.45));
-    let root = match report.inputs.checkpoint {
+    let root = match report.naming.checkpoint {
         Some((size, root)) => format!("checkpoint {size} {root}"),
         None => "no checkpoint".into(),
     };
