@@ -180,7 +180,8 @@ impl Manifest {
             format!("entries {}", self.entries),
         ];
         lines.extend(self.statuses.iter().map(|(s, n)| format!("status {s} {n}")));
-        lines.extend(self.files.iter().map(|f| format!("file {} {} {}", f.sha256, f.bytes, f.name)));
+        lines
+            .extend(self.files.iter().map(|f| format!("file {} {} {}", f.sha256, f.bytes, f.name)));
         lines.push(String::new());
         lines.join("\n")
     }

@@ -47,11 +47,7 @@ impl std::fmt::Display for BuildError {
 impl std::error::Error for BuildError {}
 
 /// Decides every control and puts the document together.
-pub fn build(
-    inputs: &Inputs,
-    catalogue: &Catalogue,
-    facts: &Facts,
-) -> Result<Report, BuildError> {
+pub fn build(inputs: &Inputs, catalogue: &Catalogue, facts: &Facts) -> Result<Report, BuildError> {
     let period = inputs.scope.period;
     if period.start >= period.end {
         return Err(BuildError::PeriodEmpty);

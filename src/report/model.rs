@@ -219,9 +219,9 @@ pub struct Naming {
 impl Naming {
     /// As JSON.
     pub fn json(&self) -> Value {
-        let checkpoint = self.checkpoint.map(|(size, root)| {
-            json!({ "root": root.to_string(), "size": number(size) })
-        });
+        let checkpoint = self
+            .checkpoint
+            .map(|(size, root)| json!({ "root": root.to_string(), "size": number(size) }));
         json!({
             "catalogue_sha256": self.catalogue_sha256.to_string(),
             "catalogue_version": self.catalogue_version,

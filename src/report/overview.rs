@@ -86,13 +86,7 @@ fn strips(inputs: &Inputs) -> Option<Strips> {
 }
 
 fn origin(query: &str, counted: u64) -> Origin<'_> {
-    Origin {
-        query,
-        parameters: "none".into(),
-        counted,
-        span: None,
-        exclusions: Vec::new(),
-    }
+    Origin { query, parameters: "none".into(), counted, span: None, exclusions: Vec::new() }
 }
 
 fn sources(context: &Context<'_>) -> Table {

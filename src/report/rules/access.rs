@@ -40,7 +40,11 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, unnamed_max: u64, 
         j.say_if(unnamed, Status::Attention, text);
     }
     if inputs.accesses.overflow() > 0 {
-        j.say_if(inputs.accesses.overflow(), Status::InsufficientData, "accesses were not counted.");
+        j.say_if(
+            inputs.accesses.overflow(),
+            Status::InsufficientData,
+            "accesses were not counted.",
+        );
     }
     if j.items > 0 && j.exceptions == 0 {
         let text = format!(

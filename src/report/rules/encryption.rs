@@ -133,10 +133,8 @@ fn bars(context: &Context<'_>, control: &Control, tallies: &[FieldTally]) -> Bar
     ];
     let total: u64 = bars.iter().map(|(_, n)| n).sum();
     let period = context.inputs.scope.period;
-    let caption = format!(
-        "{} to {} (UTC); n = {total}; query {}.",
-        period.start, period.end, control.query
-    );
+    let caption =
+        format!("{} to {} (UTC); n = {total}; query {}.", period.start, period.end, control.query);
     Bars { title: "Values by the key they lie under".into(), bars, caption }
 }
 

@@ -85,17 +85,18 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, days: u64, j: &mut
     }
     let deferred = rows.iter().filter(|(_, e)| !e.deferred.is_empty()).count() as u64;
     j.say_if(deferred, Status::Attention, "erasures left classes to a later date named by a law.");
-    let single =
-        rows.iter().filter(|(_, e)| e.mode == ErasureMode::SingleOperator).count() as u64;
+    let single = rows.iter().filter(|(_, e)| e.mode == ErasureMode::SingleOperator).count() as u64;
     j.say_if(single, Status::Attention, "erasures were done by a single operator.");
     reconcile(context, population, j);
     if j.items > 0 && j.exceptions == 0 {
         let text = format!("No erasure of {} broke the rule.", j.items);
         j.say(Status::Supported, text);
     }
-    let span = rows.iter().map(|(_, e)| e.requested).min().zip(
-        rows.iter().map(|(_, e)| e.completed.unwrap_or(e.requested)).max(),
-    );
+    let span = rows
+        .iter()
+        .map(|(_, e)| e.requested)
+        .min()
+        .zip(rows.iter().map(|(_, e)| e.completed.unwrap_or(e.requested)).max());
     let cells = rows.iter().map(|(finding, e)| row(*finding, e)).collect();
     let mut origin = Origin::of(control, population.count());
     origin.span = span;
@@ -167,9 +168,7 @@ fn deferrals(
     let cells: Vec<Vec<String>> = rows
         .iter()
         .flat_map(|(_, e)| e.deferred.iter().map(|d| (e.job, d)))
-        .map(|(job, d)| {
-            vec![job.to_string(), d.class.clone(), d.law.clone(), d.due.to_string()]
-        })
+        .map(|(job, d)| vec![job.to_string(), d.class.clone(), d.law.clone(), d.due.to_string()])
         .collect();
     let columns = vec![
         Column::new("job", 30, Style::Mono),

@@ -75,9 +75,9 @@ impl Context<'_> {
         if inputs.outside > 0 {
             exclusions.push(format!("{} entries outside the period", inputs.outside));
         }
-        let span = origin.span.or_else(|| {
-            (population.count > 0).then_some((population.first, population.last))
-        });
+        let span = origin
+            .span
+            .or_else(|| (population.count > 0).then_some((population.first, population.last)));
         let missing: u64 = inputs.sources.iter().map(|(_, s)| s.numbering.missing()).sum();
         let checkpoint = match &inputs.integrity {
             Some(i) => format!("{}, size {}, root {}", inputs.scope.origin, i.size, i.root),

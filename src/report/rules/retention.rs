@@ -117,9 +117,8 @@ fn row(finding: Finding, s: &ClassDayStatus) -> Vec<String> {
 }
 
 fn bars(context: &Context<'_>, rows: &[ClassDayStatus], exceptions: u64) -> Bars {
-    let count = |f: &dyn Fn(&ClassDayState) -> bool| {
-        rows.iter().filter(|s| f(&s.state)).count() as u64
-    };
+    let count =
+        |f: &dyn Fn(&ClassDayState) -> bool| rows.iter().filter(|s| f(&s.state)).count() as u64;
     Bars {
         title: "Class-days by state at the cut-off".into(),
         bars: vec![
