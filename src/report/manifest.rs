@@ -1,1 +1,338 @@
-//! Placeholder of its owner.
+//! The signed manifest of a report: which files, from which inputs. It is a C2SP signed note made
+//! by the report key, never by a log key; its second line is no number, so it cannot pass for a
+//! checkpoint. It holds no time of signing: the same report and key give the same bytes.
+//!
+//! ```text
+//! <origin>/report/v1 LF
+//! id <32 hex> LF
+//! kind <framework> <catalogue version> <catalogue SHA-256, hex> LF
+//! tenant <32 hex> LF
+//! period <start> <end> LF              RFC 3339 UTC; the end is outside
+//! cut-off <instant> LF
+//! checkpoint <size> <root, hex> LF     or "checkpoint none"
+//! generation <n> LF
+//! entries <n> LF
+//! status <word> <n> LF                 six lines, in the order of the vocabulary
+//! file <SHA-256, hex> <bytes> <name> LF   one or more, ascending by name
+//! ```
+
+use crate::base::id::{Hash32, TenantId};
+use crate::base::unit::{Generation, TreeSize, UtcNanos};
+use crate::crypto::hash::sha256;
+use crate::format::note;
+use crate::format::trust::{Trust, TrustError};
+use crate::format::vkey::Signer;
+use crate::report::catalogue::Status;
+use crate::report::model::Report;
+use std::str::Split;
+
+/// Name of the manifest among a report's files.
+pub const MANIFEST: &str = "manifest.note";
+/// Ending of the first line.
+const SUFFIX: &str = "/report/v1";
+
+/// One file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileLine {
+    /// Path inside the report, `/` between parts.
+    pub name: String,
+    /// Length.
+    pub bytes: u64,
+    /// Hash of its bytes.
+    pub sha256: Hash32,
+}
+
+/// A manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Manifest {
+    /// Origin of the log.
+    pub origin: String,
+    /// Name of the report.
+    pub id: String,
+    /// Framework.
+    pub kind: String,
+    /// Version of the catalogue.
+    pub catalogue_version: String,
+    /// SHA-256 of the catalogue file.
+    pub catalogue_sha256: Hash32,
+    /// Whose log.
+    pub tenant: TenantId,
+    /// First instant of the period, and first after it.
+    pub period: (UtcNanos, UtcNanos),
+    /// Until when facts were taken.
+    pub cut_off: UtcNanos,
+    /// Size and root of the checkpoint.
+    pub checkpoint: Option<(TreeSize, Hash32)>,
+    /// Generation of the key tree.
+    pub generation: Generation,
+    /// Entries of the period.
+    pub entries: u64,
+    /// Controls by status, in the order of the vocabulary.
+    pub statuses: Vec<(Status, u64)>,
+    /// Files, ascending by name.
+    pub files: Vec<FileLine>,
+}
+
+/// Why a report is not what was signed. `verdict` is the stable name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ManifestError {
+    /// `REPORT_SIGNATURE`: no pinned report key signed it, or its signature fails.
+    Signature(TrustError),
+    /// `REPORT_MALFORMED`: signed, but no manifest.
+    Malformed {
+        /// Line of the text, from 1.
+        line: usize,
+    },
+    /// `REPORT_ORIGIN`: no pinned log has this origin.
+    Origin,
+    /// `REPORT_FILE_CHANGED`.
+    FileChanged {
+        /// Its name.
+        name: String,
+    },
+    /// `REPORT_FILE_MISSING`.
+    FileMissing {
+        /// Its name.
+        name: String,
+    },
+    /// `REPORT_FILE_UNLISTED`: a file that the manifest does not name.
+    FileUnlisted {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl ManifestError {
+    /// The verdict's stable name.
+    pub fn verdict(&self) -> &'static str {
+        match self {
+            ManifestError::Signature(_) => "REPORT_SIGNATURE",
+            ManifestError::Malformed { .. } => "REPORT_MALFORMED",
+            ManifestError::Origin => "REPORT_ORIGIN",
+            ManifestError::FileChanged { .. } => "REPORT_FILE_CHANGED",
+            ManifestError::FileMissing { .. } => "REPORT_FILE_MISSING",
+            ManifestError::FileUnlisted { .. } => "REPORT_FILE_UNLISTED",
+        }
+    }
+}
+
+impl std::fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.verdict())?;
+        match self {
+            ManifestError::Signature(error) => write!(f, ": {error}"),
+            ManifestError::Malformed { line } => write!(f, ": line {line}"),
+            ManifestError::Origin => f.write_str(": no pinned log has this origin"),
+            ManifestError::FileChanged { name }
+            | ManifestError::FileMissing { name }
+            | ManifestError::FileUnlisted { name } => write!(f, ": {name}"),
+        }
+    }
+}
+
+impl std::error::Error for ManifestError {}
+
+impl Manifest {
+    /// The manifest of a report's files, which are sorted by name.
+    pub fn of(report: &Report, files: &[(String, Vec<u8>)]) -> Self {
+        let naming = &report.naming;
+        let mut files: Vec<FileLine> = files
+            .iter()
+            .map(|(name, bytes)| FileLine {
+                name: name.clone(),
+                bytes: bytes.len() as u64,
+                sha256: sha256(&[bytes]),
+            })
+            .collect();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Manifest {
+            origin: naming.origin.clone(),
+            id: report.id.clone(),
+            kind: naming.framework.clone(),
+            catalogue_version: naming.catalogue_version.clone(),
+            catalogue_sha256: naming.catalogue_sha256,
+            tenant: naming.tenant,
+            period: (naming.period_start, naming.period_end),
+            cut_off: naming.cut_off,
+            checkpoint: naming.checkpoint.map(|(size, root)| (TreeSize(size), root)),
+            generation: Generation(naming.generation),
+            entries: naming.entries,
+            statuses: Status::ALL.iter().map(|s| (*s, report.count(*s) as u64)).collect(),
+            files,
+        }
+    }
+
+    /// The text that is signed.
+    pub fn text(&self) -> String {
+        let checkpoint = match self.checkpoint {
+            Some((size, root)) => format!("{size} {root}"),
+            None => "none".to_owned(),
+        };
+        let mut lines = vec![
+            format!("{}{SUFFIX}", self.origin),
+            format!("id {}", self.id),
+            format!("kind {} {} {}", self.kind, self.catalogue_version, self.catalogue_sha256),
+            format!("tenant {}", self.tenant),
+            format!("period {} {}", self.period.0, self.period.1),
+            format!("cut-off {}", self.cut_off),
+            format!("checkpoint {checkpoint}"),
+            format!("generation {}", self.generation),
+            format!("entries {}", self.entries),
+        ];
+        lines.extend(self.statuses.iter().map(|(s, n)| format!("status {s} {n}")));
+        lines
+            .extend(self.files.iter().map(|f| format!("file {} {} {}", f.sha256, f.bytes, f.name)));
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    /// Signs it with the report key; gives the whole note. What a verifier could not read back,
+    /// such as an origin with a line feed in it, is not signed.
+    pub fn sign(&self, signer: &Signer) -> Result<String, ManifestError> {
+        let text = self.text();
+        if Manifest::parse(&text)? != *self {
+            return Err(ManifestError::Malformed { line: 1 });
+        }
+        note::sign(&text, &[signer]).map_err(|e| ManifestError::Signature(e.into()))
+    }
+
+    /// Reads the text of a manifest. Only what `text` writes is accepted.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let mut lines = Lines { lines: text.split('\n'), number: 0 };
+        let manifest = lines.manifest();
+        match manifest {
+            // Writing it again closes what the reader was lax about: zeros, case, order.
+            Some(manifest) if manifest.text() == text => Ok(manifest),
+            _ => Err(ManifestError::Malformed { line: lines.number }),
+        }
+    }
+}
+
+/// Verifies a manifest against pinned keys, and files against the manifest. Every file of the
+/// report must be given, by its name; the manifest itself is not among them.
+pub fn verify(
+    manifest: &[u8],
+    trust: &Trust,
+    files: &[(&str, &[u8])],
+) -> Result<Manifest, ManifestError> {
+    let opened = trust.open_report(manifest).map_err(ManifestError::Signature)?;
+    let manifest = Manifest::parse(&opened.text)?;
+    let logs = trust.logs();
+    if !logs.is_empty() && !logs.iter().any(|log| log.verifier.name() == manifest.origin) {
+        return Err(ManifestError::Origin);
+    }
+    for line in &manifest.files {
+        let given = files.iter().find(|(name, _)| *name == line.name);
+        let Some((_, bytes)) = given else {
+            return Err(ManifestError::FileMissing { name: line.name.clone() });
+        };
+        if bytes.len() as u64 != line.bytes || sha256(&[bytes]) != line.sha256 {
+            return Err(ManifestError::FileChanged { name: line.name.clone() });
+        }
+    }
+    for (position, (name, _)) in files.iter().enumerate() {
+        let listed = manifest.files.iter().any(|line| line.name == *name);
+        let twice = files.iter().take(position).any(|(other, _)| other == name);
+        if !listed || twice {
+            return Err(ManifestError::FileUnlisted { name: (*name).to_owned() });
+        }
+    }
+    Ok(manifest)
+}
+
+/// Lines of a text with the number of the last one read.
+struct Lines<'a> {
+    lines: Split<'a, char>,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn next(&mut self) -> Option<&'a str> {
+        self.number += 1;
+        self.lines.next()
+    }
+
+    /// The words after the key of the next line.
+    fn keyed<const N: usize>(&mut self, key: &str) -> Option<[&'a str; N]> {
+        let line = self.next()?;
+        let words: Vec<&str> = line.strip_prefix(key)?.strip_prefix(' ')?.split(' ').collect();
+        words.try_into().ok()
+    }
+
+    fn number(&mut self, key: &str) -> Option<u64> {
+        let [word] = self.keyed(key)?;
+        word.parse().ok()
+    }
+
+    fn manifest(&mut self) -> Option<Manifest> {
+        let origin = self.next()?.strip_suffix(SUFFIX)?.to_owned();
+        let [id] = self.keyed("id")?;
+        crate::base::id::unhex::<16>(id)?;
+        let [kind, version, catalogue] = self.keyed("kind")?;
+        let [tenant] = self.keyed("tenant")?;
+        let [start, end] = self.keyed("period")?;
+        let [cut_off] = self.keyed("cut-off")?;
+        let checkpoint = self.checkpoint()?;
+        let generation = Generation(self.number("generation")?);
+        let entries = self.number("entries")?;
+        let mut statuses = Vec::with_capacity(Status::ALL.len());
+        for status in Status::ALL {
+            let [word, count] = self.keyed("status")?;
+            if word != status.name() {
+                return None;
+            }
+            statuses.push((*status, count.parse().ok()?));
+        }
+        Some(Manifest {
+            origin,
+            id: id.to_owned(),
+            kind: kind.to_owned(),
+            catalogue_version: version.to_owned(),
+            catalogue_sha256: Hash32::parse(catalogue)?,
+            tenant: TenantId::parse(tenant)?,
+            period: (UtcNanos::parse(start)?, UtcNanos::parse(end)?),
+            cut_off: UtcNanos::parse(cut_off)?,
+            checkpoint,
+            generation,
+            entries,
+            statuses,
+            files: self.files()?,
+        })
+    }
+
+    fn checkpoint(&mut self) -> Option<Option<(TreeSize, Hash32)>> {
+        let line = self.next()?.strip_prefix("checkpoint ")?;
+        if line == "none" {
+            return Some(None);
+        }
+        let (size, root) = line.split_once(' ')?;
+        Some(Some((TreeSize(size.parse().ok()?), Hash32::parse(root)?)))
+    }
+
+    /// File lines up to the end, ascending and unique.
+    fn files(&mut self) -> Option<Vec<FileLine>> {
+        let mut files: Vec<FileLine> = Vec::new();
+        loop {
+            let line = self.next()?;
+            if line.is_empty() {
+                let at_end = self.lines.next().is_none() && !files.is_empty();
+                return at_end.then_some(files);
+            }
+            let mut words = line.strip_prefix("file ")?.splitn(3, ' ');
+            let sha256 = Hash32::parse(words.next()?)?;
+            let bytes = words.next()?.parse().ok()?;
+            let name = words.next().filter(|name| is_file_name(name))?.to_owned();
+            if files.last().is_some_and(|last| last.name >= name) {
+                return None;
+            }
+            files.push(FileLine { name, bytes, sha256 });
+        }
+    }
+}
+
+/// Relative, of plain letters, without a way up: safe to write below any directory.
+fn is_file_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
+    name != MANIFEST && name.split('/').all(part)
+}
