@@ -180,8 +180,13 @@ fn assert_answers(index: &Index, log: &[Entry], random: &mut Random) {
     }
 }
 
+/// A failure prints its input; nothing is written beside the sources.
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn tables_hold_exactly_the_rows_of_the_entries(seed in any::<u64>(), n in 0_u64..300) {
