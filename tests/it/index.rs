@@ -168,6 +168,7 @@ fn rebuild(index: &mut Index, log: &[Entry]) {
 }
 
 fn assert_answers(index: &Index, log: &[Entry], random: &mut Random) {
+    let seed = random.0;
     let size = log.len() as u64;
     assert!(index.gap().is_empty());
     for key in keys(log, random) {
@@ -175,7 +176,7 @@ fn assert_answers(index: &Index, log: &[Entry], random: &mut Random) {
         for range in [0..size, a.min(b)..a.max(b), EPOCH_ENTRIES - 2..EPOCH_ENTRIES + 2] {
             let range = EntryIndex(range.start)..EntryIndex(range.end);
             let expected = (naive(log, &key, &range), None);
-            assert_eq!(scan(index, &key, &range), expected, "{key:?} in {range:?}");
+            assert_eq!(scan(index, &key, &range), expected, "seed {seed}, {key:?} in {range:?}");
         }
     }
 }
@@ -286,7 +287,6 @@ fn a_seal_replays_from_the_entries_and_a_lie_is_named() {
 #[test]
 fn sled_and_memory_answer_as_a_naive_scan_does() {
     for seed in [1, 2] {
-        println!("seed {seed}");
         let log = entries(seed, 0..2 * EPOCH_ENTRIES + 1_000);
         let dir = TempDir::new().unwrap();
         let mut random = Random(seed);
@@ -422,7 +422,6 @@ fn assert_harmless(dir: &Path, log: &[Entry], what: &str) {
 #[test]
 fn damaged_sled_files_are_wiped_or_noticed_never_believed() {
     let seed = 31;
-    println!("seed {seed}");
     let log = entries(seed, 0..EPOCH_ENTRIES);
     let home = TempDir::new().unwrap();
     let mut index = open(home.path(), &[]);
@@ -432,7 +431,6 @@ fn damaged_sled_files_are_wiped_or_noticed_never_believed() {
     let mut random = Random(seed);
     for (at, (path, bytes)) in good.iter().enumerate() {
         let len = bytes.len() as u64;
-        println!("{}: {len} bytes", path.strip_prefix(home.path()).unwrap().display());
         for round in 0..if len > 4096 { 24 } else { 6 } {
             let dir = TempDir::new().unwrap();
             for (other, (path, bytes)) in good.iter().enumerate() {
@@ -444,7 +442,11 @@ fn damaged_sled_files_are_wiped_or_noticed_never_believed() {
                 }
                 std::fs::write(to, bytes).unwrap();
             }
-            assert_harmless(dir.path(), &log, &format!("{} round {round}", path.display()));
+            assert_harmless(
+                dir.path(),
+                &log,
+                &format!("seed {seed}, {}, round {round}", path.display()),
+            );
         }
     }
 }

@@ -4,7 +4,7 @@
 
 mod source;
 
-use source::{closing, code, in_word, line, product, test_modules, words};
+use source::{closing, code, in_word, line, product, test_declarations, test_modules, words};
 use std::path::{Path, PathBuf};
 
 const FUNCTION_LINES_MAX: usize = 70;
@@ -54,8 +54,21 @@ fn rust() -> Vec<File> {
     found
 }
 
+/// What is shipped: `src` without files of tests, each of which must be declared as one.
 fn sources() -> Vec<File> {
-    rust().into_iter().filter(|file| file.path.starts_with("src/")).collect()
+    let (tests, sources): (Vec<File>, Vec<File>) = rust()
+        .into_iter()
+        .filter(|file| file.path.starts_with("src/"))
+        .partition(|file| file.path.ends_with("/tests.rs"));
+    for file in tests {
+        let parent = file.path.trim_end_matches("/tests.rs");
+        let parents = [format!("{parent}.rs"), format!("{parent}/mod.rs")];
+        let declared = sources.iter().any(|source| {
+            parents.contains(&source.path) && !test_declarations(&code(&source.text)).is_empty()
+        });
+        assert!(declared, "{}: no parent declares it under cfg(test)", file.path);
+    }
+    sources
 }
 
 /// Fails with every violation in every file.
@@ -277,7 +290,10 @@ fn glob_law(file: &File) -> Vec<String> {
 fn names_are_whole_and_imports_are_named() {
     check(super_law, "src/x.rs", "use super::y;", 1);
     check(super_law, "src/x.rs", "fn f() {}\n#[cfg(test)]\nmod tests { use super::*; }", 0);
-    check(super_law, "src/x.rs", "#[cfg(test)]\nmod tests { use super::*; }\nuse super::x;", 1);
+    let allowed = "#[cfg(test)]\n#[allow(clippy::x)]\nmod tests { use super::*; }";
+    check(super_law, "src/x.rs", allowed, 0);
+    check(super_law, "src/x.rs", &format!("{allowed}\nuse super::x;"), 1);
+    check(super_law, "src/x.rs", "#[cfg(test)]\nmod tests;\nfn f() { super::g() }", 1);
     check(glob_law, "src/x.rs", "use crate::base::*;", 1);
     check(glob_law, "src/x.rs", "#[cfg(test)]\nmod tests { use super::*; }", 0);
     obey(&sources(), super_law);
@@ -307,7 +323,10 @@ const FENCES: [Fence; 5] = [
         words: &["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "UnixListener", "tokio"],
         allowed: &["src/forward/", "src/server/", "src/cli/"],
     },
-    Fence { words: &["unsafe", "unsafe_code"], allowed: &["src/crypto/lanes.rs"] },
+    Fence {
+        words: &["unsafe", "unsafe_code"],
+        allowed: &["src/crypto/lanes.rs", "src/crypto/lanes/"],
+    },
 ];
 
 fn fence_law(file: &File) -> Vec<String> {
@@ -356,6 +375,8 @@ fn disk_clock_entropy_network_and_unsafe_stay_in_their_places() {
         ("src/forward/x.rs", "TcpStream::connect(a)", 0),
         ("src/base/x.rs", "unsafe { }", 1),
         ("src/crypto/lanes.rs", "unsafe { }", 0),
+        ("src/crypto/lanes/avx2.rs", "unsafe { }", 0),
+        ("src/crypto/lanesx.rs", "unsafe { }", 1),
         ("src/base/x.rs", "\"unsafe SystemTime\" /* tokio */", 0),
     ] {
         check(fence_law, path, text, violations);

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 /// The code alone: same length in lines, everything that is not code blank.
-pub fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -22,7 +22,7 @@ pub fn code(text: &str) -> String {
 }
 
 /// The code with test modules blanked, lines kept.
-pub fn product(text: &str) -> String {
+pub(crate) fn product(text: &str) -> String {
     let mut code = code(text);
     for range in test_modules(&code).into_iter().rev() {
         let lines: String = code[range.clone()].chars().filter(|c| *c == '\n').collect();
@@ -32,23 +32,42 @@ pub fn product(text: &str) -> String {
 }
 
 /// Where the `#[cfg(test)] mod name { .. }` of `code` lie.
-pub fn test_modules(code: &str) -> Vec<Range<usize>> {
-    const MARK: &str = "#[cfg(test)]";
+pub(crate) fn test_modules(code: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    for (at, _) in code.match_indices(MARK) {
-        let item = code[at + MARK.len()..].trim_start();
-        let open = code[at..].find('{').map(|open| at + open);
-        let Some(open) = open.filter(|_| item.starts_with("mod ")) else { continue };
-        let end = open + closing(&code[open..]).unwrap_or(code.len() - open);
-        if found.last().is_none_or(|last| last.end <= at) {
+    for (at, item) in test_items(code) {
+        let Some(open) = code[item..].find(['{', ';']).map(|open| item + open) else { continue };
+        if code[open..].starts_with('{') && found.last().is_none_or(|last| last.end <= at) {
+            let end = open + closing(&code[open..]).unwrap_or(code.len() - open);
             found.push(at..end);
         }
     }
     found
 }
 
+/// Where `code` declares `#[cfg(test)] mod tests;`, a file of its own.
+pub(crate) fn test_declarations(code: &str) -> Vec<usize> {
+    let items = test_items(code).into_iter();
+    items.filter(|(_, item)| code[*item..].starts_with("mod tests;")).map(|(at, _)| at).collect()
+}
+
+/// Positions of `#[cfg(test)]` and of the `mod` it stands before; other attributes may follow it.
+fn test_items(code: &str) -> Vec<(usize, usize)> {
+    const MARK: &str = "#[cfg(test)]";
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(MARK) {
+        let mut item = code[at + MARK.len()..].trim_start();
+        while let Some((_, rest)) = item.strip_prefix("#[").and_then(|rest| rest.split_once(']')) {
+            item = rest.trim_start();
+        }
+        if item.starts_with("mod ") {
+            found.push((at, code.len() - item.len()));
+        }
+    }
+    found
+}
+
 /// Length of the block that begins with the brace at the start of `code`.
-pub fn closing(code: &str) -> Option<usize> {
+pub(crate) fn closing(code: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, c) in code.char_indices() {
         match c {
@@ -64,7 +83,7 @@ pub fn closing(code: &str) -> Option<usize> {
 }
 
 /// Positions at which `word` stands as a whole word.
-pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+pub(crate) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(word).map(|(at, _)| at).filter(move |at| {
         let before = code[..*at].chars().next_back();
         let after = code[at + word.len()..].chars().next();
@@ -73,12 +92,12 @@ pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 
 }
 
 /// Whether `c` may stand in an identifier.
-pub fn in_word(c: char) -> bool {
+pub(crate) fn in_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 /// Line number, from 1, of a byte position.
-pub fn line(text: &str, at: usize) -> usize {
+pub(crate) fn line(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
 }
 
