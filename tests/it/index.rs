@@ -499,3 +499,31 @@ fn every_kind_of_row_has_a_key() {
     let kinds: BTreeSet<RowKind> = keys(&log, &mut Random(51)).iter().map(|k| k.kind).collect();
     assert_eq!(kinds.len(), RowKind::ALL.len());
 }
+
+#[test]
+fn a_chunk_that_sled_lost_is_noticed_and_the_next_open_wipes() {
+    let log = entries(61, 0..EPOCH_ENTRIES);
+    let dir = TempDir::new().unwrap();
+    let mut index = open(dir.path(), &[]);
+    feed(&mut index, &log, 0);
+    drop(index);
+    let db = sled::open(dir.path()).unwrap();
+    let first_row = IndexKey::outcome(Outcome::ALL[0]).row(EntryIndex(0));
+    let lost = [&0_u64.to_be_bytes()[..], &first_row].concat();
+    let (name, _) = db.get_gt(lost).unwrap().unwrap();
+    db.remove(name).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let index = open(dir.path(), &log);
+    assert_eq!(index.epochs(), 1);
+    let all = EntryIndex(0)..EntryIndex(EPOCH_ENTRIES);
+    let (_, error) = scan(&index, &IndexKey::outcome(Outcome::ALL[0]), &all);
+    assert_eq!((error, index.epochs()), (Some(ErrorKind::Corrupt), 0));
+    assert_eq!(index.gap(), all);
+    drop(index);
+    let mut index = open(dir.path(), &log);
+    assert_eq!(index.epochs(), 0);
+    rebuild(&mut index, &log);
+    assert_eq!(index.epochs(), 1);
+    assert_eq!(scan(&index, &IndexKey::act(Kind::Config), &all).1, None);
+}
