@@ -168,6 +168,7 @@ fn rebuild(index: &mut Index, log: &[Entry]) {
 }
 
 fn assert_answers(index: &Index, log: &[Entry], random: &mut Random) {
+    let seed = random.0;
     let size = log.len() as u64;
     assert!(index.gap().is_empty());
     for key in keys(log, random) {
@@ -175,13 +176,18 @@ fn assert_answers(index: &Index, log: &[Entry], random: &mut Random) {
         for range in [0..size, a.min(b)..a.max(b), EPOCH_ENTRIES - 2..EPOCH_ENTRIES + 2] {
             let range = EntryIndex(range.start)..EntryIndex(range.end);
             let expected = (naive(log, &key, &range), None);
-            assert_eq!(scan(index, &key, &range), expected, "{key:?} in {range:?}");
+            assert_eq!(scan(index, &key, &range), expected, "seed {seed}, {key:?} in {range:?}");
         }
     }
 }
 
+/// A failure prints its input; nothing is written beside the sources.
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn tables_hold_exactly_the_rows_of_the_entries(seed in any::<u64>(), n in 0_u64..300) {
@@ -281,7 +287,6 @@ fn a_seal_replays_from_the_entries_and_a_lie_is_named() {
 #[test]
 fn sled_and_memory_answer_as_a_naive_scan_does() {
     for seed in [1, 2] {
-        println!("seed {seed}");
         let log = entries(seed, 0..2 * EPOCH_ENTRIES + 1_000);
         let dir = TempDir::new().unwrap();
         let mut random = Random(seed);
@@ -417,7 +422,6 @@ fn assert_harmless(dir: &Path, log: &[Entry], what: &str) {
 #[test]
 fn damaged_sled_files_are_wiped_or_noticed_never_believed() {
     let seed = 31;
-    println!("seed {seed}");
     let log = entries(seed, 0..EPOCH_ENTRIES);
     let home = TempDir::new().unwrap();
     let mut index = open(home.path(), &[]);
@@ -427,7 +431,6 @@ fn damaged_sled_files_are_wiped_or_noticed_never_believed() {
     let mut random = Random(seed);
     for (at, (path, bytes)) in good.iter().enumerate() {
         let len = bytes.len() as u64;
-        println!("{}: {len} bytes", path.strip_prefix(home.path()).unwrap().display());
         for round in 0..if len > 4096 { 24 } else { 6 } {
             let dir = TempDir::new().unwrap();
             for (other, (path, bytes)) in good.iter().enumerate() {
@@ -439,7 +442,11 @@ fn damaged_sled_files_are_wiped_or_noticed_never_believed() {
                 }
                 std::fs::write(to, bytes).unwrap();
             }
-            assert_harmless(dir.path(), &log, &format!("{} round {round}", path.display()));
+            assert_harmless(
+                dir.path(),
+                &log,
+                &format!("seed {seed}, {}, round {round}", path.display()),
+            );
         }
     }
 }
@@ -491,4 +498,32 @@ fn every_kind_of_row_has_a_key() {
     let log = entries(51, 0..2_000);
     let kinds: BTreeSet<RowKind> = keys(&log, &mut Random(51)).iter().map(|k| k.kind).collect();
     assert_eq!(kinds.len(), RowKind::ALL.len());
+}
+
+#[test]
+fn a_chunk_that_sled_lost_is_noticed_and_the_next_open_wipes() {
+    let log = entries(61, 0..EPOCH_ENTRIES);
+    let dir = TempDir::new().unwrap();
+    let mut index = open(dir.path(), &[]);
+    feed(&mut index, &log, 0);
+    drop(index);
+    let db = sled::open(dir.path()).unwrap();
+    let first_row = IndexKey::outcome(Outcome::ALL[0]).row(EntryIndex(0));
+    let lost = [&0_u64.to_be_bytes()[..], &first_row].concat();
+    let (name, _) = db.get_gt(lost).unwrap().unwrap();
+    db.remove(name).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let index = open(dir.path(), &log);
+    assert_eq!(index.epochs(), 1);
+    let all = EntryIndex(0)..EntryIndex(EPOCH_ENTRIES);
+    let (_, error) = scan(&index, &IndexKey::outcome(Outcome::ALL[0]), &all);
+    assert_eq!((error, index.epochs()), (Some(ErrorKind::Corrupt), 0));
+    assert_eq!(index.gap(), all);
+    drop(index);
+    let mut index = open(dir.path(), &log);
+    assert_eq!(index.epochs(), 0);
+    rebuild(&mut index, &log);
+    assert_eq!(index.epochs(), 1);
+    assert_eq!(scan(&index, &IndexKey::act(Kind::Config), &all).1, None);
 }

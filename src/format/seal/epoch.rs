@@ -380,7 +380,8 @@ impl EpochTables {
     }
 }
 
-/// Whether an entry really has `key`. Every hit is checked so, because the index is derived and keys of kind 7 are shortened.
+/// Whether an entry really has `key`. Every hit is checked so: the index is derived, and keys of
+/// kind 7 are shortened.
 pub fn entry_has(entry: &Entry, key: &IndexKey) -> bool {
     let head = &entry.head;
     match key.kind {

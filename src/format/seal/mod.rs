@@ -7,7 +7,7 @@
 //! | table | row | leaf |
 //! |---|---|---|
 //! | count, 14 bytes | code u16, outcome u8, class u16, kind u8, count u64 | one row |
-//! | source, 49 bytes | source\[16\], count u64, numbered u64, low u64, high u64, gapless u8 | one row |
+//! | source, 49 bytes | source\[16\], count, numbered, low, high u64, gapless u8 | one row |
 //! | class, 14 bytes | class u16, bucket u32, groups u64 | one row |
 //! | index, 25 bytes | row kind u8, key\[16\], entry index u64 | up to 163 rows (4,075 bytes) |
 //!

@@ -149,7 +149,7 @@ impl SealPayload {
         if counts.iter().any(|n| *n > INTEGER_MAX) {
             return Err(refuse("rows", "state integers of at most 2^53"));
         }
-        let is_epoch = raw.first % EPOCH_ENTRIES == 0
+        let is_epoch = raw.first.is_multiple_of(EPOCH_ENTRIES)
             && raw.first.checked_add(EPOCH_ENTRIES) == Some(raw.end)
             && raw.entries == EPOCH_ENTRIES;
         if !is_epoch {

@@ -85,9 +85,11 @@ impl IndexKey {
 
     /// The row that says `index` has this key.
     pub fn row(&self, index: EntryIndex) -> [u8; INDEX_ROW_BYTES] {
-        let mut row = [0; INDEX_ROW_BYTES];
-        let bytes = [self.kind.value()].into_iter().chain(self.key).chain(index.0.to_be_bytes());
-        row.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        let mut row = [self.kind.value(); INDEX_ROW_BYTES];
+        let (_, rest) = row.split_at_mut(1);
+        let (key, place) = rest.split_at_mut(16);
+        key.copy_from_slice(&self.key);
+        place.copy_from_slice(&index.0.to_be_bytes());
         row
     }
 

@@ -57,11 +57,11 @@ pub fn pack(name: &Name, number: u32, leaf: &[u8]) -> Vec<u8> {
     let mut value = vec![0; 4];
     value.extend_from_slice(&number.to_be_bytes());
     let mut before = [0; PACKED_BYTES];
-    for row in leaf.chunks_exact(INDEX_ROW_BYTES) {
+    for row in leaf.as_chunks::<INDEX_ROW_BYTES>().0 {
         let packed = shorten(row);
         let shared = packed.iter().zip(&before).take_while(|(a, b)| a == b).count();
         value.push(shared as u8);
-        value.extend(packed.iter().skip(shared));
+        value.extend_from_slice(packed.split_at(shared).1);
         before = packed;
     }
     seal(name, value)
@@ -125,19 +125,21 @@ fn checksum(name: &[u8], value: &[u8]) -> [u8; 4] {
 }
 
 /// Drops the six bytes of the entry index that the epoch says.
-fn shorten(row: &[u8]) -> [u8; PACKED_BYTES] {
+fn shorten(row: &Row) -> [u8; PACKED_BYTES] {
     let mut packed = [0; PACKED_BYTES];
-    let bytes = row.iter().take(17).chain(row.iter().skip(INDEX_ROW_BYTES - 2));
-    packed.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    let (key, place) = packed.split_at_mut(17);
+    key.copy_from_slice(row.split_at(17).0);
+    place.copy_from_slice(row.split_at(INDEX_ROW_BYTES - 2).1);
     packed
 }
 
 fn lengthen(base: u64, packed: &[u8; PACKED_BYTES]) -> Row {
     let mut row = [0; INDEX_ROW_BYTES];
+    let (key, place) = row.split_at_mut(17);
+    key.copy_from_slice(packed.split_at(17).0);
     let [.., high, low] = *packed;
     let index = base | u64::from(u16::from_be_bytes([high, low]));
-    let bytes = packed.iter().copied().take(17).chain(index.to_be_bytes());
-    row.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    place.copy_from_slice(&index.to_be_bytes());
     row
 }
 

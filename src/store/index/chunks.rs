@@ -63,10 +63,10 @@ impl Chunks {
     /// Opens `dir`; keeps what is there only if `holds` says its mark is of this log.
     pub fn open(disk: &dyn Disk, dir: &Path, holds: impl Fn(&IndexMark) -> bool) -> Result<Self> {
         disk.create_dir(dir)?;
-        if let Ok(store) = open_sled(dir)? {
-            if let Some(chunks) = Chunks::adopt(store, dir, &holds) {
-                return Ok(chunks);
-            }
+        if let Ok(store) = open_sled(dir)?
+            && let Some(chunks) = Chunks::adopt(store, dir, &holds)
+        {
+            return Ok(chunks);
         }
         wipe(disk, dir, WIPE_DEPTH)?;
         match open_sled(dir)? {
