@@ -14,7 +14,6 @@ use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::clerk::Clerk;
 use crate::vault::error::{Error, Result};
-use crate::vault::facts::Facts;
 use crate::vault::read::{Gate, entries_of};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,11 +36,6 @@ pub(crate) struct Housekeeper {
 pub(crate) const SEAL_CODE: EventCode = EventCode { category: Category::Vault, verb: Verb::Verify };
 
 impl Housekeeper {
-    /// Where to begin, from the facts at open.
-    pub(crate) fn start_day(facts: &Facts) -> EntryIndex {
-        facts.day_start
-    }
-
     /// Runs until the sequencer is gone.
     pub(crate) fn run(mut self, inbox: &Receiver<()>) {
         while inbox.recv().is_ok() {

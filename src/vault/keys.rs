@@ -11,7 +11,6 @@ use crate::base::unit::{ClassDay, ClassId, Day, Month};
 use crate::base::world::Entropy;
 use crate::crypto::kdf::{self, HmacKey, label, tag};
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
-use crate::store::error::Error as StoreError;
 use crate::store::keytree::KeyTree;
 use crate::vault::error::{Error, Result};
 use std::collections::HashMap;
@@ -519,11 +518,6 @@ fn read_identifier(
         Some(Cell::Identifier(cell)) => Ok(Some(cell)),
         _ => Ok(None),
     }
-}
-
-/// The tree's error as a verb's.
-pub(crate) fn unavailable(error: StoreError) -> Error {
-    Error::Unavailable(error)
 }
 
 /// The tenant's own keys, made once.

@@ -29,11 +29,11 @@ mod seal;
 mod sequencer;
 
 use crate::base::event::EventCode;
-use crate::base::id::{SourceHandle, SubjectTag, TenantId};
+use crate::base::id::{SourceHandle, TenantId};
 use crate::base::unit::TreeSize;
 use crate::base::world::{Clock, Entropy};
 use crate::format::vkey::{Signer, Verifier};
-use crate::policy::Policies;
+use crate::policy::classify::Policies;
 use crate::store::bodies::Bodies;
 use crate::store::disk::{Disk, DiskLock};
 use crate::store::index::Index;

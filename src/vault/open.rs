@@ -15,14 +15,14 @@ use crate::crypto::sign::SigningKey;
 use crate::format::cell;
 use crate::format::control::{self, Mode};
 use crate::format::vkey::{Algorithm, Signer};
-use crate::policy::Policies;
+use crate::policy::classify::Policies;
 use crate::store::bodies::Bodies;
 use crate::store::error::Error as StoreError;
 use crate::store::heads::Head;
 use crate::store::index::Index;
 use crate::store::kek::{Kek, open_secret, seal_secret};
 use crate::store::keytree::KeyTree;
-use crate::store::log::{Recovery, UnitLog};
+use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
@@ -191,7 +191,6 @@ struct Opening {
     tree: crate::crypto::merkle::Compact,
     replayed: Replayed,
     notices: Vec<Notice>,
-    writable: bool,
     sealed: TreeSize,
 }
 
@@ -249,7 +248,6 @@ impl Opening {
             tree,
             replayed,
             notices,
-            writable: true,
             sealed,
         })
     }

@@ -11,7 +11,7 @@ use crate::base::unit::{ClassId, EntryIndex};
 use crate::crypto::hash::sha256;
 use crate::format::canon;
 use crate::format::control::{self, Mode};
-use crate::policy::Policies;
+use crate::policy::classify::Policies;
 use crate::vault::Vault;
 use crate::vault::config::Config;
 use crate::vault::error::{Error, Result};

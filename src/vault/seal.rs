@@ -27,7 +27,6 @@ const GROUP_RANDOM: usize = 44;
 /// One sealed record, its bytes in the batch's arenas.
 pub(crate) struct SealedRecord {
     pub(crate) kind: Kind,
-    pub(crate) record: RecordId,
     /// Padded head in `Sealed::heads`, the 0x00 leaf prefix in front.
     pub(crate) head: Range<usize>,
     /// SHA-256 after prefix and head.
@@ -273,7 +272,6 @@ impl Sealer<'_> {
             let control = layout.head.kind != Kind::Event;
             records.push(SealedRecord {
                 kind: layout.head.kind,
-                record: layout.head.record,
                 head: start..heads.len(),
                 midstate: State::IV,
                 source: layout.head.source,

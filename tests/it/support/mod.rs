@@ -1,6 +1,7 @@
 //! Helpers shared by the tests: simulated world, shared data, checks.
 
 pub(crate) mod sim;
+pub(crate) mod world;
 
 use std::path::PathBuf;
 
