@@ -62,7 +62,7 @@ impl Backend {
 
 /// The order in which `Lanes::detect` tries. Measured in batches of 5,000 on a CPU that has all
 /// four: sixteen lanes beat the SHA extensions for nodes (47 to 62 ns), 512-byte messages (180 to
-/// 255 ns) and heads of 256-576 bytes (150 to 182 ns), and lose 8 % at 36-120 bytes; eight lanes
+/// 255 ns) and heads of 256-576 bytes (150 to 182 ns), and lose 8-10 % at 36-120 bytes; eight lanes
 /// lose to the SHA extensions everywhere, and beat `sha2` only where there are none. Figures and
 /// machines: `docs/decisions/0003-hash-lanes.md`.
 const PREFERENCE: [Backend; 4] =
