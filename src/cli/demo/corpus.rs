@@ -26,12 +26,15 @@ fn event(number: u64, dice: &mut Dice) -> String {
     };
     let mut text = format!(
         concat!(
-            r#"{{"id":"{id}","time":"2026-11-20T{h:02}:{m:02}:{s:02}.{ms:03}Z","source_seq":{seq},"#,
+            r#"{{"id":"{id}","time":"2026-11-20T{h:02}:{m:02}:{s:02}.{ms:03}Z","#,
+            r#""source_seq":{seq},"#,
             r#""actor":{{"id":"u-{person:06}"}},"action":"{action}","category":"data","#,
             r#""verb":"{verb}","outcome":"success","severity":{severity},"#,
-            r#""origin":{{"ip":"10.{a}.{b}.{c}"}},"session_id":"{session}","request_id":"{request}","#,
+            r#""origin":{{"ip":"10.{a}.{b}.{c}"}},"session_id":"{session}","#,
+            r#""request_id":"{request}","#,
             r#""data":{{"path":"/v1/projects/{project}/documents/{document}","status":200,"#,
-            r#""bytes":{bytes},"duration_us":{duration},"region":"eu-north-1","node":"{node}","note":""#
+            r#""bytes":{bytes},"duration_us":{duration},"region":"eu-north-1","#,
+            r#""node":"{node}","note":""#
         ),
         id = dice.uuid(),
         person = person,

@@ -22,7 +22,7 @@ const DRUGS: &[&str] = &[
     "atorvastatin",
 ];
 const NOTES: &[&str] = &[
-    "Slept well, no pain at rest. Mobilised to the chair with one assistant; ate half of breakfast.",
+    "Slept well, no pain at rest. Mobilised to the chair with one assistant; ate half a meal.",
     "Complains of nausea since the morning round. Fluids continued, to be reviewed at noon.",
     "Wound dry and without redness, dressing changed. Explained aftercare; understands and agrees.",
     "Blood pressure above target twice. Called the doctor on duty, dose adjusted as ordered.",
@@ -38,8 +38,11 @@ const TICKETS: &[&str] = &[
     "We would like to add three colleagues to the workspace before the end of the week.",
 ];
 
+/// Plays itself on a stage.
+pub type Scene = fn(&mut Stage<'_>);
+
 /// A share of the ordinary day: `(weight, scene)`.
-pub const SCENES: &[(u64, fn(&mut Stage<'_>))] = &[
+pub const SCENES: &[(u64, Scene)] = &[
     (40, nursing_round),
     (22, doctor_round),
     (14, portal_visit),
