@@ -223,7 +223,7 @@ fn the_corpus_is_what_the_bench_says_it_is() {
         let event: Value = serde_json::from_str(event).expect(event);
         people.insert(event["actor"]["id"].as_str().unwrap().to_owned());
         assert!(UtcNanos::parse(event["time"].as_str().unwrap()).is_some());
-        for sealed in [&event["origin"]["ip"], &event["session_id"], &event["request_id"]] {
+        for sealed in [&event["action"], &event["origin"]["ip"], &event["session_id"]] {
             assert!(sealed.is_string());
         }
     }
