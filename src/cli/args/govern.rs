@@ -90,7 +90,7 @@ pub enum HoldCommand {
     /// Block erasure and expiry of a person or of a class-day
     #[command(after_help = "\
 Examples:
-  chancery hold set --case '4 C 118/26' --subject patient_number:P204185-4 --reason 'court order'
+  chancery hold set --case '4 C 118/26' --subject patient_id:P204185-4 --reason 'court order'
   chancery hold set --case '4 C 118/26' --class 3 --from 2026-11-01 --to 2026-11-20")]
     Set {
         /// Name of the case; shown by every refusal

@@ -14,7 +14,8 @@ pub fn corpus(seed: u64, n: usize) -> Vec<String> {
     (0..n as u64).map(|number| event(number, &mut dice)).collect()
 }
 
-/// One event. `actor.id`, `origin.ip`, `session_id` and `request_id` are the four sealed values.
+/// One event. `action`, `actor.id`, `origin.ip` and `session_id` are the four sealed values
+/// beside `data`; duplicates are told by `source_seq`.
 fn event(number: u64, dice: &mut Dice) -> String {
     // Every person appears within the first 10,000 events; later ones are drawn.
     let person = if number < SUBJECTS { number } else { dice.below(SUBJECTS) };
@@ -26,14 +27,16 @@ fn event(number: u64, dice: &mut Dice) -> String {
     };
     let mut text = format!(
         concat!(
-            r#"{{"id":"{id}","time":"2026-11-20T{h:02}:{m:02}:{s:02}.{ms:03}Z","source_seq":{seq},"#,
+            r#"{{"time":"2026-11-20T{h:02}:{m:02}:{s:02}.{ms:03}Z","#,
+            r#""source_seq":{seq},"#,
             r#""actor":{{"id":"u-{person:06}"}},"action":"{action}","category":"data","#,
             r#""verb":"{verb}","outcome":"success","severity":{severity},"#,
-            r#""origin":{{"ip":"10.{a}.{b}.{c}"}},"session_id":"{session}","request_id":"{request}","#,
-            r#""data":{{"path":"/v1/projects/{project}/documents/{document}","status":200,"#,
-            r#""bytes":{bytes},"duration_us":{duration},"region":"eu-north-1","node":"{node}","note":""#
+            r#""origin":{{"ip":"10.{a}.{b}.{c}"}},"session_id":"{session}","#,
+            r#""data":{{"request":"{request}","status":200,"#,
+            r#""path":"/v1/projects/{project}/documents/{document}","#,
+            r#""bytes":{bytes},"duration_us":{duration},"region":"eu-north-1","#,
+            r#""node":"{node}","note":""#
         ),
-        id = dice.uuid(),
         person = person,
         action = action,
         verb = verb,
@@ -47,7 +50,7 @@ fn event(number: u64, dice: &mut Dice) -> String {
         b = dice.below(256),
         c = dice.below(256),
         session = dice.hex(24),
-        request = dice.hex(16),
+        request = dice.uuid(),
         project = dice.between(1_000, 9_999),
         document = dice.between(100_000, 999_999),
         bytes = dice.between(100, 90_000),

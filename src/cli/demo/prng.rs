@@ -19,7 +19,7 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let [mut a, mut b, mut c, mut d] = self.state;
         let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let shifted = b << 17;
@@ -35,7 +35,7 @@ impl Dice {
 
     /// A number below `bound`; 0 for a bound of 0. Its bias is below bound / 2^64.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number from `low` to `high`, both included.
@@ -75,7 +75,7 @@ impl Dice {
     pub fn hex(&mut self, digits: usize) -> String {
         let mut text = String::with_capacity(digits + 16);
         while text.len() < digits {
-            text.push_str(&format!("{:016x}", self.next()));
+            text.push_str(&format!("{:016x}", self.draw()));
         }
         text.truncate(digits);
         text
@@ -83,13 +83,13 @@ impl Dice {
 
     /// A version 4 UUID in form only.
     pub fn uuid(&mut self) -> String {
-        let (high, low) = (self.next(), self.next());
-        let high = high & !0xf000 | 0x4000;
-        let low = low & !(3 << 62) | 2 << 62;
+        let (high, low) = (self.draw(), self.draw());
+        let high = (high & !0xf000) | 0x4000;
+        let low = (low & !(3 << 62)) | (2 << 62);
         format!(
             "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
             high >> 32,
-            high >> 16 & 0xffff,
+            (high >> 16) & 0xffff,
             high & 0xffff,
             low >> 48,
             low & 0xffff_ffff_ffff
@@ -101,9 +101,9 @@ impl Dice {
 fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -112,10 +112,10 @@ mod tests {
 
     #[test]
     fn streams_repeat_and_differ_by_purpose() {
-        let draw = |seed, purpose| Dice::new(seed, purpose).next();
-        assert_eq!(draw(7, "cast"), draw(7, "cast"));
-        assert_ne!(draw(7, "cast"), draw(7, "day"));
-        assert_ne!(draw(7, "cast"), draw(8, "cast"));
+        let first = |seed, purpose| Dice::new(seed, purpose).draw();
+        assert_eq!(first(7, "cast"), first(7, "cast"));
+        assert_ne!(first(7, "cast"), first(7, "day"));
+        assert_ne!(first(7, "cast"), first(8, "cast"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ const DRUGS: &[&str] = &[
     "atorvastatin",
 ];
 const NOTES: &[&str] = &[
-    "Slept well, no pain at rest. Mobilised to the chair with one assistant; ate half of breakfast.",
+    "Slept well, no pain at rest. Mobilised to the chair with one assistant; ate half a meal.",
     "Complains of nausea since the morning round. Fluids continued, to be reviewed at noon.",
     "Wound dry and without redness, dressing changed. Explained aftercare; understands and agrees.",
     "Blood pressure above target twice. Called the doctor on duty, dose adjusted as ordered.",
@@ -38,8 +38,11 @@ const TICKETS: &[&str] = &[
     "We would like to add three colleagues to the workspace before the end of the week.",
 ];
 
+/// Plays itself on a stage.
+pub type Scene = fn(&mut Stage<'_>);
+
 /// A share of the ordinary day: `(weight, scene)`.
-pub const SCENES: &[(u64, fn(&mut Stage<'_>))] = &[
+pub const SCENES: &[(u64, Scene)] = &[
     (40, nursing_round),
     (22, doctor_round),
     (14, portal_visit),
@@ -49,27 +52,23 @@ pub const SCENES: &[(u64, fn(&mut Stage<'_>))] = &[
     (2, administration),
 ];
 
-fn login(stage: &mut Stage<'_>, visit: &mut Visit, actor: usize) {
-    let account = stage.account(actor);
+fn login(stage: &mut Stage<'_>, visit: &mut Visit) {
     let factor = stage.dice.word(&["totp", "push", "webauthn", "smartcard"]);
     let event = Canonical::new("user.session.start", Category::Authentication, Verb::Login)
-        .about(account)
         .data(json!({"factor": factor, "client": "sso", "risk": stage.dice.below(30)}));
     stage.act(visit, event);
 }
 
-fn logout(stage: &mut Stage<'_>, visit: &mut Visit, actor: usize) {
-    let account = stage.account(actor);
-    let event = Canonical::new("user.session.end", Category::Authentication, Verb::Logout)
-        .about(account)
-        .severity(0);
+fn logout(stage: &mut Stage<'_>, visit: &mut Visit) {
+    let event =
+        Canonical::new("user.session.end", Category::Authentication, Verb::Logout).severity(0);
     stage.act_after(visit, 20, 600, event);
 }
 
 /// Signs on at the identity provider, then works in `ehr` under the same session.
 fn sign_on(stage: &mut Stage<'_>, actor: usize) -> Visit {
     let mut visit = stage.visit("idp", actor);
-    login(stage, &mut visit, actor);
+    login(stage, &mut visit);
     visit.at_source("ehr")
 }
 
@@ -89,7 +88,7 @@ fn nursing_round(stage: &mut Stage<'_>) {
             note(stage, &mut visit, patient, "nursing");
         }
     }
-    logout(stage, &mut visit.at_source("idp"), nurse);
+    logout(stage, &mut visit.at_source("idp"));
 }
 
 fn doctor_round(stage: &mut Stage<'_>) {
@@ -108,7 +107,7 @@ fn doctor_round(stage: &mut Stage<'_>) {
             discharge_letter(stage, &mut visit, patient);
         }
     }
-    logout(stage, &mut visit.at_source("idp"), doctor);
+    logout(stage, &mut visit.at_source("idp"));
 }
 
 /// Looks at a chart for treatment.
@@ -119,7 +118,7 @@ fn read_chart(stage: &mut Stage<'_>, visit: &mut Visit, patient: usize) {
     let event = Canonical::new("chart.open", Category::Data, Verb::Read)
         .target("chart", stage.chart(patient))
         .about(about)
-        .lawful("treatment", "GDPR Art. 9(2)(h)")
+        .lawful("treatment", "public_task")
         .data(json!({"tab": tab, "relation": "ward"}));
     stage.act(visit, event);
 }
@@ -138,7 +137,7 @@ fn vital_signs(stage: &mut Stage<'_>, visit: &mut Visit, patient: usize) {
     let event = Canonical::new("observation.record", Category::Data, Verb::Create)
         .target("chart", stage.chart(patient))
         .about(about)
-        .lawful("treatment", "GDPR Art. 9(2)(h)")
+        .lawful("treatment", "public_task")
         .data(data);
     stage.act(visit, event);
 }
@@ -154,7 +153,7 @@ fn medication(stage: &mut Stage<'_>, visit: &mut Visit, patient: usize) {
     let event = Canonical::new("medication.administer", Category::Data, Verb::Create)
         .target("medication_order", format!("rx-{}", stage.dice.between(100_000, 999_999)))
         .about(about)
-        .lawful("treatment", "GDPR Art. 9(2)(h)")
+        .lawful("treatment", "public_task")
         .data(data);
     let refused = stage.dice.chance(2);
     let event = if refused {
@@ -171,7 +170,7 @@ fn laboratory(stage: &mut Stage<'_>, visit: &mut Visit, patient: usize) {
     let event = Canonical::new("result.open", Category::Data, Verb::Read)
         .target("result", format!("lab-{}", stage.dice.between(1_000_000, 9_999_999)))
         .about(about)
-        .lawful("treatment", "GDPR Art. 9(2)(h)")
+        .lawful("treatment", "public_task")
         .data(json!({
             "panel": stage.dice.word(&["crp", "troponin", "blood count", "electrolytes", "tsh"]),
             "value": stage.dice.between(1, 4_000) as f64 / 10.0,
@@ -188,7 +187,7 @@ fn note(stage: &mut Stage<'_>, visit: &mut Visit, patient: usize, kind: &str) {
     let event = Canonical::new("note.write", Category::Data, Verb::Create)
         .target("chart", stage.chart(patient))
         .about(about)
-        .lawful("treatment", "GDPR Art. 9(2)(h)")
+        .lawful("treatment", "public_task")
         .data(json!({"kind": kind, "text": text}));
     stage.act_after(visit, 30, 240, event);
 }
@@ -198,7 +197,7 @@ fn discharge_letter(stage: &mut Stage<'_>, visit: &mut Visit, patient: usize) {
     let event = Canonical::new("letter.print", Category::Data, Verb::Print)
         .target("document", format!("doc-{}", stage.dice.between(10_000, 99_999)))
         .about(about)
-        .lawful("treatment", "GDPR Art. 9(2)(h)")
+        .lawful("treatment", "public_task")
         .to("general practitioner")
         .severity(3)
         .data(json!({"pages": stage.dice.between(1, 6), "printer": "prn-ward-2", "copies": 1}));
@@ -214,18 +213,16 @@ pub fn portal_visit(stage: &mut Stage<'_>) {
 /// This patient reads their own record in the portal: `idp` learns e-mail and user id together.
 pub fn portal_visit_of(stage: &mut Stage<'_>, patient: usize) {
     let mut visit = stage.visit("idp", patient);
-    login(stage, &mut visit, patient);
+    login(stage, &mut visit);
     for _ in 0..stage.dice.between(1, 4) {
-        let account = stage.account(patient);
         let page = stage.dice.word(&["results", "appointments", "letters", "messages", "consents"]);
         let event = Canonical::new("portal.page.view", Category::Access, Verb::Read)
             .target("portal_page", page.to_owned())
-            .about(account)
-            .lawful("access by the data subject", "GDPR Art. 15")
+            .lawful("patient_request", "legal_obligation")
             .data(json!({"page": page, "locale": stage.dice.word(&["en", "de", "es", "sv"])}));
         stage.act(&mut visit, event);
     }
-    logout(stage, &mut visit, patient);
+    logout(stage, &mut visit);
 }
 
 /// A customer works with the software service.
@@ -237,7 +234,7 @@ pub fn customer_visit(stage: &mut Stage<'_>) {
 /// This customer works with the software service.
 pub fn customer_visit_of(stage: &mut Stage<'_>, customer: usize) {
     let mut visit = stage.visit("idp", customer);
-    login(stage, &mut visit, customer);
+    login(stage, &mut visit);
     let mut visit = visit.at_source("crm");
     for _ in 0..stage.dice.between(2, 8) {
         let event = customer_act(stage, customer);
@@ -247,10 +244,9 @@ pub fn customer_visit_of(stage: &mut Stage<'_>, customer: usize) {
 
 fn customer_act(stage: &mut Stage<'_>, customer: usize) -> Canonical {
     let plan = stage.cast.person(customer).map_or("", |p| p.unit);
-    let about = stage.account(customer);
     let dice = &mut stage.dice;
     let project = format!("prj-{}", dice.between(1_000, 4_999));
-    let event = match dice.weighted(&[40, 25, 10, 8, 5]) {
+    match dice.weighted(&[40, 25, 10, 8, 5]) {
         0 => Canonical::new("project.view", Category::Application, Verb::Read)
             .target("project", project)
             .data(json!({"plan": plan, "rows": dice.below(900)})),
@@ -269,10 +265,9 @@ fn customer_act(stage: &mut Stage<'_>, customer: usize) -> Canonical {
         _ => Canonical::new("plan.change", Category::Configuration, Verb::Update)
             .target("subscription", project)
             .severity(3)
-            .lawful("contract", "GDPR Art. 6(1)(b)")
+            .lawful("contract", "contract")
             .data(json!({"from": plan, "to": "business", "seats": dice.between(2, 80)})),
-    };
-    event.about(about)
+    }
 }
 
 /// Admissions and billing.
@@ -286,7 +281,7 @@ fn office_hour(stage: &mut Stage<'_>) {
         billing(stage, &mut desk, patient);
         visit = desk.at_source("ehr");
     }
-    logout(stage, &mut visit.at_source("idp"), clerk);
+    logout(stage, &mut visit.at_source("idp"));
 }
 
 /// `ehr` learns patient number and telephone together.
@@ -296,7 +291,7 @@ pub fn admission(stage: &mut Stage<'_>, visit: &mut Visit, patient: usize) {
     let event = Canonical::new("patient.admit", Category::Data, Verb::Create)
         .target("chart", stage.chart(patient))
         .about(about)
-        .lawful("treatment", "GDPR Art. 9(2)(h)")
+        .lawful("treatment", "public_task")
         .severity(2)
         .data(
             json!({"ward": ward, "insurer": stage.dice.word(&["Northmed", "Caritas Plus", "AOV"]),
@@ -319,7 +314,7 @@ pub fn billing(stage: &mut Stage<'_>, visit: &mut Visit, contact: usize) {
             .data(json!({"total": cents as f64 / 100.0, "currency": "EUR", "due_days": 14,
                 "lines": stage.dice.between(1, 9)}))
     };
-    stage.act(visit, event.about(about).lawful("contract", "GDPR Art. 6(1)(b)"));
+    stage.act(visit, event.about(about).lawful("contract", "contract"));
 }
 
 fn ticket(name: &str, dice: &mut Dice) -> Value {
@@ -331,9 +326,7 @@ fn failed_login(stage: &mut Stage<'_>) {
     let number = stage.dice.below(stage.cast.people.len() as u64) as usize;
     let mut visit = stage.visit("idp", number);
     for _ in 0..stage.dice.between(1, 3) {
-        let account = stage.account(number);
         let event = Canonical::new("user.session.start", Category::Authentication, Verb::Login)
-            .about(account)
             .failed(Outcome::Failure, "INVALID_CREDENTIALS", "password does not match")
             .severity(4)
             .data(
@@ -342,7 +335,7 @@ fn failed_login(stage: &mut Stage<'_>) {
         stage.act_after(&mut visit, 4, 30, event);
     }
     if stage.dice.chance(70) {
-        login(stage, &mut visit, number);
+        login(stage, &mut visit);
     }
 }
 
@@ -350,7 +343,7 @@ fn failed_login(stage: &mut Stage<'_>) {
 fn administration(stage: &mut Stage<'_>) {
     let engineer = stage.somebody(Role::Engineer);
     let mut visit = stage.visit("idp", engineer);
-    login(stage, &mut visit, engineer);
+    login(stage, &mut visit);
     let colleague = stage.somebody(Role::Nurse);
     let account = stage.account(colleague);
     let grant = Canonical::new("role.grant", Category::Authorization, Verb::Grant)

@@ -162,7 +162,8 @@ impl<'a> Stage<'a> {
         event.origin = Some(Origin {
             ip: visit.ip.clone(),
             host: visit.host.clone(),
-            user_agent: Some(visit.user_agent),
+            // A ward terminal is named by its host; the program is always the same.
+            user_agent: visit.host.is_none().then_some(visit.user_agent),
         });
         event.session_id = Some(visit.session_id.clone());
         event.request_id = self.dice.chance(35).then(|| self.dice.hex(16));
@@ -173,12 +174,12 @@ impl<'a> Stage<'a> {
         self.moments.push(Moment { at, source: visit.source, event });
     }
 
-    /// How the source knows the actor: the CRM knows patients by e-mail only.
+    /// How the source knows the actor; the mapping makes a person of it by itself.
     fn actor(&mut self, visit: &Visit) -> Actor {
         let Some(person) = self.cast.person(visit.actor) else {
             return Actor { id: "system".to_owned(), kind: "service", name: None, email: None };
         };
-        let with_email = visit.source == "idp" || person.role == Role::Customer;
+        let with_email = visit.source == "idp";
         Actor {
             id: person.user_id.clone(),
             kind: "user",
@@ -192,7 +193,7 @@ impl<'a> Stage<'a> {
         let mut identifiers = Vec::new();
         if let Some(person) = self.cast.person(number) {
             if let Some(patient_number) = &person.patient_number {
-                identifiers.push(Known { kind: "patient_number", value: patient_number.clone() });
+                identifiers.push(Known { kind: "patient_id", value: patient_number.clone() });
             }
             if with_phone {
                 let value = person.phone_typed(&mut self.dice);

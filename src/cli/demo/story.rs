@@ -55,10 +55,8 @@ fn leaver(stage: &mut Stage<'_>) {
         known_everywhere(stage, leaver);
     }
     let mut visit = stage.visit_clock("idp", leaver, 20, 40);
-    let account = stage.account(leaver);
     let event = Canonical::new("consent.withdraw", Category::Data, Verb::Revoke)
-        .about(account)
-        .lawful("research registry", "GDPR Art. 7(3)")
+        .lawful("research", "consent")
         .severity(4)
         .because("I no longer want to take part and ask you to delete what you hold about me")
         .data(json!({"consent": "research-registry-2024", "version": 3, "channel": "portal"}));
@@ -95,7 +93,7 @@ fn break_glass(stage: &mut Stage<'_>) {
         let event = Canonical::new(action, category, verb)
             .target("chart", stage.chart(patient))
             .about(about)
-            .lawful("vital interests", "GDPR Art. 9(2)(c)")
+            .lawful("emergency", "vital_interests")
             .because(reason)
             .severity(8)
             .data(json!({"relation": "break-glass", "review_due_hours": 24}));
@@ -109,17 +107,13 @@ fn password_attack(stage: &mut Stage<'_>) {
     let visit = stage.visit_clock("idp", victim, 4, 30);
     let mut visit = visit.from("198.51.100.77", "python-requests/2.32");
     for attempt in 1..=GUESSES {
-        let account = stage.account(victim);
         let event = Canonical::new("user.session.start", Category::Authentication, Verb::Login)
-            .about(account)
             .failed(Outcome::Failure, "INVALID_CREDENTIALS", "password does not match")
             .severity(7)
             .data(json!({"factor": "password", "attempt": attempt, "risk": 70 + attempt}));
         stage.act_after(&mut visit, 1, 4, event);
     }
-    let account = stage.account(victim);
     let event = Canonical::new("user.account.lock", Category::Identity, Verb::Disable)
-        .about(account)
         .severity(8)
         .data(json!({"rule": "25 failures in 5 minutes", "unlock": "manual"}));
     stage.act_after(&mut visit, 1, 2, event);
@@ -148,7 +142,7 @@ fn litigation(stage: &mut Stage<'_>) {
         .target("chart", stage.chart(litigant))
         .about(about)
         .to("district court")
-        .lawful("legal claims", "GDPR Art. 9(2)(f)")
+        .lawful("legal", "legal_obligation")
         .severity(6)
         .because("order of the court, file 4 C 118/26")
         .data(json!({"documents": 42, "pages": 318, "redacted": false}));

@@ -37,7 +37,7 @@ pub fn count(value: u64) -> String {
     let plain = value.to_string();
     let mut text = String::with_capacity(plain.len() * 4 / 3 + 1);
     for (position, digit) in plain.chars().enumerate() {
-        if position > 0 && (plain.len() - position) % 3 == 0 {
+        if position > 0 && (plain.len() - position).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
