@@ -91,7 +91,7 @@ fn refused() {
 
 #[test]
 fn duplicates_in_objects_of_every_size() {
-    for size in [2usize, 3, 16, 31, 32, 33, 34, 64, 65, 200, 5000] {
+    for size in [2usize, 3, 16, 33, 63, 64, 65, 66, 200, 5000] {
         let keys: Vec<String> = (0..size).map(|n| format!("\"k{n}\":{n}")).collect();
         check(format!("{{{}}}", keys.join(",")), "ok");
         for twin in [0, size / 2, size - 1] {
