@@ -228,7 +228,7 @@ fn json_text() -> impl Strategy<Value = String> {
         Just(r#""\ud83d\ude00""#.to_owned()),
         Just(r#""\ud83d""#.to_owned()),
         "\"[a-c]{0,3}\"",
-        "\"[ -!#-\\[\\]-~é漢]{0,20}\"",
+        "\"[ -!#-\\[\\]-~\u{e9}\u{6f22}]{0,20}\"",
         Just(r#""\"\\\/\b\f\n\r\t""#.to_owned()),
     ];
     let leaf = prop_oneof![
