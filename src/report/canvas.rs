@@ -141,7 +141,8 @@ pub fn width(face: Face, size: f32, text: &str) -> f32 {
 }
 
 /// Breaks a drawable text into lines no wider than `max`: at spaces, and inside a word only when
-/// the word alone is wider than a line. Never returns no line.
+/// the word alone is wider than a line, then after punctuation if there is any. Never returns no
+/// line.
 pub fn wrap(face: Face, size: f32, max: f32, text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let (mut line, mut used) = (String::new(), 0.0);
@@ -157,21 +158,35 @@ pub fn wrap(face: Face, size: f32, max: f32, text: &str) -> Vec<String> {
         if !line.is_empty() {
             lines.push(std::mem::take(&mut line));
         }
-        used = 0.0;
-        for c in word.chars() {
-            let step = face.glyph(c).unwrap_or(0.0) * size / 1000.0;
-            if used + step > max && !line.is_empty() {
-                lines.push(std::mem::take(&mut line));
-                used = 0.0;
-            }
-            line.push(c);
-            used += step;
-        }
+        line = broken(face, size, max, word, &mut lines);
+        used = width(face, size, &line);
     }
     if !line.is_empty() || lines.is_empty() {
         lines.push(line);
     }
     lines
+}
+
+/// Breaks one word; full lines go to `lines`, the rest is returned.
+fn broken(face: Face, size: f32, max: f32, word: &str, lines: &mut Vec<String>) -> String {
+    let (mut line, mut used, mut soft) = (String::new(), 0.0, 0);
+    for c in word.chars() {
+        let step = face.glyph(c).unwrap_or(0.0) * size / 1000.0;
+        if used + step > max && !line.is_empty() {
+            let rest = line.split_off(if soft > 0 { soft } else { line.len() });
+            lines.push(std::mem::replace(&mut line, rest));
+            used = width(face, size, &line);
+            soft = 0;
+        }
+        let digit = line.ends_with(|c: char| c.is_ascii_digit());
+        line.push(c);
+        used += step;
+        // `T` between date and time of RFC 3339 is the best place in an instant.
+        if matches!(c, '-' | '/' | '_' | '.' | ',' | '+') || c == 'T' && digit {
+            soft = line.len();
+        }
+    }
+    line
 }
 
 /// Pages being drawn.
