@@ -74,13 +74,14 @@ impl Face {
     }
 }
 
-/// False for scripts that need shaping or run right to left, for marks that reorder text, and for
-/// characters without a picture: drawn naively, such text would say something else.
+/// False for scripts that need shaping or run right to left, for marks that reorder text, for
+/// characters without a picture, and beyond the basic plane: drawn naively, such text would say
+/// something else, or be copied out as something else.
 fn drawn_in_order(c: char) -> bool {
     !matches!(u32::from(c),
         0x00AD | 0x0590..=0x08FF | 0x0900..=0x109F | 0x1780..=0x18AF | 0x200B..=0x200F
         | 0x2028..=0x202E | 0x2060..=0x206F | 0xD800..=0xF8FF | 0xFB1D..=0xFDFF | 0xFE00..=0xFE0F
-        | 0xFE70..=0xFEFF | 0xFFF0..=0xFFFF | 0xE0000..)
+        | 0xFE70..=0xFEFF | 0xFFF0..)
 }
 
 /// A colour as red, green, blue in 0-255.

@@ -80,8 +80,8 @@ fn pass(report: &Report, pages: &BTreeMap<String, usize>) -> Layout {
     }
     if writer.canvas.escapes() > 0 {
         let text = format!(
-            "{} characters on these pages are written as [U+XXXX] because the embedded fonts cannot \
-             show them in the right form; report.json has them as they are.",
+            "{} characters on these pages are written as [U+XXXX] because the embedded fonts \
+             cannot show them in the right form; report.json has them as they are.",
             writer.canvas.escapes()
         );
         writer.paragraph(&text);

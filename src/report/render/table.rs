@@ -24,7 +24,7 @@ pub(crate) fn draw(writer: &mut Writer, table: &Table) {
     // What fits on one page is not torn: a block of origin must stand with its rows.
     let body: f32 = rows.iter().map(|row| height_of(row)).sum();
     let under = origin.len() as f32 * ORIGIN_LEADING + 26.0;
-    let whole = 84.0 + body + under;
+    let whole = 72.0 + body + under;
     writer.room(if whole <= BOTTOM - TOP { whole } else { 120.0 });
     writer.heading(&table.title);
     writer.y += 6.0;

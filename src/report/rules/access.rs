@@ -102,7 +102,7 @@ fn bars(context: &Context<'_>, control: &Control) -> Bars {
     }
     let period = context.inputs.scope.period;
     Bars {
-        title: "Recorded accesses by code".into(),
+        title: "Recorded accesses by code, refused attempts included".into(),
         bars,
         caption: format!(
             "{} to {} (UTC); n = {total}; query {}.",

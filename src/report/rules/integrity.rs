@@ -31,7 +31,7 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, limits: &Limits, j
         Some(integrity) => verification(context, integrity, limits, j),
         None => j.say(Status::InsufficientData, "No verification was made."),
     }
-    let missing: u64 = inputs.sources.iter().map(|(_, s)| s.numbering.missing()).sum();
+    let missing = inputs.numbers_missing();
     let text = "Numbers missing at sources (those events never arrived)";
     j.say_if(missing, Status::Attention, text);
     let unnumbered: u64 = inputs.sources.iter().map(|(_, s)| s.unnumbered).sum();

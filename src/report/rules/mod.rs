@@ -78,7 +78,7 @@ impl Context<'_> {
         let span = origin
             .span
             .or_else(|| (population.count > 0).then_some((population.first, population.last)));
-        let missing: u64 = inputs.sources.iter().map(|(_, s)| s.numbering.missing()).sum();
+        let missing = inputs.numbers_missing();
         let checkpoint = match &inputs.integrity {
             Some(i) => format!("{}, size {}, root {}", inputs.scope.origin, i.size, i.root),
             None => "none: no verification was made".into(),
@@ -199,9 +199,10 @@ pub fn evaluate(context: &Context<'_>, control: &Control) -> ControlResult {
 fn sentence(rule: &Rule) -> String {
     match rule {
         Rule::RetentionOverdue { late_days } => format!(
-            "Exception: a class-day that is live after its due date and a grace of {late_days} d, or \
-             gone without an entry that says why. Attention: late within the grace, or held past its due \
-             date. Insufficient data: a class without a rule, or a class-day without a fate."
+            "Exception: a class-day that is live after its due date and a grace of {late_days} d, \
+             or gone without an entry that says why. Attention: late within the grace, or held \
+             past its due date. Insufficient data: a class without a rule, or a class-day without \
+             a fate."
         ),
         Rule::ErasureReceipts { deadline_days } => format!(
             "Exception: an erasure open for more than {deadline_days} d, one that finished \
@@ -212,8 +213,8 @@ fn sentence(rule: &Rule) -> String {
         Rule::AccessBySubject { unnamed_max } => format!(
             "Exception: an access that names a person but cannot be laid to one, without an \
              erasure that explains it. Attention: accesses that name nobody, above \
-             {unnamed_max}. Insufficient data: no access was recorded, which does not show that there \
-             was none."
+             {unnamed_max}. Insufficient data: no access was recorded, which does not show that \
+             there was none."
         ),
         Rule::IntegrityVerified { checkpoint_age_hours, witnesses_min } => format!(
             "Exception: a failed verdict, a broken chain, a gap in the log, or log time that runs \
