@@ -60,7 +60,7 @@ pub(super) fn entry(index: u64) -> Entry {
             source: SourceHandle([source as u8 + 0x10; 16]),
             source_seq: Some(1 + index / 3),
             code,
-            outcome: if index % 11 == 0 { Outcome::Denied } else { Outcome::Success },
+            outcome: if index.is_multiple_of(11) { Outcome::Denied } else { Outcome::Success },
             severity: Severity::default(),
             tags: vec![tag(index % 4)],
             groups: vec![GroupHead {
