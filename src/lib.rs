@@ -6,12 +6,12 @@
 //! the modules above it (`tests/it/layers.rs`). It never opens a socket in this version.
 
 pub mod base;
-pub mod cli;
 pub mod crypto;
 pub mod format;
-pub mod forward;
-pub mod policy;
 pub mod query;
-pub mod report;
+pub mod policy;
 pub mod store;
 pub mod vault;
+pub mod report;
+pub mod forward;
+pub mod cli;

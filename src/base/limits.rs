@@ -25,6 +25,16 @@ pub const IDENTIFIER_BYTES_MAX: usize = 256;
 pub const PERSON_LINKS_MAX: usize = 64;
 /// Retention classes with a key for one person: 24 x 42 bytes = 1 KiB of the same leaf.
 pub const PERSON_CLASSES_MAX: usize = 24;
+/// Handles linked to be one person: 24 x 38 + 64 x 32 + 32 x 16 + 41 = 3,513 bytes of the leaf.
+pub const PERSON_PEERS_MAX: usize = 32;
+/// Missing numbers of a counting source, as ranges, that are remembered.
+pub const SOURCE_HOLES_MAX: usize = 4_096;
+/// Event ids remembered at least, and for how long at least.
+pub const DEDUPE_IDS_MIN: usize = 10_000_000;
+/// Nanoseconds an event id is remembered at least: 24 hours.
+pub const DEDUPE_NANOS_MIN: u64 = 24 * 3_600 * 1_000_000_000;
+/// Bytes of events accepted and not yet durable; beyond it appends are refused as overloaded.
+pub const POOL_BYTES_MAX: usize = 256 << 20;
 /// Events of one batch: a batch lies in one unit.
 pub const BATCH_EVENTS_MAX: usize = 10_000;
 /// Bytes of one unit's entries beyond which a group commit takes no further batch.
@@ -39,3 +49,8 @@ pub const CLASS_DAY_GRACE_DAYS: u32 = 2;
 pub const CLOCK_ALARM_NANOS: u64 = 5 * 60 * 1_000_000_000;
 /// A clock further beyond the last entry than this needs a person's word before the first append.
 pub const CLOCK_ACCEPT_DAYS: u64 = 7;
+
+/// Retention class of the vault's own acts: `vault` in `policies/classes.toml`.
+pub const VAULT_CLASS: u16 = 10;
+/// Retention class of what maps an erasure to its records: `erasure-evidence` there.
+pub const EVIDENCE_CLASS: u16 = 9;

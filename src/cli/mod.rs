@@ -1,5 +1,6 @@
 //! Hands: arguments, wiring of clock, entropy and disk; every command. It never holds logic.
 
+pub mod args;
 pub mod config;
 pub mod demo;
 pub mod output;

@@ -80,8 +80,9 @@ pub fn leaf_hash(entry: &[u8]) -> Hash32 {
 
 /// Inner node of the tree: SHA-256(0x01 || left || right).
 pub fn node_hash(left: &Hash32, right: &Hash32) -> Hash32 {
-    let mut state = State::IV;
-    compress256(&mut state.0, &node_blocks(left, right));
+    let (mut state, mut padded) = (State::IV, [[0; BLOCK]; 2]);
+    pad_node(left, right, &mut padded);
+    compress256(&mut state.0, &padded);
     state.to_hash()
 }
 
@@ -98,37 +99,44 @@ pub fn finish(state: &State, prefix_len: u64, tail: &[u8]) -> Hash32 {
     state.to_hash()
 }
 
-/// Both blocks of a node's padded preimage.
-pub(crate) fn node_blocks(left: &Hash32, right: &Hash32) -> [Block; 2] {
-    let mut blocks = [[0; BLOCK]; 2];
-    let preimage = [NODE_PREFIX].iter().chain(&left.0).chain(&right.0).chain(&[0x80]);
-    for (byte, value) in blocks.as_flattened_mut().iter_mut().zip(preimage) {
-        *byte = *value;
-    }
-    set_length(&mut blocks, 2, NODE_LEN);
-    blocks
+/// Writes both blocks of a node's padded preimage.
+pub(crate) fn pad_node(left: &Hash32, right: &Hash32, blocks: &mut [Block; 2]) {
+    let [first, second] = blocks;
+    let (upper, last) = right.0.split_at(31);
+    *second = [0; BLOCK];
+    first[0] = NODE_PREFIX;
+    first[1..33].copy_from_slice(&left.0);
+    first[33..].copy_from_slice(upper);
+    second[..1].copy_from_slice(last);
+    second[1] = 0x80;
+    set_length(second, NODE_LEN);
 }
 
 /// Writes the padded end of a message of `len` bytes whose last `rest` (under 64) bytes are not
-/// absorbed yet. Says how many of the two blocks it used.
+/// absorbed yet. Says how many of the two blocks it used; the other is left as it was.
+#[inline]
 pub(crate) fn pad(rest: &[u8], len: u64, blocks: &mut [Block; 2]) -> usize {
     debug_assert!(rest.len() < BLOCK, "rest of a block");
-    *blocks = [[0; BLOCK]; 2];
-    for (byte, value) in blocks.as_flattened_mut().iter_mut().zip(rest.iter().chain(&[0x80])) {
-        *byte = *value;
+    let [first, second] = blocks;
+    *first = [0; BLOCK];
+    if let Some((bytes, [mark, ..])) = first.split_at_mut_checked(rest.len()) {
+        bytes.copy_from_slice(rest);
+        *mark = 0x80;
     }
     // 0x80 and the 8 bytes of length must fit behind the rest.
-    let used = if rest.len() + 9 <= BLOCK { 1 } else { 2 };
-    set_length(blocks, used, len);
-    used
+    if rest.len() + 9 <= BLOCK {
+        set_length(first, len);
+        return 1;
+    }
+    *second = [0; BLOCK];
+    set_length(second, len);
+    2
 }
 
-/// Puts the message length in bits at the end of the last of `used` blocks.
-fn set_length(blocks: &mut [Block; 2], used: usize, len: u64) {
-    let field = blocks.get_mut(used - 1).and_then(|block| block.last_chunk_mut::<8>());
-    if let Some(field) = field {
-        *field = len.wrapping_mul(8).to_be_bytes();
-    }
+/// Puts the message length in bits at the end of the last block.
+#[inline]
+fn set_length(last: &mut Block, len: u64) {
+    last[56..].copy_from_slice(&len.wrapping_mul(8).to_be_bytes());
 }
 
 #[cfg(test)]

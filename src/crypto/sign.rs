@@ -193,6 +193,21 @@ mod tests {
         }
     }
 
+    /// A signature with R the identity: its s was made from the secret key, and the plain rule of
+    /// RFC 8032 holds, as `ring` shows. No honest signer makes one.
+    #[test]
+    fn a_signature_with_low_order_r_is_refused() {
+        let public = SigningKey::new(&Key::new([7; 32])).public();
+        let s = "d4c5323131ff9683cfb3d30197c786c9043f1052d6c2d5293f19d6f36b911104";
+        let mut signature = [0; SIGNATURE_BYTES];
+        signature[0] = 1;
+        signature[32..].copy_from_slice(&unhex::<32>(s).unwrap());
+        let ring =
+            ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, public.bytes());
+        assert!(ring.verify(b"message", &signature).is_ok());
+        assert_eq!(public.verify(b"message", &signature), Err(BadSignature));
+    }
+
     #[test]
     fn debug_shows_no_secret() {
         let key = SigningKey::new(&Key::new([0x5a; 32]));

@@ -9,9 +9,10 @@
 //!   tenant      chancery/v1/cell/tenant\0
 //!
 //! identifier  01 | current u8 (0 none, else 1 + position) | n u8 | n x person[16] | lp8 kind | lp16 value
-//! person      02 | flags u8 (bit 0: erased in part, no new records) | created u32 (days) | token key[32]
+//! person      02 | person[16] | flags u8 (bit 0: erased in part, no new records) | created u32 (days) | token key[32]
 //!             | n u8 | n x (class u16 | created u32 (days) | key[32]), ascending by class
 //!             | m u8 | m x identifier cell key[32], ascending
+//!             | k u8 | k x person[16], ascending: other records of the same person, linked later
 //! class-day   03 | class u16 | bucket u32 | key[32]
 //! tenant      04 | dedupe key[32] | source key[32]
 //! ```
@@ -55,6 +56,8 @@ pub struct ClassKey {
 /// A person's keys and links.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PersonCell {
+    /// The person.
+    pub id: PersonId,
     /// Erased in part: what is left waits for a legal floor or a hold; no new records.
     pub retired: bool,
     /// Day the person was first named.
@@ -65,6 +68,8 @@ pub struct PersonCell {
     pub keys: Vec<ClassKey>,
     /// Cell keys of the person's identifiers, ascending.
     pub links: Vec<CellKey>,
+    /// Other handles of the same person, found out later; they are erased together. Ascending.
+    pub peers: Vec<PersonId>,
 }
 
 /// The tenant's own keys.
@@ -130,6 +135,7 @@ impl Cell {
             }
             Cell::Person(cell) => {
                 out.put_u8(2);
+                out.raw(&cell.id.0);
                 out.put_u8(u8::from(cell.retired));
                 out.put_u32(cell.created.0);
                 out.raw(cell.token.expose());
@@ -141,6 +147,8 @@ impl Cell {
                 }
                 out.put_u8(len_of(cell.links.len()));
                 cell.links.iter().for_each(|l| out.raw(l));
+                out.put_u8(len_of(cell.peers.len()));
+                cell.peers.iter().for_each(|p| out.raw(&p.0));
             }
             Cell::ClassDay(class_day, key) => {
                 out.put_u8(3);
@@ -207,6 +215,7 @@ fn text<'a>(bytes: &'a [u8], reader: &Reader<'_>) -> Result<&'a str> {
 }
 
 fn read_person(reader: &mut Reader<'_>) -> Result<PersonCell> {
+    let id = PersonId(reader.array("person")?);
     let flags = reader.u8("person flags")?;
     if flags > 1 {
         return Err(reader.malformed("unknown person flags"));
@@ -232,8 +241,20 @@ fn read_person(reader: &mut Reader<'_>) -> Result<PersonCell> {
         }
         links.push(link);
     }
-    if keys.len() > limits::PERSON_CLASSES_MAX || links.len() > limits::PERSON_LINKS_MAX {
-        return Err(reader.malformed("too many keys or links"));
+    let count = usize::from(reader.u8("peer count")?);
+    let mut peers: Vec<PersonId> = Vec::new();
+    for _ in 0..count {
+        let peer = PersonId(reader.array("peer")?);
+        if peers.last().is_some_and(|last| *last >= peer) {
+            return Err(reader.malformed("peers not ascending"));
+        }
+        peers.push(peer);
     }
-    Ok(PersonCell { retired: flags == 1, created, token, keys, links })
+    let within = keys.len() <= limits::PERSON_CLASSES_MAX
+        && links.len() <= limits::PERSON_LINKS_MAX
+        && peers.len() <= limits::PERSON_PEERS_MAX;
+    match within {
+        true => Ok(PersonCell { id, retired: flags == 1, created, token, keys, links, peers }),
+        false => Err(reader.malformed("too many keys, links or peers")),
+    }
 }

@@ -130,7 +130,7 @@ impl Checkpoint {
     }
 
     /// Opens a signed checkpoint of the log that `verifier` names. Trust with several keys,
-    /// retirement and witnesses is `format/trust.rs`.
+    /// retirement and witnesses is `format/trust`.
     pub fn open(note: &[u8], verifier: &Verifier) -> Result<Self, CheckpointError> {
         let opened = note::open(note, std::slice::from_ref(verifier))?;
         let checkpoint = Checkpoint::parse(&opened.text)?;

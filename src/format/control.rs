@@ -2,7 +2,7 @@
 //! refused. Integers stay below 2^53, times and hashes are text. Handles only: no name, reason
 //! or identifier of anybody is ever in one; those are sealed fields of the same entry.
 
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, TenantId};
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle, TenantId};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, UtcNanos};
 use crate::format::wire::Malformed;
 use serde::de::DeserializeOwned;
@@ -268,16 +268,24 @@ payload! {
     }
 }
 
-payload! {
-    /// Policies take effect.
-    Config {
+/// A change of what the vault is told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Config {
+    /// Policies take effect; their text is the sealed field `config.policies`.
+    Policies {
         /// Version, from 1.
         version: u64,
-        /// SHA-256 of the canonical set of policy files.
+        /// SHA-256 of the canonical JSON object of file names to texts.
         policies: Hash32,
         /// Who stood behind it.
         mode: Mode,
-    }
+    },
+    /// A source was met for the first time; its name is the sealed field `source.name`.
+    Source {
+        /// Its handle.
+        source: SourceHandle,
+    },
 }
 
 payload! {

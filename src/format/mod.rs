@@ -15,6 +15,7 @@ pub mod proof;
 pub mod roll;
 pub mod seal;
 pub mod siem;
+pub mod slot;
 pub mod tile;
 pub mod trust;
 pub mod unit;

@@ -14,6 +14,7 @@
 
 use crate::base::id::Hash32;
 use crate::base::unit::TreeSize;
+use crate::format::checkpoint::parse_decimal;
 use std::fmt;
 
 /// Hashes of a full tile, entries of a full bundle.
@@ -200,10 +201,9 @@ pub fn decode_entries(bytes: &[u8], width: u16) -> Result<Vec<&[u8]>, TileError>
     }
 }
 
-/// A decimal number below 256 without leading zero.
+/// A decimal number below 256 in its one form.
 fn parse_small(text: &str) -> Option<u8> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    (digits && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok())?
+    u8::try_from(parse_decimal(text)?).ok()
 }
 
 fn parse_number(text: &str) -> Option<u64> {

@@ -1,1 +1,453 @@
-//! Placeholder of its owner.
+//! `Draft -> Event`: scans the bytes, applies the source's mapping, the registry and the classes.
+//! Every value of a record ends in the header, in `clear`, in a sealed field or in `data`;
+//! nothing is dropped, and a sealed value is the span received. It never guesses a person.
+
+use crate::base::event::{Category, Dedupe, Draft, Event, EventCode, Field, Group};
+use crate::base::event::{Outcome, Severity, Verb};
+use crate::base::limits::CLEAR_BYTES_MAX;
+use crate::base::refusal::Refusal;
+use crate::base::unit::UtcNanos;
+use crate::format::json::{Kind, Tape, Value};
+use crate::policy::classes::{Classes, EventFacts};
+use crate::policy::error::{Page, PolicyError};
+use crate::policy::fields::{Clear, Disposition, FieldId, Registry, Whom};
+use crate::policy::paths::{Found, Slot};
+use crate::policy::patterns::Pattern;
+use crate::policy::persons::Persons;
+use crate::policy::sources::{Choice, Source, Verdict, check_together};
+use crate::policy::times;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// All policies, checked and compiled. Shared between threads; each thread has its `Scratch`.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    registry: Registry,
+    sources: Vec<Source>,
+    classes: Classes,
+    data: FieldId,
+}
+
+/// Working memory of one thread, reused from event to event. It holds positions, never values.
+#[derive(Default, Debug)]
+pub struct Scratch {
+    tape: Tape,
+    found: Found,
+    sealed: Vec<Sealed>,
+    taken: Vec<bool>,
+    source: Option<Arc<str>>,
+}
+
+/// A sealed field before grouping: `value` is a tape position.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Sealed {
+    mask: u32,
+    field: FieldId,
+    value: u32,
+}
+
+/// Tape position that stands for the rest of the record.
+const REST: u32 = u32::MAX;
+
+impl Policies {
+    /// Reads the files of `policies/`, by their path below it.
+    pub fn parse(files: &BTreeMap<String, String>) -> Result<Policies, PolicyError> {
+        let page = |file: &'static str| match files.get_key_value(file) {
+            Some((file, text)) => Ok(Page { file, text }),
+            None => Err(Page { file, text: "" }.missing("POLICY_MISSING", "the file is not there")),
+        };
+        let registry = Registry::parse(page("fields.toml")?)?;
+        let classes = Classes::parse(page("classes.toml")?)?;
+        let mut sources = Vec::new();
+        for (file, text) in files {
+            if file.starts_with("sources/") && file.ends_with(".toml") {
+                sources.push((Source::parse(Page { file, text }, &registry)?, file.as_str()));
+            }
+        }
+        check_together(&sources)?;
+        let data = registry.field_named("data").unwrap_or(FieldId(0));
+        let sources = sources.into_iter().map(|(source, _)| source).collect();
+        Ok(Policies { registry, sources, classes, data })
+    }
+
+    /// The field registry.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The retention classes.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The mapping of a source: by its name, by the part before the first `/`, or the fallback.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        let family = name.split_once('/').map_or(name, |(family, _)| family);
+        let named = |name: &str| self.sources.iter().find(|source| *source.name == *name);
+        named(name).or_else(|| named(family)).or_else(|| self.sources.iter().find(|s| s.fallback))
+    }
+
+    /// Parses and classifies one event.
+    pub fn event<'a>(&self, draft: Draft<'a>, scratch: &mut Scratch) -> Result<Event<'a>, Refusal> {
+        let source = self
+            .source(draft.source)
+            .ok_or_else(|| Refusal::new("SOURCE_UNKNOWN", "add a mapping to policies/sources"))?;
+        let Scratch { tape, found, sealed, taken, source: last } = scratch;
+        let root = tape.scan(draft.json)?;
+        if root.kind() != Kind::Object {
+            return Err(Refusal::new("EVENT_NOT_OBJECT", "send one JSON object").at(root.offset()));
+        }
+        if source.refuse_keys {
+            self.registry.refuse_keys(root)?;
+        }
+        source.paths.walk(root, found);
+        let mut reading = Reading { source, root, found };
+        reading.check_required()?;
+        let time = reading.time()?;
+        let dedupe = reading.dedupe()?;
+        let (code, outcome, severity) = reading.verdict()?;
+        let persons = Persons::find(&source.persons, &self.registry, root, reading.found)?;
+        sealed.clear();
+        taken.clear();
+        taken.resize(self.registry.fields().len(), false);
+        let clear = self.take_fields(&mut reading, &persons, sealed, taken)?;
+        let rest = rest(&reading);
+        if rest.is_some() {
+            sealed.push(Sealed { mask: persons.mask(Whom::All), field: self.data, value: REST });
+        }
+        let groups = self.groups(root, sealed, rest);
+        let name = shared_name(draft.source, source, last);
+        let facts = EventFacts { source: &name, code, outcome, severity, clear: &clear };
+        let class = self.classes.select(&facts);
+        let subjects = persons.subjects;
+        Ok(Event {
+            time,
+            source: name,
+            dedupe,
+            code,
+            outcome,
+            severity,
+            class,
+            clear,
+            subjects,
+            groups,
+        })
+    }
+
+    /// Takes the mapped values: clear ones into the object returned, others into `sealed`.
+    fn take_fields(
+        &self,
+        reading: &mut Reading<'_, '_, '_>,
+        persons: &Persons,
+        sealed: &mut Vec<Sealed>,
+        taken: &mut [bool],
+    ) -> Result<Vec<u8>, Refusal> {
+        let mut clear: Vec<(FieldId, Value<'_, '_>)> = Vec::new();
+        // Most events have one set of persons, so a mask is worth keeping.
+        let masks = [Whom::Actor, Whom::Target, Whom::All].map(|whom| persons.mask(whom));
+        let [actor, target, all] = masks;
+        for (slot, field) in &reading.source.maps {
+            let Some(value) = reading.found.value(reading.root, *slot) else { continue };
+            let Some(taken) = taken.get_mut(usize::from(field.0)).filter(|taken| !**taken) else {
+                continue;
+            };
+            let rule = self.registry.field(*field);
+            let mask = match &rule.disposition {
+                Disposition::Clear(kind) => {
+                    match fits(kind, value) {
+                        Ok(()) => clear.push((*field, value)),
+                        Err(refusal) if reading.source.strict => {
+                            return Err(refusal.field(&rule.name).at(value.offset()));
+                        }
+                        // Stays in the rest, sealed.
+                        Err(_) => continue,
+                    }
+                    *taken = true;
+                    reading.found.keep(*slot);
+                    continue;
+                }
+                Disposition::Refuse => {
+                    return Err(Refusal::new(
+                        "FIELD_REFUSED",
+                        "do not send it: it may not be stored",
+                    )
+                    .field(&rule.name)
+                    .at(value.offset()));
+                }
+                Disposition::Tenant => 0,
+                Disposition::Sealed(Whom::Actor) => actor,
+                Disposition::Sealed(Whom::Target) => target,
+                Disposition::Sealed(Whom::All) => all,
+            };
+            *taken = true;
+            reading.found.keep(*slot);
+            sealed.push(Sealed { mask, field: *field, value: value.index() });
+        }
+        self.clear_object(&mut clear)
+    }
+
+    /// The RFC 8785 object: ASCII names ascending, words without escapes, plain integers.
+    fn clear_object(&self, clear: &mut [(FieldId, Value<'_, '_>)]) -> Result<Vec<u8>, Refusal> {
+        if clear.is_empty() {
+            return Ok(Vec::new());
+        }
+        clear.sort_unstable_by_key(|(field, _)| *field);
+        let mut object = Vec::with_capacity(64);
+        for (field, value) in clear.iter() {
+            object.push(if object.is_empty() { b'{' } else { b',' });
+            object.push(b'"');
+            object.extend_from_slice(self.registry.field(*field).name.as_bytes());
+            object.extend_from_slice(b"\":");
+            match (value.string(), value.u64()) {
+                (Some(word), _) => {
+                    object.push(b'"');
+                    object.extend_from_slice(word.as_bytes());
+                    object.push(b'"');
+                }
+                (None, Ok(number)) => object.extend_from_slice(number.to_string().as_bytes()),
+                (None, Err(_)) => object.extend_from_slice(value.raw().as_bytes()),
+            }
+        }
+        object.push(b'}');
+        if object.len() > CLEAR_BYTES_MAX {
+            return Err(Refusal::new("CLEAR_TOO_LARGE", "register fewer clear fields")
+                .limit(CLEAR_BYTES_MAX as u64));
+        }
+        Ok(object)
+    }
+
+    /// Fields with the same persons together; fields ascending by name.
+    fn groups<'a>(
+        &self,
+        root: Value<'_, 'a>,
+        sealed: &mut [Sealed],
+        mut rest: Option<Cow<'a, [u8]>>,
+    ) -> Vec<Group<'a>> {
+        sealed.sort_unstable();
+        let mut groups = Vec::with_capacity(2);
+        for run in sealed.chunk_by(|left, right| left.mask == right.mask) {
+            let mask = run.first().map_or(0, |sealed| sealed.mask);
+            let subjects = (0..32u8).filter(|bit| mask >> bit & 1 == 1).collect();
+            let mut fields = Vec::with_capacity(run.len());
+            for sealed in run {
+                let value = match sealed.value {
+                    REST => rest.take().unwrap_or_default(),
+                    at => Cow::Borrowed(root.at(at).raw().as_bytes()),
+                };
+                fields.push(Field { name: self.registry.field(sealed.field).name.clone(), value });
+            }
+            groups.push(Group { subjects, fields });
+        }
+        groups
+    }
+}
+
+/// One event being read by its mapping.
+struct Reading<'s, 't, 'a> {
+    source: &'s Source,
+    root: Value<'t, 'a>,
+    found: &'s mut Found,
+}
+
+impl<'t, 'a> Reading<'_, 't, 'a> {
+    fn first(&self, slots: &[Slot]) -> Option<(Slot, Value<'t, 'a>)> {
+        slots.iter().find_map(|slot| Some((*slot, self.found.value(self.root, *slot)?)))
+    }
+
+    fn check_required(&self) -> Result<(), Refusal> {
+        for (slots, name) in &self.source.required {
+            if self.first(slots).is_none() {
+                return Err(Refusal::new("FIELD_REQUIRED", "send it").field(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first path that is there decides; a time nobody can read refuses the event.
+    fn time(&mut self) -> Result<UtcNanos, Refusal> {
+        for (slot, assume_utc) in &self.source.times {
+            let Some(value) = self.found.value(self.root, *slot) else { continue };
+            let text = value.string();
+            let Some(instant) = text.and_then(|text| times::parse(&text, *assume_utc)) else {
+                return Err(Refusal::new(
+                    "TIME_INVALID",
+                    "send RFC 3339 with a zone, from 1970 on",
+                )
+                .field("time")
+                .at(value.offset()));
+            };
+            if instant.whole {
+                self.found.keep(*slot);
+            }
+            return Ok(instant.time);
+        }
+        Ok(UtcNanos(0))
+    }
+
+    fn dedupe(&mut self) -> Result<Dedupe<'a>, Refusal> {
+        let rule = &self.source.dedupe;
+        if let Some((slot, value)) = self.first(&rule.sequence) {
+            let number = value.u64().map_err(|refusal| refusal.field("source_seq"))?;
+            self.found.keep(slot);
+            return Ok(Dedupe::Sequence(number));
+        }
+        let mut parts = Vec::new();
+        for slots in &rule.event_id {
+            match self.first(slots) {
+                Some((_, value)) => parts.push(value.raw().as_bytes()),
+                None => return Ok(Dedupe::None),
+            }
+        }
+        Ok(match parts.as_slice() {
+            [] => Dedupe::None,
+            [one] => Dedupe::EventId(Cow::Borrowed(one)),
+            many => {
+                // Length-prefixed, so that two pairs never make the same id.
+                let mut id = Vec::new();
+                for part in many {
+                    id.extend_from_slice(&(part.len() as u32).to_be_bytes());
+                    id.extend_from_slice(part);
+                }
+                Dedupe::EventId(Cow::Owned(id))
+            }
+        })
+    }
+
+    fn verdict(&mut self) -> Result<(EventCode, Outcome, Severity), Refusal> {
+        let rules = &self.source.code;
+        let action = self.first(&rules.action).map(|(_, value)| text_of(value));
+        let exact = action.as_ref().and_then(|action| rules.exact.get(&**action)).copied();
+        let mut code = exact.map_or_else(|| self.code_by_parts(action.as_deref()), |e| e.code);
+        let category = self.word(&rules.category, "category", Category::from_name)?;
+        let verb = self.word(&rules.verb, "verb", Verb::from_name)?;
+        code.category = category.unwrap_or(code.category);
+        code.verb = verb.unwrap_or(code.verb);
+        let source = self.source;
+        let said = self.word(&source.outcome.value, "outcome", Outcome::from_name)?;
+        let outcome = said.unwrap_or_else(|| self.choose(&source.outcome, exact, |e| e.outcome));
+        let said = self.severity()?;
+        let severity = said.unwrap_or_else(|| self.choose(&source.severity, exact, |e| e.severity));
+        Ok((code, outcome, severity))
+    }
+
+    fn code_by_parts(&self, action: Option<&str>) -> EventCode {
+        let rules = &self.source.code;
+        let fit = |(pattern, _): &&(Pattern, Verb)| action.is_some_and(|a| pattern.matches(a));
+        let verb = rules.verbs.iter().find(fit).map(|(_, verb)| *verb);
+        let by = self.first(&rules.by).map(|(_, value)| text_of(value));
+        let category = by.and_then(|by| {
+            rules.categories.iter().find(|(pattern, _)| pattern.matches(&by)).map(|(_, c)| *c)
+        });
+        EventCode {
+            category: category.unwrap_or(rules.default.category),
+            verb: verb.unwrap_or(rules.default.verb),
+        }
+    }
+
+    /// A word of a closed vocabulary in the event itself.
+    fn word<T>(
+        &mut self,
+        slots: &[Slot],
+        name: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Refusal> {
+        let Some((slot, value)) = self.first(slots) else { return Ok(None) };
+        match value.string().and_then(|word| read(&word)) {
+            Some(word) => {
+                self.found.keep(slot);
+                Ok(Some(word))
+            }
+            None => Err(Refusal::new("FIELD_VALUE", "use a word of the vocabulary")
+                .field(name)
+                .at(value.offset())),
+        }
+    }
+
+    fn severity(&mut self) -> Result<Option<Severity>, Refusal> {
+        let Some((slot, value)) = self.first(&self.source.severity.value) else { return Ok(None) };
+        let number = value.u64().map_err(|refusal| refusal.field("severity"))?;
+        let severity = u8::try_from(number).ok().and_then(Severity::new);
+        let Some(severity) = severity else {
+            let refusal = Refusal::new("FIELD_VALUE", "send 0 to 10").field("severity");
+            return Err(refusal.at(value.offset()).limit(10));
+        };
+        self.found.keep(slot);
+        Ok(Some(severity))
+    }
+
+    /// A rule that fits, else what the exact action says, else the default.
+    fn choose<T: Copy>(
+        &self,
+        choice: &Choice<T>,
+        exact: Option<Verdict>,
+        of: impl Fn(Verdict) -> Option<T>,
+    ) -> T {
+        for rule in &choice.rules {
+            let Some((_, value)) = self.first(&rule.slots) else { continue };
+            let text = text_of(value);
+            if let Some((_, meaning)) = rule.meanings.iter().find(|(p, _)| p.matches(&text)) {
+                return *meaning;
+            }
+        }
+        exact.and_then(of).unwrap_or(choice.default)
+    }
+}
+
+/// The text of a string, the span of anything else.
+fn text_of<'a>(value: Value<'_, 'a>) -> Cow<'a, str> {
+    value.string().unwrap_or_else(|| value.raw().into())
+}
+
+/// Whether a value belongs to the closed vocabulary of a clear field.
+fn fits(clear: &Clear, value: Value<'_, '_>) -> Result<(), Refusal> {
+    match clear {
+        Clear::Boolean if value.boolean().is_some() => Ok(()),
+        Clear::Boolean => Err(Refusal::new("FIELD_TYPE", "send true or false")),
+        Clear::Integer { max } => match value.u64()? {
+            number if number <= *max => Ok(()),
+            _ => Err(Refusal::new("FIELD_RANGE", "send a smaller number").limit(*max)),
+        },
+        Clear::Enum(words) => match value.string() {
+            Some(word) if words.iter().any(|known| **known == *word) => Ok(()),
+            Some(_) => Err(Refusal::new("FIELD_VALUE", "use a word of policies/fields.toml")),
+            None => Err(Refusal::new("FIELD_TYPE", "send a word as a string")),
+        },
+    }
+}
+
+/// What no field keeps: the record itself, or its remaining members copied verbatim.
+fn rest<'a>(reading: &Reading<'_, '_, 'a>) -> Option<Cow<'a, [u8]>> {
+    let root = reading.root;
+    if reading.found.nothing_kept() {
+        let empty = root.members().next().is_none();
+        return (!empty).then(|| Cow::Borrowed(root.raw().as_bytes()));
+    }
+    let mut data: Vec<u8> = Vec::new();
+    for member in reading.source.paths.rest(root, reading.found) {
+        let raw = member.raw().as_bytes();
+        data.reserve(raw.len() + 2);
+        data.push(if data.is_empty() { b'{' } else { b',' });
+        data.extend_from_slice(raw);
+    }
+    if data.is_empty() {
+        return None;
+    }
+    data.push(b'}');
+    Some(Cow::Owned(data))
+}
+
+/// The source's name without an allocation where it was the last one's too.
+fn shared_name(name: &str, source: &Source, last: &mut Option<Arc<str>>) -> Arc<str> {
+    if *source.name == *name {
+        return source.name.clone();
+    }
+    match last {
+        Some(last) if **last == *name => last.clone(),
+        _ => {
+            let fresh: Arc<str> = name.into();
+            *last = Some(fresh.clone());
+            fresh
+        }
+    }
+}

@@ -1,7 +1,29 @@
 //! May we? Pure decisions over the texts in `policies/`: what a field is, whom it names, how long
-//! it is kept, whether an act is allowed. It never acts.
+//! it is kept, whether an act is allowed. It never acts, and it never reads a file: texts come in.
 
 pub mod classes;
 pub mod classify;
+pub mod error;
 pub mod fields;
+pub mod paths;
+pub mod patterns;
+pub mod persons;
 pub mod sources;
+pub mod times;
+
+use std::collections::BTreeMap;
+
+/// The policy files this binary was built with, by their path below `policies/`.
+pub fn default_files() -> BTreeMap<String, String> {
+    const FILES: [(&str, &str); 5] = [
+        ("classes.toml", include_str!("../../policies/classes.toml")),
+        ("fields.toml", include_str!("../../policies/fields.toml")),
+        ("sources/canonical.toml", include_str!("../../policies/sources/canonical.toml")),
+        ("sources/cloudtrail.toml", include_str!("../../policies/sources/cloudtrail.toml")),
+        (
+            "sources/windows-security.toml",
+            include_str!("../../policies/sources/windows-security.toml"),
+        ),
+    ];
+    FILES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+}

@@ -1,1 +1,203 @@
-//! The verbs. It never knows HTTP.
+//! The verbs: append, read, search, erase, hold, retain, checkpoint, prove, verify.
+//!
+//! A vault is one tenant's log, bodies, keys and index, opened by one process. Callers seal in
+//! their own threads; one sequencer gives places and commits; one housekeeper follows with index
+//! and seals; the key tree changes under one mutex. Lock order: key tree, then key cache, then
+//! facts; the sequencer takes none of the first two. It never knows HTTP.
+
+pub mod append;
+pub mod clock;
+pub mod config;
+pub mod dedupe;
+pub mod erase;
+pub mod error;
+pub mod facts;
+pub mod hold;
+pub mod keys;
+pub mod open;
+pub mod policies;
+pub mod read;
+pub mod receipt;
+pub mod retain;
+pub mod search;
+
+mod clerk;
+mod housekeeper;
+mod learn;
+mod recover;
+mod seal;
+mod sequencer;
+
+use crate::base::event::EventCode;
+use crate::base::id::{SourceHandle, TenantId};
+use crate::base::unit::TreeSize;
+use crate::base::world::{Clock, Entropy};
+use crate::format::vkey::{Signer, Verifier};
+use crate::policy::classify::Policies;
+use crate::store::bodies::Bodies;
+use crate::store::disk::{Disk, DiskLock};
+use crate::store::index::Index;
+use crate::store::log::UnitLog;
+use crate::store::tiles::Tiles;
+use crate::vault::clerk::Clerk;
+use crate::vault::clock::LogClock;
+use crate::vault::error::Result;
+use crate::vault::facts::Facts;
+use crate::vault::keys::Keyring;
+use crate::vault::read::{Erased, Gate};
+use crate::vault::sequencer::{Message, Published};
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+/// What comes from outside.
+#[derive(Clone)]
+pub struct World {
+    /// Where files lie.
+    pub disk: Arc<dyn Disk>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// An opened vault.
+pub struct Vault {
+    pub(crate) inner: Inner,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the verbs work with.
+pub(crate) struct Inner {
+    pub(crate) world: World,
+    pub(crate) tenant: TenantId,
+    pub(crate) origin: Arc<str>,
+    pub(crate) policies: RwLock<Arc<Policies>>,
+    pub(crate) keys: Keyring,
+    pub(crate) log: Arc<UnitLog>,
+    pub(crate) bodies: Arc<Bodies>,
+    pub(crate) tiles: Arc<Tiles>,
+    pub(crate) index: Arc<Mutex<Index>>,
+    pub(crate) facts: Arc<RwLock<Facts>>,
+    pub(crate) published: Arc<RwLock<Published>>,
+    pub(crate) clock: Arc<LogClock>,
+    pub(crate) clerk: Clerk,
+    pub(crate) reports: Arc<Signer>,
+    pub(crate) log_key: Verifier,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) pool: AtomicUsize,
+    pub(crate) erased: Mutex<(usize, Erased)>,
+    pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) read_only: Option<&'static str>,
+    pub(crate) _locks: Vec<Box<dyn DiskLock>>,
+}
+
+/// Something an operator should know about this opening.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notice {
+    /// Stable code: `UNWITNESSED`, `KEYS_SINGLE_COPY`, `TAIL_DROPPED`, `LOG_BEHIND_KEYS`, ...
+    pub code: &'static str,
+    /// One sentence.
+    pub text: String,
+}
+
+/// Code of an act of the vault.
+pub(crate) const fn vault_code(verb: crate::base::event::Verb) -> EventCode {
+    EventCode { category: crate::base::event::Category::Vault, verb }
+}
+
+impl Vault {
+    /// Whose log.
+    pub fn tenant(&self) -> TenantId {
+        self.inner.tenant
+    }
+
+    /// Origin line of its checkpoints.
+    pub fn origin(&self) -> &str {
+        &self.inner.origin
+    }
+
+    /// Entries committed.
+    pub fn size(&self) -> TreeSize {
+        self.inner.log.size()
+    }
+
+    /// What this opening found worth saying.
+    pub fn notices(&self) -> &[Notice] {
+        &self.inner.notices
+    }
+
+    /// Why nothing may be appended, if so.
+    pub fn read_only(&self) -> Option<&'static str> {
+        self.inner.read_only
+    }
+
+    /// The log's clock.
+    pub fn clock(&self) -> &LogClock {
+        &self.inner.clock
+    }
+
+    /// The keys, for looking up persons.
+    pub fn keys(&self) -> &Keyring {
+        &self.inner.keys
+    }
+
+    /// A copy of what the log binds the vault to.
+    pub fn facts_now(&self) -> Facts {
+        self.facts().clone()
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> Arc<Policies> {
+        self.inner.policies.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Verifier of the log's checkpoints.
+    pub fn log_key(&self) -> &Verifier {
+        &self.inner.log_key
+    }
+
+    /// Signer of reports and receipts.
+    pub fn report_signer(&self) -> &Signer {
+        &self.inner.reports
+    }
+
+    /// Publishes the checkpoint and returns it: everything committed before the call is in it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn checkpoint(&self) -> Result<Arc<str>> {
+        if self.inner.read_only.is_none() {
+            let (reply, answer) = sync_channel(1);
+            let sent = self.inner.clerk.inbox.send(Message::Publish { reply });
+            let result = sent.ok().and_then(|()| answer.recv().ok());
+            result.unwrap_or_else(|| Err(clerk::gone()))?;
+        }
+        let published = self.inner.published.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(published.note.clone())
+    }
+
+    /// Waits until index and seals have followed the log.
+    pub fn settle(&self) {
+        let mut size = self.size();
+        while self.inner.gate.wait(size) < self.size() && self.inner.read_only.is_none() {
+            let now = self.size();
+            if now == size {
+                return;
+            }
+            size = now;
+        }
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        let _ = self.inner.clerk.inbox.send(Message::Close);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}

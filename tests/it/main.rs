@@ -15,3 +15,4 @@ mod note;
 mod policy;
 mod report;
 mod siem;
+mod vault;

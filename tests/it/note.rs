@@ -285,6 +285,12 @@ fn quorums() {
     let trusted = none.open_checkpoint(&cosigned(3, &[2])).unwrap();
     assert_eq!((trusted.checkpoint, trusted.witnesses), (checkpoint(3), vec![]));
     assert!(none.is_unwitnessed() && !trust.is_unwitnessed());
+    // A pinned log speaks for its own origin only.
+    let other = signer("other.example", Algorithm::Ed25519, 6);
+    let keys = [log(1).verifier().clone(), other.verifier().clone()];
+    let two = Trust::of(&keys, &[]).unwrap();
+    let note = note::sign(&checkpoint(3).to_string(), &[&other]).unwrap();
+    assert_eq!(two.open_checkpoint(note.as_bytes()), Err(TrustError::UntrustedKey));
 }
 
 #[test]
@@ -355,14 +361,21 @@ fn key_rolls() {
     assert_eq!(verdict(&rolled, &note_of(101, &[&old, &new])), Ok(()));
     assert_eq!(verdict(&rolled, &note_of(101, &[&new])), Ok(()));
     assert_eq!(Trust::parse(&rolled.to_string()), Ok(rolled.clone()));
-    // Again: nothing changes. Later than pinned: the retired key cannot extend itself.
+    // Again: nothing changes. A retired key cannot extend itself, nor name another successor, nor
+    // shorten the time in which it was good.
     let before = rolled.clone();
     assert!(rolled.roll(roll.as_bytes()).is_ok());
     assert_eq!(rolled, before);
-    let longer = KeyRoll::sign(&old, &log(8), TreeSize(200)).unwrap();
-    let refused = rolled.roll(longer.as_bytes());
-    assert_eq!(refused, Err(TrustError::KeyRetired { until: TreeSize(100) }));
-    assert_eq!(rolled, before);
+    for (to, until) in [(8, 200), (8, 100), (8, 50), (7, 200), (7, 50)] {
+        let again = KeyRoll::sign(&old, &log(to), TreeSize(until)).unwrap();
+        let refused = rolled.roll(again.as_bytes());
+        assert_eq!(refused, Err(TrustError::KeyRetired { until: TreeSize(100) }));
+        assert_eq!(rolled, before);
+    }
+    let next = KeyRoll::sign(&new, &log(8), TreeSize(300)).unwrap();
+    assert!(rolled.roll(next.as_bytes()).is_ok());
+    assert_eq!(verdict(&rolled, &note_of(301, &[&new])), Err("KEY_RETIRED"));
+    assert_eq!(verdict(&rolled, &note_of(301, &[&log(8)])), Ok(()));
 
     // Not cross-signed.
     let text = Note::parse(roll.as_bytes()).unwrap().text;

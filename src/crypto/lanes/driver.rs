@@ -3,7 +3,8 @@
 //! checking. It never copies a message but for the last bytes, which need padding.
 
 use crate::base::id::Hash32;
-use crate::crypto::hash::{BLOCK, Block, State, compress, node_blocks, pad};
+use crate::crypto::hash::{BLOCK, Block, State, compress, pad, pad_node};
+use zeroize::Zeroize as _;
 
 /// A message as the lanes see it: whole blocks where they lie, then padded blocks in scratch.
 pub(crate) struct Job<'a> {
@@ -106,7 +107,7 @@ impl<'a> Source<'a> for Nodes<'_> {
 
     fn job(&self, i: usize, scratch: &mut [Block; 2]) -> Job<'a> {
         if let Some([left, right]) = self.pairs.get(i) {
-            *scratch = node_blocks(left, right);
+            pad_node(left, right, scratch);
         }
         Job { state: State::IV, head: &[], tail: 2 }
     }
@@ -127,5 +128,128 @@ pub(crate) fn one_by_one<'a>(source: &mut impl Source<'a>, from: usize) {
         compress(&mut state, job.head.as_flattened());
         compress(&mut state, scratch.get(..job.tail).unwrap_or_default().as_flattened());
         source.done(i, &state);
+    }
+    scratch.zeroize();
+}
+
+/// `N` chaining values that advance together.
+pub(crate) trait Engine<const N: usize> {
+    /// With fewer busy lanes than this, `sha2` is faster alone.
+    fn sparse(&self) -> usize;
+    /// Puts a state into a lane.
+    fn set(&mut self, lane: usize, state: &State);
+    /// The state of a lane.
+    fn get(&self, lane: usize) -> State;
+    /// Absorbs the first `count` blocks of each lane's run; stops where a run is shorter.
+    fn run(&mut self, runs: &[&[Block]; N], count: usize);
+}
+
+/// What a lane works on.
+struct Slot<'a> {
+    /// Number of the message, while there is one.
+    message: Option<usize>,
+    /// Its blocks still to be read in place.
+    head: &'a [Block],
+    /// Its padded end.
+    scratch: [Block; 2],
+    /// First block of the scratch still to be read, and the end of what is used.
+    tail: (usize, usize),
+}
+
+impl Slot<'_> {
+    /// Blocks that lie together: the rest of the head, or else of the tail.
+    fn run(&self) -> &[Block] {
+        if self.head.is_empty() {
+            self.scratch.get(self.tail.0..self.tail.1).unwrap_or_default()
+        } else {
+            self.head
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        if self.head.is_empty() {
+            self.tail.0 += count;
+        } else {
+            self.head = self.head.get(count..).unwrap_or_default();
+        }
+    }
+}
+
+/// Hashes every message in the lanes of an engine.
+pub(crate) fn in_lanes<'a, const N: usize>(
+    engine: &mut impl Engine<N>,
+    source: &mut impl Source<'a>,
+) {
+    if source.len() < engine.sparse() {
+        return one_by_one(source, 0);
+    }
+    let mut slots: [Slot<'a>; N] = std::array::from_fn(|_| Slot {
+        message: None,
+        head: &[],
+        scratch: [[0; BLOCK]; 2],
+        tail: (0, 0),
+    });
+    let mut next = 0;
+    loop {
+        let (mut busy, mut count) = (0, usize::MAX);
+        for (lane, slot) in slots.iter_mut().enumerate() {
+            if slot.run().is_empty() {
+                exchange(engine, source, lane, slot, &mut next);
+            }
+            if slot.message.is_some() {
+                busy += 1;
+                count = count.min(slot.run().len());
+            }
+        }
+        // Fewer than `sparse` also means that no message waits: a waiting one fills a lane.
+        if busy < engine.sparse().max(1) {
+            break;
+        }
+        // An idle lane repeats a busy one's work, and nobody asks for the result.
+        let spare = slots.iter().find(|slot| slot.message.is_some()).map_or(&[][..], Slot::run);
+        let mut runs = [spare; N];
+        for (run, slot) in runs.iter_mut().zip(&slots) {
+            if slot.message.is_some() {
+                *run = slot.run();
+            }
+        }
+        engine.run(&runs, count);
+        slots.iter_mut().for_each(|slot| slot.advance(count));
+    }
+    for (lane, slot) in slots.iter_mut().enumerate() {
+        if let Some(message) = slot.message {
+            let mut state = engine.get(lane);
+            while !slot.run().is_empty() {
+                compress(&mut state, slot.run().as_flattened());
+                slot.advance(slot.run().len());
+            }
+            source.done(message, &state);
+        }
+        slot.scratch.zeroize();
+    }
+}
+
+/// Hands over a lane's result and gives it the next message that has blocks.
+fn exchange<'a, const N: usize>(
+    engine: &mut impl Engine<N>,
+    source: &mut impl Source<'a>,
+    lane: usize,
+    slot: &mut Slot<'a>,
+    next: &mut usize,
+) {
+    if let Some(message) = slot.message.take() {
+        source.done(message, &engine.get(lane));
+    }
+    while slot.message.is_none() && *next < source.len() {
+        let job = source.job(*next, &mut slot.scratch);
+        if job.head.is_empty() && job.tail == 0 {
+            source.done(*next, &job.state);
+        } else {
+            engine.set(lane, &job.state);
+            slot.message = Some(*next);
+            slot.head = job.head;
+            slot.tail = (0, job.tail);
+        }
+        *next += 1;
     }
 }

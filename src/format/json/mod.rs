@@ -60,6 +60,7 @@ struct Node {
     end: u32,
     extra: u32,
     kind: Kind,
+    key: bool,
 }
 
 impl Node {
@@ -117,7 +118,7 @@ pub struct Value<'t, 'a> {
 }
 
 impl<'t, 'a> Value<'t, 'a> {
-    const NONE: Node = Node { start: 0, end: 0, extra: 0, kind: Kind::Null };
+    const NONE: Node = Node { start: 0, end: 0, extra: 0, kind: Kind::Null, key: false };
 
     #[inline]
     fn node(&self) -> Node {
@@ -145,6 +146,26 @@ impl<'t, 'a> Value<'t, 'a> {
     pub fn raw(&self) -> &'a str {
         let node = self.node();
         self.text.get(node.start as usize..node.end as usize).unwrap_or("")
+    }
+
+    /// Its position on the tape: for keeping it beside the tape; see `at`.
+    #[inline]
+    pub fn index(&self) -> u32 {
+        // A text of at most EVENT_BYTES_MAX bytes has fewer nodes than bytes.
+        self.index as u32
+    }
+
+    /// Another value of the same text, by its `index`.
+    #[inline]
+    pub fn at(&self, index: u32) -> Value<'t, 'a> {
+        Value { index: index as usize, ..*self }
+    }
+
+    /// Every key of the whole text, at any depth.
+    pub fn keys_of_text(&self) -> impl Iterator<Item = Key<'t, 'a>> + use<'t, 'a> {
+        let Value { text, tape, .. } = *self;
+        let nodes = tape.nodes.iter().enumerate().filter(|(_, node)| node.key);
+        nodes.map(move |(index, _)| Key(Value { text, tape, index }))
     }
 
     /// Whether it is a string.
@@ -240,7 +261,7 @@ impl<'t, 'a> Inside<'t, 'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'t, 'a>(Value<'t, 'a>);
 
-impl<'a> Key<'_, 'a> {
+impl<'t, 'a> Key<'t, 'a> {
     /// Whether the decoded key is this text.
     #[inline]
     pub fn is(&self, text: &str) -> bool {
@@ -251,6 +272,18 @@ impl<'a> Key<'_, 'a> {
     #[inline]
     pub fn text(&self) -> Cow<'a, str> {
         self.0.node().text(self.0.text)
+    }
+
+    /// The value this key names.
+    #[inline]
+    pub fn value(&self) -> Value<'t, 'a> {
+        self.0.at(self.0.index() + 1)
+    }
+
+    /// Its position on the tape.
+    #[inline]
+    pub fn index(&self) -> u32 {
+        self.0.index()
     }
 
     /// Byte offset of its opening quote.
@@ -285,7 +318,14 @@ pub struct Member<'t, 'a> {
     pub value: Value<'t, 'a>,
 }
 
-impl<'a> Member<'_, 'a> {
+impl<'t, 'a> Member<'t, 'a> {
+    /// The member whose key has this `index` on the tape of `root`.
+    #[inline]
+    pub fn at(root: Value<'t, 'a>, index: u32) -> Self {
+        let key = Key(root.at(index));
+        Member { key, value: key.value() }
+    }
+
     /// The exact span from the key's quote to the end of the value.
     #[inline]
     pub fn raw(&self) -> &'a str {

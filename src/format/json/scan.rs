@@ -73,7 +73,7 @@ impl<'t, 'a> Scanner<'t, 'a> {
     #[inline]
     fn push(&mut self, kind: Kind, start: usize, end: usize, extra: u32) {
         // The text is at most EVENT_BYTES_MAX long, so positions fit.
-        let node = Node { start: start as u32, end: end as u32, extra, kind };
+        let node = Node { start: start as u32, end: end as u32, extra, kind, key: false };
         self.tape.nodes.push(node);
     }
 
@@ -176,7 +176,8 @@ impl<'t, 'a> Scanner<'t, 'a> {
         let inner = self.text.get(start + 1..end).unwrap_or("");
         let print = fingerprint(decode(inner, escaped).as_bytes());
         let kind = if escaped { Kind::EscapedString } else { Kind::String };
-        self.push(kind, start, end + 1, print);
+        let (from, to) = (start as u32, end as u32 + 1);
+        self.tape.nodes.push(Node { start: from, end: to, extra: print, kind, key: true });
         self.check_key(print)?;
         self.at = end + 1;
         if self.peek() != b':' {

@@ -1,5 +1,5 @@
 //! The text of a trust file: its lines, checked one by one, and printed again.
-//! It never judges a note; the grammar stands at the head of `format/trust.rs`.
+//! It never judges a note; the grammar stands at the head of `format/trust`.
 
 use crate::base::id::hex;
 use crate::base::unit::TreeSize;

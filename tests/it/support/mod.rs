@@ -1,13 +1,12 @@
 //! Helpers shared by the tests: simulated world, shared data, checks.
 
 pub(crate) mod sim;
+pub(crate) mod world;
 
 use std::path::PathBuf;
 
 /// The folder of shared vectors and data: `$CHANCERY_SHARED`, or `../shared` beside the crate.
 pub(crate) fn shared() -> PathBuf {
-    match std::env::var_os("CHANCERY_SHARED") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-    }
+    let path = std::env::var_os("CHANCERY_SHARED").map_or("../shared".into(), PathBuf::from);
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }

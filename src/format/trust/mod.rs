@@ -211,39 +211,45 @@ impl Trust {
         Ok(opened)
     }
 
-    /// Follows a key roll: if its old key is pinned and both keys signed, the old one retires at
-    /// the stated size and the new one is pinned. An `until` that is already pinned only shrinks.
+    /// Follows a key roll: if its old key is pinned and has not retired, and both keys signed, the
+    /// old one retires at the stated size and the new one is pinned. Following it again changes
+    /// nothing. Rolls are followed in order; that a roll stands in the log, at an index its `until`
+    /// allows, is for the caller to check: a thief of the current key can sign one too.
     pub fn roll(&mut self, note: &[u8]) -> Result<KeyRoll, TrustError> {
         let roll = KeyRoll::open(note).map_err(|error| match error {
             RollError::Note(error) => error.into(),
             RollError::Malformed => TrustError::Malformed(CheckpointError::Lines),
             RollError::NotCrossSigned => TrustError::UntrustedKey,
         })?;
-        let pinned = |key: &Verifier| {
-            let logs = self.logs.iter().map(|log| &log.verifier);
-            let others = self.witnesses.iter().map(|witness| &witness.verifier);
-            logs.chain(others)
-                .chain(&self.reports)
-                .any(|known| known.key() == key.key() || known.id() == key.id())
-        };
-        let is_known = pinned(&roll.new);
-        let position = self.logs.iter().position(|log| log.verifier == roll.old);
-        let Some(old) = position.and_then(|position| self.logs.get_mut(position)) else {
+        let Some(old) = self.logs.iter().find(|log| log.verifier == roll.old) else {
             return Err(TrustError::UntrustedKey);
         };
-        if let Some(until) = old.until.filter(|until| roll.until > *until) {
-            return Err(TrustError::KeyRetired { until });
+        let retired = old.until;
+        // A retired key names no successor: whoever finds it later could name himself. The roll
+        // that retired it may come again.
+        let follows = self.logs.iter().any(|log| log.verifier == roll.new);
+        match retired {
+            Some(until) if until != roll.until || !follows => {
+                return Err(TrustError::KeyRetired { until });
+            }
+            _ if !follows && self.pins(&roll.new) => return Err(TrustError::UntrustedKey),
+            _ => {}
         }
-        if is_known && !self.logs.iter().any(|log| log.verifier == roll.new) {
-            return Err(TrustError::UntrustedKey);
-        }
-        if let Some(old) = position.and_then(|position| self.logs.get_mut(position)) {
+        if let Some(old) = self.logs.iter_mut().find(|log| log.verifier == roll.old) {
             old.until = Some(roll.until);
         }
-        if !is_known {
+        if !follows {
             self.logs.push(LogKey { verifier: roll.new.clone(), url: None, until: None });
         }
         Ok(roll)
+    }
+
+    /// True if a key or key id already has a role here.
+    fn pins(&self, key: &Verifier) -> bool {
+        let logs = self.logs.iter().map(|log| &log.verifier);
+        let witnesses = self.witnesses.iter().map(|witness| &witness.verifier);
+        let mut known = logs.chain(witnesses).chain(&self.reports);
+        known.any(|known| known.key() == key.key() || known.id() == key.id())
     }
 
     fn signing_log(

@@ -1,0 +1,177 @@
+//! Arguments of the commands that make things: a vault, reports, exports, demos, measurements.
+
+use crate::base::unit::UtcNanos;
+use crate::cli::args::values::instant;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `chancery init`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery init
+  chancery --home /srv/vault init --name vault.clinic.example --passphrase-file /run/secrets/vault
+
+The keys directory is made readable by its owner only and is never part of a backup of the data.")]
+pub struct Init {
+    /// Name of the vault: first part of the origin in every checkpoint
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// File with the passphrase that wraps the root key
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_env")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Environment variable with the passphrase
+    #[arg(long, value_name = "NAME")]
+    pub passphrase_env: Option<String>,
+    /// Allow acts of one person; every receipt says so
+    #[arg(long)]
+    pub single_operator: bool,
+}
+
+/// A compliance framework.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Framework {
+    /// General Data Protection Regulation.
+    Gdpr,
+}
+
+/// `chancery report`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery report gdpr --from 2026-10-01 --to 2026-11-01 --out report-2026-10
+  chancery verify report-2026-10 --trust trust.policy
+
+A report is evidence for named controls over a named period, not a certificate.")]
+pub struct Report {
+    /// Framework: a catalogue in reports/
+    #[arg(value_enum, default_value_t = Framework::Gdpr)]
+    pub framework: Framework,
+    /// From this log time on [default: the first entry]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub from: Option<UtcNanos>,
+    /// Before this log time [default: the checkpoint]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub to: Option<UtcNanos>,
+    /// Directory to write: report.pdf, report.json, tables as CSV, signed manifest
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Who asked for it; stands in the report
+    #[arg(long, value_name = "NAME")]
+    pub requested_by: Option<String>,
+}
+
+/// A format a SIEM reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ExportFormat {
+    /// ArcSight Common Event Format.
+    Cef,
+    /// QRadar Log Event Extended Format 2.0.
+    Leef,
+    /// JSON lines.
+    Json,
+}
+
+/// `chancery export`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery export --format cef --destination soc --out day.cef
+  chancery export --format leef --from 2026-11-20 --destination soc --out day.leef
+
+People appear as tokens: stable per person and destination, dead once the person is erased. What
+has been written to a file is outside the vault's reach.")]
+pub struct Export {
+    /// Format
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// Name of the receiver: tokens differ between receivers
+    #[arg(long, value_name = "NAME", default_value = "file")]
+    pub destination: String,
+    /// From this log time on
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub from: Option<UtcNanos>,
+    /// Before this log time
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub to: Option<UtcNanos>,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `chancery doctor`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chancery doctor
+
+Exits 0 when nothing is wrong, 4 when something is weak, 1 when evidence failed.")]
+pub struct Doctor {}
+
+/// `chancery demo`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery demo
+  chancery demo --out /tmp/story --seed 7 --people 800 --events 60000
+  chancery demo --input trail.json --as cloudtrail
+
+It needs no vault and touches none: everything happens in a directory it names.")]
+pub struct Demo {
+    /// Real log instead of the invented day
+    #[arg(long, value_name = "FILE", requires = "mapping")]
+    pub input: Option<PathBuf>,
+    /// Mapping in policies/sources/ that reads --input
+    #[arg(long = "as", value_name = "MAPPING", requires = "input")]
+    pub mapping: Option<String>,
+    /// Directory for what the demo writes; it must not exist [default: a new temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Seed of the invented day
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "input")]
+    pub seed: u64,
+    /// People of the invented day
+    #[arg(long, value_name = "N", default_value_t = 600, conflicts_with = "input",
+        value_parser = clap::value_parser!(u32).range(24..=60_000))]
+    pub people: u32,
+    /// Events of the invented day
+    #[arg(long, value_name = "N", default_value_t = 30_000, conflicts_with = "input",
+        value_parser = clap::value_parser!(u32).range(2_000..=5_000_000))]
+    pub events: u32,
+}
+
+/// `chancery bench`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery bench
+  chancery --json bench --seconds 60 --only ingest
+
+Durable numbers: every acknowledged batch was fsynced. Machines differ by 40 % from hour to hour;
+compare ratios within one run.")]
+pub struct Bench {
+    /// Directory to measure in; its file system is what is measured [default: temporary]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Seconds per ingest measurement
+    #[arg(long, value_name = "N", default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub seconds: u32,
+    /// Subjects in the erasure measurement
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub subjects: u32,
+    /// Measure this only; repeat for more: ingest, commit, verify, erase, disk
+    #[arg(long = "only", value_name = "PART")]
+    pub only: Vec<String>,
+}
+
+/// `chancery completions`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chancery completions bash > ~/.local/share/bash-completion/completions/chancery")]
+pub struct Completions {
+    /// Shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}

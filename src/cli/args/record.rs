@@ -1,0 +1,194 @@
+//! Arguments of the commands that write, read and prove records.
+
+use crate::base::unit::{EntryIndex, UtcNanos};
+use crate::cli::args::values::{Equality, IdentifierArg, equality, identifier, index, instant};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `chancery append`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery append events.ndjson --source crm
+  chancery append trail.json --as cloudtrail --source aws-prod
+  tail -F app.log | chancery append - --as canonical --source app
+
+Every event is accepted or refused with a code; a batch is all or nothing unless --partial.")]
+pub struct Append {
+    /// File of JSON events, one per line or one array; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
+    /// Mapping in policies/sources/ that reads the events
+    #[arg(long = "as", value_name = "MAPPING", default_value = "canonical")]
+    pub mapping: String,
+    /// Name of the sending source [default: the mapping's name]
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Accept the good events of a batch and report the others
+    #[arg(long)]
+    pub partial: bool,
+    /// Events of one batch: each batch lies in one unit
+    #[arg(long, value_name = "N", default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub batch: u32,
+    /// Write a receipt per event to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub receipts: Option<PathBuf>,
+}
+
+/// `chancery show`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery show 4711
+  chancery show 4711 --open --reason 'complaint 2026-118'
+
+Opening sealed fields is itself recorded in the log, without what was read.")]
+pub struct Show {
+    /// Index of the entry, or record id in hex
+    #[arg(value_name = "RECORD")]
+    pub record: String,
+    /// Open the sealed fields that still open
+    #[arg(long, requires = "reason")]
+    pub open: bool,
+    /// Why they are opened; sealed in the log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `chancery query`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery query --from 2026-11-20 --to 2026-11-21 outcome=denied
+  chancery query --subject email:anna.berg7@mail.example --limit 50
+  chancery --json query category=authentication verb=login outcome=failure --count")]
+pub struct Query {
+    /// Equalities that must all hold: category, verb, outcome, severity, class, source, kind
+    #[arg(value_name = "FIELD=VALUE", value_parser = equality)]
+    pub equalities: Vec<Equality>,
+    /// From this log time on
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub from: Option<UtcNanos>,
+    /// Before this log time
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub to: Option<UtcNanos>,
+    /// Records about this person
+    #[arg(long, value_name = "KIND:VALUE", value_parser = identifier)]
+    pub subject: Option<IdentifierArg>,
+    /// At most this many records
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: u64,
+    /// Print the number of records instead of them
+    #[arg(long, conflicts_with = "open")]
+    pub count: bool,
+    /// Open the sealed fields that still open
+    #[arg(long, requires = "reason")]
+    pub open: bool,
+    /// Why they are opened; sealed in the log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `chancery verify`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery verify                                  units, entries, bodies of this vault
+  chancery verify --trust trust.policy             the same, with the signer pinned
+  chancery verify entry-42.tlog-proof --trust trust.policy --entry entry-42.bin
+  chancery verify disclosure.json --trust trust.policy
+  chancery verify report-2026-11/ --trust trust.policy
+
+Without --trust the best verdict is 'consistent with itself; signer unknown' (exit 4): keys that
+lie beside the evidence are never trusted.")]
+pub struct Verify {
+    /// Proof, disclosure, receipt or report to verify; without it the whole vault
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// Trust policy, obtained from outside
+    #[arg(long, value_name = "FILE")]
+    pub trust: Option<PathBuf>,
+    /// Checkpoint seen earlier: the log must be an extension of it
+    #[arg(long, value_name = "FILE")]
+    pub since: Option<PathBuf>,
+    /// Entry that a proof speaks of, in stored bytes
+    #[arg(long, value_name = "FILE", requires = "path")]
+    pub entry: Option<PathBuf>,
+    /// Check the log only; leave the bodies sealed
+    #[arg(long, conflicts_with = "path")]
+    pub no_bodies: bool,
+}
+
+/// `chancery prove`.
+#[derive(Subcommand, Debug)]
+pub enum ProveCommand {
+    /// That an entry is in the log
+    #[command(after_help = "\
+Example:
+  chancery prove inclusion 4711 --out entry-4711.tlog-proof")]
+    Inclusion {
+        /// Index of the entry
+        #[arg(value_name = "INDEX", value_parser = index)]
+        index: EntryIndex,
+        /// File to write [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// That the log of today extends the log of an earlier checkpoint
+    #[command(after_help = "\
+Example:
+  chancery prove consistency --since monday.checkpoint --out growth.json")]
+    Consistency {
+        /// Checkpoint seen earlier
+        #[arg(long, value_name = "FILE", required_unless_present = "size")]
+        since: Option<PathBuf>,
+        /// Or the number of entries the log had
+        #[arg(long, value_name = "N", conflicts_with = "since")]
+        size: Option<u64>,
+        /// File to write [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// `chancery disclose`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chancery disclose 4711 --field action --field actor.id --recipient 'district court' \\
+      --reason 'order 4 C 118/26' --out disclosure.json
+
+The file holds the chosen values, their salts and a proof; nothing else of the record can be read
+from it. What is disclosed leaves the vault's reach: an erasure cannot call it back.")]
+pub struct Disclose {
+    /// Index of the entry, or record id in hex
+    #[arg(value_name = "RECORD")]
+    pub record: String,
+    /// Field to disclose; repeat for more
+    #[arg(long = "field", value_name = "NAME", required = true)]
+    pub fields: Vec<String>,
+    /// Who receives it; sealed in the log
+    #[arg(long, value_name = "TEXT")]
+    pub recipient: String,
+    /// Why; sealed in the log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `chancery checkpoint`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chancery checkpoint --out monday.checkpoint
+
+Keep checkpoints where the vault's operator cannot reach them: they are what makes a rewritten
+log visible.")]
+pub struct Checkpoint {
+    /// File to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}

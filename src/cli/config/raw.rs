@@ -1,0 +1,66 @@
+//! What `chancery.toml` says, before anybody believed it. Every key is listed here; an unknown
+//! one is refused. Each value keeps its place, so an error can name the line.
+
+use crate::cli::config::error::ConfigError;
+use serde::Deserialize;
+use std::path::Path;
+use toml::Spanned;
+
+/// A value the file may leave out, with its place.
+pub type Given<T> = Option<Spanned<T>>;
+
+/// The top of the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// Name of the vault.
+    pub name: Given<String>,
+    /// Tenant to act for.
+    pub tenant: Given<String>,
+    /// `two-person` or `single-operator`.
+    pub mode: Given<String>,
+    /// Data directory.
+    pub data: Given<String>,
+    /// Policies directory.
+    pub policies: Given<String>,
+    /// `[keys]`.
+    #[serde(default)]
+    pub keys: RawKeys,
+    /// `[commit]`.
+    #[serde(default)]
+    pub commit: RawCommit,
+}
+
+/// `[keys]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawKeys {
+    /// Key directory.
+    pub path: Given<String>,
+    /// Second live key directory.
+    pub mirror: Given<String>,
+    /// File with the passphrase.
+    pub passphrase_file: Given<String>,
+    /// Name of the environment variable with the passphrase.
+    pub passphrase_env: Given<String>,
+}
+
+/// `[commit]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCommit {
+    /// Bytes of a unit.
+    pub unit_bytes: Given<u64>,
+    /// Microseconds a batch waits for company.
+    pub delay_us: Given<u64>,
+}
+
+impl Raw {
+    /// Parses the text of `file`.
+    ///
+    /// # Errors
+    /// `CONFIG_SYNTAX`, `CONFIG_UNKNOWN_KEY` or `CONFIG_VALUE`, without the offending value.
+    pub fn parse(text: &str, file: &Path) -> Result<Raw, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError::from_toml(&e, text, file))
+    }
+}

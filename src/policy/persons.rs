@@ -1,0 +1,288 @@
+//! Whom an event is about: rules that find identifiers, and the persons they add up to.
+//! Identifiers found by one rule at one place belong to one person; two persons of an event that
+//! share an identifier are one. It never guesses from free text.
+
+use crate::base::event::{Identifier, Subject};
+use crate::base::limits::{GROUP_SUBJECTS_MAX, PERSON_LINKS_MAX};
+use crate::base::refusal::Refusal;
+use crate::format::json::{Kind, Value};
+use crate::policy::fields::{IdentifierKind, Registry, Whom};
+use crate::policy::paths::{Found, Slot};
+use crate::policy::patterns::Pattern;
+
+/// The part a person plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Acts.
+    Actor,
+    /// Is acted upon, or is otherwise what the event is about.
+    Target,
+}
+
+/// Where a text stands: alternatives in order of preference.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// A path of the event.
+    Slots(Vec<Slot>),
+    /// Member names below the element of `each`.
+    Below(Vec<Box<str>>),
+}
+
+impl Place {
+    /// The value there; a null is absent.
+    pub fn value<'t, 'a>(
+        &self,
+        root: Value<'t, 'a>,
+        element: Option<Value<'t, 'a>>,
+        found: &Found,
+    ) -> Option<Value<'t, 'a>> {
+        match self {
+            Place::Slots(slots) => slots.iter().find_map(|slot| found.value(root, *slot)),
+            Place::Below(names) => names
+                .iter()
+                .try_fold(element?, |value, name| value.get(name))
+                .filter(|value| value.kind() != Kind::Null),
+        }
+    }
+}
+
+/// One identifier of a rule.
+#[derive(Clone, Debug)]
+pub struct IdentifierRule {
+    /// Its parts, joined by `with`; all must be there.
+    pub parts: Vec<Place>,
+    /// Text between the parts.
+    pub with: String,
+    /// How it is normalised.
+    pub kind: IdentifierKind,
+}
+
+/// A condition on one value.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// Where.
+    pub place: Place,
+    /// One of these must fit.
+    pub patterns: Vec<Pattern>,
+}
+
+impl Condition {
+    fn holds(&self, root: Value<'_, '_>, element: Option<Value<'_, '_>>, found: &Found) -> bool {
+        self.place
+            .value(root, element, found)
+            .and_then(|value| text_of(value))
+            .is_some_and(|text| self.patterns.iter().any(|pattern| pattern.matches(&text)))
+    }
+}
+
+/// How persons are found at one place of an event.
+#[derive(Clone, Debug)]
+pub struct PersonRule {
+    /// Their part; with `list`, a `role` member of the element wins.
+    pub role: Role,
+    /// An array whose elements are persons, or the event itself.
+    pub each: Option<Place>,
+    /// Must hold, else there is nobody.
+    pub when: Option<Condition>,
+    /// If it holds there is nobody.
+    pub unless: Option<Condition>,
+    /// Values of machines and well-known accounts: nobody.
+    pub machines: Vec<Pattern>,
+    /// Values that mean "not given".
+    pub blank: Vec<Pattern>,
+    /// Name of a member that is an array of `{kind, value}`.
+    pub list: Option<Box<str>>,
+    /// Identifiers that belong together.
+    pub identifiers: Vec<IdentifierRule>,
+}
+
+/// The persons of one event and their parts.
+#[derive(Default, Debug)]
+pub struct Persons {
+    /// The persons, in order of discovery.
+    pub subjects: Vec<Subject>,
+    roles: Vec<u8>,
+}
+
+const ACTOR: u8 = 1;
+const TARGET: u8 = 2;
+
+/// The text of a string or number.
+fn text_of<'a>(value: Value<'_, 'a>) -> Option<std::borrow::Cow<'a, str>> {
+    match value.kind() {
+        Kind::Number => Some(value.raw().into()),
+        _ => value.string(),
+    }
+}
+
+impl Persons {
+    /// The persons whom the rules find in an event.
+    pub fn find(
+        rules: &[PersonRule],
+        registry: &Registry,
+        root: Value<'_, '_>,
+        found: &Found,
+    ) -> Result<Self, Refusal> {
+        let mut persons = Persons::default();
+        for rule in rules {
+            let Some(each) = &rule.each else {
+                persons.add_by(rule, registry, root, None, found)?;
+                continue;
+            };
+            let Some(array) = each.value(root, None, found) else { continue };
+            for element in array.elements() {
+                persons.add_by(rule, registry, root, Some(element), found)?;
+            }
+        }
+        if persons.subjects.len() > GROUP_SUBJECTS_MAX {
+            return Err(Refusal::new("TOO_MANY_SUBJECTS", "split the event by person")
+                .limit(GROUP_SUBJECTS_MAX as u64));
+        }
+        Ok(persons)
+    }
+
+    fn add_by(
+        &mut self,
+        rule: &PersonRule,
+        registry: &Registry,
+        root: Value<'_, '_>,
+        element: Option<Value<'_, '_>>,
+        found: &Found,
+    ) -> Result<(), Refusal> {
+        if rule.when.as_ref().is_some_and(|when| !when.holds(root, element, found))
+            || rule.unless.as_ref().is_some_and(|unless| unless.holds(root, element, found))
+        {
+            return Ok(());
+        }
+        let mut role = rule.role;
+        let mut identifiers = Vec::new();
+        if let (Some(list), Some(element)) = (&rule.list, element) {
+            listed(list, registry, element, &mut identifiers)?;
+            if element.get("role").and_then(|value| value.string()).as_deref() == Some("actor") {
+                role = Role::Actor;
+            }
+        }
+        for identifier in &rule.identifiers {
+            let mut text = String::new();
+            let mut whole = true;
+            for (n, part) in identifier.parts.iter().enumerate() {
+                let Some(value) = part.value(root, element, found) else {
+                    whole = false;
+                    break;
+                };
+                let part = text_of(value).ok_or_else(|| {
+                    Refusal::new("FIELD_TYPE", "send an identifier as a string or number")
+                        .field(&identifier.kind.name)
+                        .at(value.offset())
+                })?;
+                if rule.machines.iter().any(|pattern| pattern.matches(&part)) {
+                    return Ok(());
+                }
+                whole &= !rule.blank.iter().any(|pattern| pattern.matches(&part));
+                if n > 0 {
+                    text.push_str(&identifier.with);
+                }
+                text.push_str(&part);
+            }
+            if whole {
+                push(&identifier.kind, &text, &mut identifiers)?;
+            }
+        }
+        if !identifiers.is_empty() {
+            self.add(role, identifiers)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a person, joining all earlier ones that share an identifier.
+    fn add(&mut self, role: Role, mut identifiers: Vec<Identifier>) -> Result<(), Refusal> {
+        let mut roles = if role == Role::Actor { ACTOR } else { TARGET };
+        let mut home = None;
+        let mut at = 0;
+        while let Some(subject) = self.subjects.get_mut(at) {
+            if !subject.identifiers.iter().any(|known| identifiers.contains(known)) {
+                at += 1;
+                continue;
+            }
+            for known in subject.identifiers.drain(..) {
+                if !identifiers.contains(&known) {
+                    identifiers.push(known);
+                }
+            }
+            roles |= self.roles.get(at).copied().unwrap_or(0);
+            home = home.or(Some(at));
+            self.subjects.remove(at);
+            self.roles.remove(at);
+        }
+        if identifiers.len() > PERSON_LINKS_MAX {
+            return Err(Refusal::new("TOO_MANY_IDENTIFIERS", "name a person by fewer identifiers")
+                .limit(PERSON_LINKS_MAX as u64));
+        }
+        identifiers.sort();
+        let at = home.unwrap_or(self.subjects.len());
+        self.subjects.insert(at, Subject { identifiers });
+        self.roles.insert(at, roles);
+        Ok(())
+    }
+
+    /// The persons whose keys seal a field: one bit each; 0 = the tenant.
+    pub fn mask(&self, whom: Whom) -> u32 {
+        let wanted = match whom {
+            Whom::Actor => ACTOR,
+            Whom::Target => TARGET,
+            Whom::All => ACTOR | TARGET,
+        };
+        let bits = |wanted: u8| {
+            self.roles
+                .iter()
+                .enumerate()
+                .filter(|(_, roles)| *roles & wanted != 0)
+                .fold(0u32, |mask, (at, _)| mask | 1u32.checked_shl(at as u32).unwrap_or(0))
+        };
+        match bits(wanted) {
+            0 => bits(ACTOR | TARGET),
+            mask => mask,
+        }
+    }
+}
+
+fn push(kind: &IdentifierKind, text: &str, into: &mut Vec<Identifier>) -> Result<(), Refusal> {
+    if let Some(value) = kind.normalise(text)? {
+        let identifier = Identifier { kind: kind.name.clone(), value };
+        if !into.contains(&identifier) {
+            into.push(identifier);
+        }
+    }
+    Ok(())
+}
+
+/// Reads `[{kind, value}]`. A person named explicitly must be identified: else the event would be
+/// sealed to others than the sender meant.
+fn listed(
+    list: &str,
+    registry: &Registry,
+    element: Value<'_, '_>,
+    into: &mut Vec<Identifier>,
+) -> Result<(), Refusal> {
+    let identifiers = element.get(list).unwrap_or(element);
+    for entry in identifiers.elements() {
+        let kind = entry.get("kind").and_then(|value| value.string());
+        let Some(kind) = kind.and_then(|kind| registry.kind(&kind)) else {
+            return Err(Refusal::new("IDENTIFIER_KIND", "use a kind of policies/fields.toml")
+                .field("subjects")
+                .at(entry.offset()));
+        };
+        let Some(text) = entry.get("value").and_then(text_of) else {
+            return Err(Refusal::new("FIELD_TYPE", "send an identifier as a string or number")
+                .field("subjects")
+                .at(entry.offset()));
+        };
+        push(kind, &text, into)?;
+    }
+    if into.is_empty() {
+        return Err(Refusal::new("SUBJECT_EMPTY", "name a person by at least one identifier")
+            .field("subjects")
+            .at(element.offset()));
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! What the log says the vault has bound itself to: holds, erasures, expiries, the announced root
+//! of the key tree, the policies in force. A view over the entries, rebuilt at every start;
+//! only the sequencer changes it, and it never holds anything the log does not.
+
+use crate::base::entry::{Entry, Head, Kind};
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle};
+use crate::base::limits::{CLOCK_ACCEPT_DAYS, EPOCH_ENTRIES};
+use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize, UtcNanos};
+use crate::base::unit::{Day, NANOS_PER_DAY};
+use crate::format::control::{self, KeyRoll, RootChange, Scope};
+use crate::format::seal::payload::{DaySealPayload, SealPayload};
+use crate::format::wire::Malformed;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// A seal whose payload is not one.
+const SEAL: Malformed = Malformed { offset: 0, what: "seal payload" };
+
+/// One erasure, as far as it went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Erasure {
+    /// Index of the intent.
+    pub intent: EntryIndex,
+    /// When it was asked.
+    pub asked: UtcNanos,
+    /// What was asked.
+    pub plan: control::EraseIntent,
+    /// Index, time and payload of the done entry.
+    pub done: Option<(EntryIndex, UtcNanos, control::EraseDone)>,
+}
+
+/// One retention run, as far as it went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prune {
+    /// Index of the intent.
+    pub intent: EntryIndex,
+    /// When.
+    pub asked: UtcNanos,
+    /// What.
+    pub plan: control::PruneIntent,
+    /// Index, time and payload of the done entry.
+    pub done: Option<(EntryIndex, UtcNanos, control::PruneDone)>,
+}
+
+/// The view.
+#[derive(Clone, Default, Debug)]
+pub struct Facts {
+    /// Genesis payload.
+    pub genesis: Option<control::Genesis>,
+    /// Active holds by case.
+    pub holds: BTreeMap<CaseId, Vec<(EntryIndex, Scope)>>,
+    /// Released cases, with the entry.
+    pub released: BTreeMap<CaseId, EntryIndex>,
+    /// Erasures by job.
+    pub erasures: BTreeMap<JobId, Erasure>,
+    /// Retention runs by job.
+    pub prunes: BTreeMap<JobId, Prune>,
+    /// Persons under erasure or erased: nothing new may be sealed to them.
+    pub fenced: HashSet<PersonId>,
+    /// Class-days under expiry: nothing new may be sealed to them.
+    pub fenced_days: BTreeSet<ClassDay>,
+    /// Expired class-days with their prune-done entry.
+    pub expired: BTreeMap<ClassDay, EntryIndex>,
+    /// Groups sealed, per class-day.
+    pub groups: BTreeMap<ClassDay, u64>,
+    /// Newest announced generation of the key tree and its root's birth hash.
+    pub root: (Generation, Hash32),
+    /// A growth of the key tree was announced from this generation and not finished.
+    pub growing: Option<Generation>,
+    /// Newest policies entry: index, version, hash.
+    pub policies: Option<(EntryIndex, u64, Hash32)>,
+    /// Sources by handle, with the entry that names them.
+    pub sources: BTreeMap<SourceHandle, EntryIndex>,
+    /// Every change of the log key, with its entry.
+    pub key_rolls: Vec<(EntryIndex, KeyRoll)>,
+    /// Epochs sealed: 0..sealed.
+    pub epochs_sealed: u64,
+    /// Newest day that has its day-seal.
+    pub day_sealed: Option<Day>,
+    /// Where the next day-seal begins.
+    pub day_start: EntryIndex,
+    /// First entry whose log time lies more than seven days beyond its predecessor's and after
+    /// which no retention run was confirmed.
+    pub time_jump: Option<EntryIndex>,
+    /// Log time of the newest entry.
+    pub last_time: UtcNanos,
+    /// Entries seen.
+    pub size: TreeSize,
+}
+
+impl Facts {
+    /// Takes in the next entry.
+    ///
+    /// # Errors
+    /// `Malformed` when a control entry's payload is not what its kind says.
+    pub fn observe(&mut self, entry: &Entry) -> Result<(), Malformed> {
+        self.observe_head(&entry.head, entry.index, entry.time_log)
+    }
+
+    /// As `observe`, from an entry's parts.
+    ///
+    /// # Errors
+    /// As `observe`.
+    pub fn observe_head(
+        &mut self,
+        head: &Head,
+        index: EntryIndex,
+        time: UtcNanos,
+    ) -> Result<(), Malformed> {
+        self.observe_plain(head.groups.iter().map(|g| (g.class, g.bucket)), index, time);
+        self.observe_control(head.kind, &head.clear, index, time)
+    }
+
+    /// The part every entry has: its place, time and groups.
+    pub fn observe_plain(
+        &mut self,
+        groups: impl Iterator<Item = (crate::base::unit::ClassId, Day)>,
+        index: EntryIndex,
+        time: UtcNanos,
+    ) {
+        for (class, day) in groups {
+            *self.groups.entry(ClassDay { class, day }).or_default() += 1;
+        }
+        let jump = time.0.saturating_sub(self.last_time.0) > CLOCK_ACCEPT_DAYS * NANOS_PER_DAY;
+        if jump && index.0 > 0 && self.time_jump.is_none() {
+            self.time_jump = Some(index);
+        }
+        if index.0 == 0 {
+            self.day_start = index;
+        }
+        self.last_time = self.last_time.max(time);
+        self.size = TreeSize(index.0 + 1);
+    }
+
+    /// The part only the vault's own entries have.
+    ///
+    /// # Errors
+    /// As `observe`.
+    pub fn observe_control(
+        &mut self,
+        kind: Kind,
+        clear: &[u8],
+        index: EntryIndex,
+        time: UtcNanos,
+    ) -> Result<(), Malformed> {
+        match kind {
+            Kind::Genesis => {
+                let genesis: control::Genesis = control::decode(clear)?;
+                self.root = (genesis.generation, genesis.root);
+                self.genesis = Some(genesis);
+            }
+            Kind::EraseIntent => {
+                let plan: control::EraseIntent = control::decode(clear)?;
+                self.fenced.extend(plan.persons.iter().copied());
+                let erasure = Erasure { intent: index, asked: time, plan, done: None };
+                self.erasures.insert(erasure.plan.job, erasure);
+            }
+            Kind::EraseDone => {
+                let done: control::EraseDone = control::decode(clear)?;
+                self.announce(&done.root);
+                if let Some(erasure) = self.erasures.get_mut(&done.job) {
+                    erasure.done = Some((index, time, done));
+                }
+            }
+            Kind::PruneIntent => {
+                let plan: control::PruneIntent = control::decode(clear)?;
+                let days = plan.class_days.iter();
+                self.fenced_days.extend(days.map(|d| ClassDay { class: d.class, day: d.day }));
+                self.time_jump = None;
+                let prune = Prune { intent: index, asked: time, plan, done: None };
+                self.prunes.insert(prune.plan.job, prune);
+            }
+            Kind::PruneDone => {
+                let done: control::PruneDone = control::decode(clear)?;
+                self.announce(&done.root);
+                self.expired.extend(done.class_days.iter().map(|d| (*d, index)));
+                if let Some(prune) = self.prunes.get_mut(&done.job) {
+                    prune.done = Some((index, time, done));
+                }
+            }
+            _ => return self.observe_rest(kind, clear, index),
+        }
+        Ok(())
+    }
+
+    fn observe_rest(
+        &mut self,
+        kind: Kind,
+        clear: &[u8],
+        index: EntryIndex,
+    ) -> Result<(), Malformed> {
+        match kind {
+            Kind::KeyRoll => match control::decode::<KeyRoll>(clear)? {
+                KeyRoll::GrowthIntent { generation } => self.growing = Some(generation),
+                KeyRoll::GrowthDone { root } => self.announce(&root),
+                roll @ KeyRoll::LogKey { .. } => self.key_rolls.push((index, roll)),
+            },
+            Kind::HoldSet => {
+                let hold: control::HoldSet = control::decode(clear)?;
+                self.holds.entry(hold.case).or_default().push((index, hold.scope));
+            }
+            Kind::HoldRelease => {
+                let release: control::HoldRelease = control::decode(clear)?;
+                self.holds.remove(&release.case);
+                self.released.insert(release.case, index);
+            }
+            Kind::Config => match control::decode::<control::Config>(clear)? {
+                control::Config::Policies { version, policies, .. } => {
+                    self.policies = Some((index, version, policies));
+                }
+                control::Config::Source { source } => {
+                    self.sources.insert(source, index);
+                }
+            },
+            Kind::Seal => {
+                let seal = SealPayload::decode(clear).map_err(|_| SEAL)?;
+                self.epochs_sealed = self.epochs_sealed.max(seal.end.0 / EPOCH_ENTRIES);
+            }
+            Kind::DaySeal => {
+                let seal = DaySealPayload::decode(clear).map_err(|_| SEAL)?;
+                self.day_sealed = Some(seal.day);
+                self.day_start = EntryIndex(seal.end.0);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, root: &RootChange) {
+        self.root = (root.to, root.new_root);
+        self.growing = None;
+    }
+
+    /// Cases whose hold covers any of these persons.
+    pub fn holds_on_persons(&self, persons: &[PersonId]) -> Vec<CaseId> {
+        self.cases(|scope| matches!(scope, Scope::Person { person } if persons.contains(person)))
+    }
+
+    /// Cases whose hold covers a class-day, directly.
+    pub fn holds_on_day(&self, day: ClassDay) -> Vec<CaseId> {
+        self.cases(|scope| {
+            matches!(scope, Scope::ClassDays { class, from, to }
+                if *class == day.class && (*from..=*to).contains(&day.day))
+        })
+    }
+
+    fn cases(&self, covers: impl Fn(&Scope) -> bool) -> Vec<CaseId> {
+        let held = self.holds.iter().filter(|(_, scopes)| scopes.iter().any(|(_, s)| covers(s)));
+        held.map(|(case, _)| *case).collect()
+    }
+
+    /// Whether a generation may be one ahead of the announced one: an intent is open at it.
+    pub fn intent_open_at(&self, generation: Generation) -> bool {
+        let erasing =
+            self.erasures.values().any(|e| e.done.is_none() && e.plan.generation == generation);
+        let pruning =
+            self.prunes.values().any(|p| p.done.is_none() && p.plan.generation == generation);
+        erasing || pruning || self.growing == Some(generation)
+    }
+}

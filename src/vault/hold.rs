@@ -1,0 +1,218 @@
+//! Holds: what a case covers stays, whoever asks. It never keeps anything alive that has already
+//! gone, and it says so.
+
+use crate::base::entry::Kind;
+use crate::base::event::{Dedupe, Event, Field, Group, Outcome, Severity, Verb};
+use crate::base::id::{CaseId, PersonId};
+use crate::base::limits::VAULT_CLASS;
+use crate::base::unit::{ClassDay, ClassId, EntryIndex};
+use crate::base::world::random;
+use crate::format::control::{self, Mode, Scope};
+use crate::format::seal::row::IndexKey;
+use crate::vault::error::{Error, Result};
+use crate::vault::keys::{EventKeys, Keyring};
+use crate::vault::seal::Act;
+use crate::vault::sequencer::{Check, Committed};
+use crate::vault::{Vault, vault_code};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Who asks for an act that needs two people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// Who asks.
+    pub requested_by: String,
+    /// Who approves; somebody else.
+    pub approved_by: Option<String>,
+    /// Nobody else is there, and every receipt may say so.
+    pub single_operator: bool,
+}
+
+impl Order {
+    /// The mode this order has, if it may go ahead.
+    ///
+    /// # Errors
+    /// `Denied` `TWO_PEOPLE` unless two different people stand behind it.
+    pub fn mode(&self) -> Result<Mode> {
+        let tidy = |name: &str| name.trim().to_lowercase();
+        let requester = tidy(&self.requested_by);
+        if requester.is_empty() {
+            return Err(Error::denied("TWO_PEOPLE", "say who asks: --requested-by"));
+        }
+        match self.approved_by.as_deref().map(tidy) {
+            Some(approver) if !approver.is_empty() && approver != requester => Ok(Mode::TwoPerson),
+            None if self.single_operator => Ok(Mode::SingleOperator),
+            _ => {
+                let fix = "another person must approve: --approved-by; or say --single-operator, \
+                           which every receipt will print";
+                Err(Error::denied("TWO_PEOPLE", fix))
+            }
+        }
+    }
+
+    /// Sealed fields that say who it was.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![("order.requested_by", self.requested_by.clone())];
+        if let Some(approver) = &self.approved_by {
+            fields.push(("order.approved_by", approver.clone()));
+        }
+        fields
+    }
+}
+
+/// An act with sealed text fields, its keys already looked up.
+pub(crate) struct Prepared {
+    event: Event<'static>,
+    keys: EventKeys,
+    day: crate::base::unit::Day,
+}
+
+impl Vault {
+    /// Sets a hold. Returns the case handle; setting a further scope names the same case.
+    ///
+    /// # Errors
+    /// `Denied` without a requester; `NotFound` for a person nobody knows.
+    pub fn set_hold(
+        &self,
+        case: Option<CaseId>,
+        name: &str,
+        scope: Scope,
+        order: &Order,
+    ) -> Result<(CaseId, EntryIndex)> {
+        self.writable()?;
+        // Setting a hold only keeps; one person may.
+        let mode = order.mode().unwrap_or(Mode::SingleOperator);
+        if order.requested_by.trim().is_empty() {
+            return Err(Error::denied("TWO_PEOPLE", "say who asks: --requested-by"));
+        }
+        let case = case.unwrap_or_else(|| CaseId(random(&*self.inner.world.entropy)));
+        let mut fields = order.fields();
+        fields.push(("case.name", name.to_owned()));
+        let prepared = self.prepare_act(Verb::Hold, ClassId(VAULT_CLASS), fields)?;
+        let clear = control::encode(&control::HoldSet { case, scope: scope.clone(), mode })?;
+        let check: Check = Box::new(move |facts| match &scope {
+            Scope::Person { person } if facts.fenced.contains(person) => {
+                Err(Error::NotFound { code: "SUBJECT_UNKNOWN" })
+            }
+            _ => Ok(()),
+        });
+        // The key tree is held so that no erasure or expiry passes between check and entry.
+        let _tree = self.inner.keys.tree();
+        let done = self.commit_act(Kind::HoldSet, clear, prepared, Some(check))?;
+        Ok((case, done.first))
+    }
+
+    /// Releases a case. What its holds deferred becomes due at the next retention run.
+    ///
+    /// # Errors
+    /// `Denied` without two people; `NotFound` for a case without an active hold.
+    pub fn release_hold(&self, case: CaseId, order: &Order) -> Result<EntryIndex> {
+        self.writable()?;
+        let mode = order.mode()?;
+        let prepared = self.prepare_act(Verb::Release, ClassId(VAULT_CLASS), order.fields())?;
+        let clear = control::encode(&control::HoldRelease { case, mode })?;
+        let check: Check = Box::new(move |facts| match facts.holds.contains_key(&case) {
+            true => Ok(()),
+            false => Err(Error::NotFound { code: "HOLD_UNKNOWN" }),
+        });
+        let done = self.commit_act(Kind::HoldRelease, clear, prepared, Some(check))?;
+        Ok(done.first)
+    }
+
+    /// Class-days in which a person has sealed groups.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn class_days_of(&self, persons: &[PersonId]) -> Result<BTreeSet<ClassDay>> {
+        let mut days = BTreeSet::new();
+        for (class, index) in self.entries_of_persons(persons, None)? {
+            let entry = self.entry(index)?;
+            let of = entry.head.groups.iter().filter(|g| g.class == class);
+            days.extend(of.map(|g| ClassDay { class: g.class, day: g.bucket }));
+        }
+        Ok(days)
+    }
+
+    /// Entries that bear a tag of these persons, with the tag's class.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn entries_of_persons(
+        &self,
+        persons: &[PersonId],
+        only: Option<ClassId>,
+    ) -> Result<Vec<(ClassId, EntryIndex)>> {
+        let until = self.inner.clock.now().day().month();
+        let mut found = Vec::new();
+        for person in persons {
+            let Some(cell) = self.inner.keys.person(person)? else { continue };
+            let classes: Vec<ClassId> = cell.keys.iter().map(|k| k.class).collect();
+            let wanted: Vec<ClassId> =
+                classes.into_iter().filter(|c| only.is_none_or(|o| o == *c)).collect();
+            for (class, tag) in Keyring::tags_of(&cell, &wanted, until) {
+                let hits = self.find_key(&IndexKey::subject(tag))?;
+                found.extend(hits.into_iter().map(|index| (class, index)));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Looks up the keys of an act with text fields sealed to the tenant.
+    pub(crate) fn prepare_act(
+        &self,
+        verb: Verb,
+        class: ClassId,
+        fields: Vec<(&'static str, String)>,
+    ) -> Result<Prepared> {
+        let now = self.inner.clock.now();
+        let json = |text: String| serde_json::Value::String(text).to_string().into_bytes();
+        let values = fields.into_iter().map(|(name, text)| (name, json(text)));
+        self.prepare_json_act(verb, class, values.collect(), now)
+    }
+
+    /// As `prepare_act`, from JSON texts.
+    pub(crate) fn prepare_json_act(
+        &self,
+        verb: Verb,
+        class: ClassId,
+        fields: Vec<(&'static str, Vec<u8>)>,
+        now: crate::base::unit::UtcNanos,
+    ) -> Result<Prepared> {
+        let mut fields: Vec<Field<'static>> = fields
+            .into_iter()
+            .map(|(name, value)| Field { name: Arc::from(name), value: Cow::Owned(value) })
+            .collect();
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        let event = Event {
+            time: now,
+            source: Arc::from("vault"),
+            dedupe: Dedupe::None,
+            code: vault_code(verb),
+            outcome: Outcome::Success,
+            severity: Severity::default(),
+            class,
+            clear: Vec::new(),
+            subjects: Vec::new(),
+            groups: vec![Group { subjects: Vec::new(), fields }],
+        };
+        let day = now.day();
+        let keys = self.keys_for(std::slice::from_ref(&event), day)?;
+        let keys = keys.into_iter().next().ok_or(Error::Overloaded)?;
+        Ok(Prepared { event, keys, day })
+    }
+
+    /// Appends a prepared act.
+    pub(crate) fn commit_act(
+        &self,
+        kind: Kind,
+        clear: Vec<u8>,
+        prepared: Prepared,
+        check: Option<Check>,
+    ) -> Result<Committed> {
+        let Prepared { event, keys, day } = prepared;
+        self.inner.clerk.act(&Act { kind, clear }, &event, keys, day, check)
+    }
+}

@@ -1,0 +1,472 @@
+//! Making and opening a vault. Opening recovers, compares the key plane with what the log
+//! announced, finishes every act a crash interrupted, and only then lets anyone in. It never
+//! serves before the old root of an interrupted erasure is scrubbed.
+
+use crate::base::entry::Kind;
+use crate::base::event::Verb;
+use crate::base::id::{Hash32, TenantId};
+use crate::base::limits::{EVIDENCE_CLASS, VAULT_CLASS};
+use crate::base::secret::Key;
+use crate::base::unit::{ClassId, EntryIndex, TreeSize};
+use crate::base::world::random;
+use crate::crypto::lanes::Lanes;
+use crate::crypto::merkle::{EMPTY_ROOT, root_at};
+use crate::crypto::sign::SigningKey;
+use crate::format::cell;
+use crate::format::control::{self, Mode};
+use crate::format::vkey::{Algorithm, Signer};
+use crate::policy::classify::Policies;
+use crate::store::bodies::Bodies;
+use crate::store::error::Error as StoreError;
+use crate::store::heads::Head;
+use crate::store::index::Index;
+use crate::store::kek::{Kek, open_secret, seal_secret};
+use crate::store::keytree::KeyTree;
+use crate::store::log::UnitLog;
+use crate::store::tiles::Tiles;
+use crate::vault::clerk::Clerk;
+use crate::vault::clock::LogClock;
+use crate::vault::config::{Config, Places, VaultFile};
+use crate::vault::error::{Error, Result};
+use crate::vault::facts::Facts;
+use crate::vault::housekeeper::Housekeeper;
+use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::read::Gate;
+use crate::vault::receipt::Ledger;
+use crate::vault::recover::{self, Replayed};
+use crate::vault::sequencer::{Message, Published, Sequencer};
+use crate::vault::{Inner, Notice, Vault, World, vault_code};
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// Batches waiting for the sequencer at most; the pool of bytes bounds their size.
+const INBOX: usize = 256;
+/// Label of the log's signing key at rest.
+const LOG_KEY: &str = "chancery/v1/signing/log";
+/// Label of the report key at rest.
+const REPORT_KEY: &str = "chancery/v1/signing/report";
+
+impl Vault {
+    /// Makes an empty vault and opens it. `name` is the vault's name in every origin line.
+    ///
+    /// # Errors
+    /// `Conflict` when one is there; those of the store.
+    pub fn init(world: World, config: &Config, name: &str) -> Result<Vault> {
+        let disk = &world.disk;
+        disk.create_dir(&config.data)?;
+        disk.create_dir(&config.keys)?;
+        if disk.exists(&config.data.join("vault.toml"))? {
+            let fix = "a vault is here already; choose another directory";
+            return Err(Error::Conflict { code: "VAULT_EXISTS", first: None, fix: fix.into() });
+        }
+        let policies = parse_policies(config)?;
+        let tenant = TenantId(random(&*world.entropy));
+        let file = VaultFile::new(name, tenant);
+        let places = Places::of(&config.data, &config.keys, &tenant);
+        let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
+        let kek = Kek::create(&**disk, &config.keys, passphrase, &*world.entropy)?;
+        for (name, label) in [("log.key", LOG_KEY), ("report.key", REPORT_KEY)] {
+            let seed: [u8; 32] = random(&*world.entropy);
+            let path = places.signing.join(name);
+            seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
+        }
+        let signer = signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
+        let report = signer_of_reports(&world, &places, &kek, &file)?;
+        let entropy = &*world.entropy;
+        let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
+        let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
+        let own = (cell::tenant_key(&directory), tenant_cell(entropy).encode());
+        tree.put(vec![own], entropy)?;
+        let genesis = control::Genesis {
+            format: 1,
+            origin: file.origin(),
+            tenant,
+            log_key: signer.verifier().to_string(),
+            report_key: report.verifier().to_string(),
+            generation: tree.generation(),
+            root: tree.root_hash(),
+        };
+        drop(tree);
+        // The file that says "a vault is here" comes last but for the log's own first entry,
+        // which opening writes when the log is empty.
+        file.write(&**disk, &config.data)?;
+        let vault = Vault::open_with(world, config, Some(genesis))?;
+        vault.adopt_policies(&policies, config, Mode::SingleOperator)?;
+        vault.checkpoint()?;
+        Ok(vault)
+    }
+
+    /// Opens a vault.
+    ///
+    /// # Errors
+    /// `Unavailable` for missing, locked, newer or damaged files; `Evidence` with a named verdict
+    /// (`ROOT_MISMATCH`, `ROLLED_BACK`, `ROOT_GEN_ROLLBACK`, `ROOT_HASH_MISMATCH`, ...) when the
+    /// files contradict their own proofs. Nothing is changed then.
+    pub fn open(world: World, config: &Config) -> Result<Vault> {
+        Vault::open_with(world, config, None)
+    }
+
+    fn open_with(
+        world: World,
+        config: &Config,
+        genesis: Option<control::Genesis>,
+    ) -> Result<Vault> {
+        let file = VaultFile::read(&*world.disk, &config.data)?;
+        let lock = world.disk.lock(&config.data.join("lock"))?;
+        let opening = Opening::read(world, config, file, genesis.is_none())?;
+        let keys = opening.open_keys(config)?;
+        let (vault, _) = opening.start(config, keys, lock)?;
+        if let Some(genesis) = genesis {
+            let code = vault_code(Verb::Create);
+            let clear = control::encode(&genesis)?;
+            vault.inner.clerk.record(Kind::Genesis, code, clear)?;
+        }
+        if vault.inner.read_only.is_none() {
+            vault.redrive()?;
+        }
+        vault.load_policies(config)?;
+        Ok(vault)
+    }
+}
+
+fn parse_policies(config: &Config) -> Result<Arc<Policies>> {
+    let policies =
+        Policies::parse(&config.policies).map_err(|e| Error::denied(e.code, e.to_string()))?;
+    check_own_classes(&policies)?;
+    Ok(Arc::new(policies))
+}
+
+/// The vault's own classes have fixed numbers, because entries name them before any policy does.
+pub(crate) fn check_own_classes(policies: &Policies) -> Result<()> {
+    for (name, id) in [("vault", VAULT_CLASS), ("erasure-evidence", EVIDENCE_CLASS)] {
+        if policies.classes().by_name(name).map(|c| c.id) != Some(ClassId(id)) {
+            let fix = format!("policies/classes.toml must have class {name} with id {id}");
+            return Err(Error::denied("POLICY_OWN_CLASS", fix));
+        }
+    }
+    Ok(())
+}
+
+fn signer(
+    world: &World,
+    places: &Places,
+    kek: &Kek,
+    file: &str,
+    label: &str,
+    name: &str,
+) -> Result<Signer> {
+    let path = places.signing.join(file);
+    let seed = open_secret(&*world.disk, &path, kek, label)?;
+    let seed = Key::from_slice(&seed)
+        .ok_or_else(|| StoreError::corrupt(&path, "signing key has a wrong length"))?;
+    Signer::new(name, Algorithm::Ed25519, SigningKey::new(&seed))
+        .map_err(|e| Error::denied("VAULT_NAME", e.to_string()))
+}
+
+fn signer_of_reports(
+    world: &World,
+    places: &Places,
+    kek: &Kek,
+    file: &VaultFile,
+) -> Result<Signer> {
+    signer(world, places, kek, "report.key", REPORT_KEY, &file.report_name())
+}
+
+/// A vault half open: the data plane is read, nothing is served.
+struct Opening {
+    world: World,
+    places: Places,
+    file: VaultFile,
+    kek: Kek,
+    signer: Arc<Signer>,
+    reports: Arc<Signer>,
+    head: Head,
+    head_note: Option<Vec<u8>>,
+    log: Arc<UnitLog>,
+    tiles: Arc<Tiles>,
+    bodies: Arc<Bodies>,
+    lanes: Lanes,
+    tree: crate::crypto::merkle::Compact,
+    replayed: Replayed,
+    notices: Vec<Notice>,
+    sealed: TreeSize,
+}
+
+impl Opening {
+    /// Reads and checks the data plane. With `writable` false nothing is changed.
+    fn read(world: World, config: &Config, file: VaultFile, had: bool) -> Result<Opening> {
+        let disk = world.disk.clone();
+        let places = Places::of(&config.data, &config.keys, &file.tenant);
+        let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
+        let kek = Kek::open(&*disk, &config.keys, passphrase)?;
+        let origin = file.origin();
+        let log_signer = signer(&world, &places, &kek, "log.key", LOG_KEY, &origin)?;
+        let reports = signer_of_reports(&world, &places, &kek, &file)?;
+        disk.create_dir(&places.tenant)?;
+        let head = Head::new(disk.clone(), &places.checkpoint());
+        let head_note = head.load()?;
+        let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
+        let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
+        let (log, mut recovery) = UnitLog::open(disk.clone(), &places.log(), sealed, true)?;
+        let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
+        let lanes = Lanes::detect();
+        let tree = recover::tree(&log, &tiles, signed.as_ref(), &lanes, true, &mut recovery)?;
+        let adopts = log.last().is_some_and(|last| last.head.end > sealed);
+        if adopts {
+            log.adopt_last()?;
+        }
+        let bodies = Bodies::new(disk, &places.bodies(), file.tenant);
+        recover::bodies(&log, &bodies)?;
+        let replayed = recover::replay(&log, &tiles)?;
+        let mut notices = Vec::new();
+        if let Some((first, bytes)) = recovery.dropped {
+            let text = format!(
+                "a torn commit of {bytes} bytes after entry {} was dropped; it was never \
+                 acknowledged",
+                first.0
+            );
+            notices.push(Notice { code: "TAIL_DROPPED", text });
+        }
+        if had && replayed.facts.genesis.is_none() && log.size().0 > 0 {
+            return Err(Error::evidence("MALFORMED", "the log does not begin with its genesis"));
+        }
+        Ok(Opening {
+            world,
+            places,
+            file,
+            kek,
+            signer: Arc::new(log_signer),
+            reports: Arc::new(reports),
+            head,
+            head_note,
+            log: Arc::new(log),
+            tiles: Arc::new(tiles),
+            bodies: Arc::new(bodies),
+            lanes,
+            tree,
+            replayed,
+            notices,
+            sealed,
+        })
+    }
+
+    /// Compares the key plane with the log's announcements, and opens it.
+    fn open_keys(&self, config: &Config) -> Result<(Keyring, Option<&'static str>, Vec<Notice>)> {
+        let disk = self.world.disk.clone();
+        let (tenant, key) = (self.file.tenant, self.kek.key());
+        let peek = KeyTree::peek(disk.clone(), &self.places.tree, tenant, key)?;
+        let facts = &self.replayed.facts;
+        let mut notices = Vec::new();
+        let mut read_only = None;
+        let (announced, root) = facts.root;
+        let empty = self.log.size().0 == 0;
+        if peek.log_size > self.log.size() {
+            let text = "the data is older than the keys: what was erased since stays unreadable; \
+                        nothing may be appended"
+                .to_owned();
+            notices.push(Notice { code: "LOG_BEHIND_KEYS", text });
+            read_only = Some("LOG_BEHIND_KEYS");
+        } else if !empty && peek.generation < announced {
+            let detail = format!(
+                "key tree is at generation {}, the log announced {announced}: an old copy of the \
+                 keys was put back; restore the newest keys",
+                peek.generation
+            );
+            return Err(Error::evidence("ROOT_GEN_ROLLBACK", detail));
+        } else if !empty && peek.generation == announced && peek.root_hash != root {
+            let detail = "root of the key tree is not the one the log announced";
+            return Err(Error::evidence("ROOT_HASH_MISMATCH", detail));
+        } else if !empty && peek.generation > announced {
+            let next = peek.generation.0 == announced.0 + 1;
+            if !(next && facts.intent_open_at(announced)) {
+                let detail = "key tree changed without an intent in the log";
+                return Err(Error::evidence("ROOT_HASH_MISMATCH", detail));
+            }
+        }
+        match &config.ledger {
+            Some(text) => Ledger::open(text, self.reports.verifier(), &self.file)?.check(
+                peek.generation,
+                facts,
+                self.log.size(),
+            )?,
+            None => notices.push(Notice {
+                code: "UNWITNESSED",
+                text: "no erasure ledger was given: if data and keys were both restored from one \
+                       old copy, nothing here can tell"
+                    .to_owned(),
+            }),
+        }
+        notices.push(Notice {
+            code: "KEYS_SINGLE_COPY",
+            text: "keys lie in one directory only: losing it loses every sealed field".to_owned(),
+        });
+        let tree = KeyTree::open(disk, &self.places.tree, tenant, key, &*self.world.entropy)?;
+        Ok((Keyring::new(tenant, tree)?, read_only, notices))
+    }
+
+    fn start(
+        self,
+        config: &Config,
+        (keys, read_only, more): (Keyring, Option<&'static str>, Vec<Notice>),
+        lock: Box<dyn crate::store::disk::DiskLock>,
+    ) -> Result<(Vault, ())> {
+        let facts = self.replayed.facts.clone();
+        let clock = Arc::new(LogClock::start(
+            self.world.clock.clone(),
+            facts.last_time,
+            self.log.size().0 == 0,
+            config.accept_time,
+        ));
+        let size = self.log.size();
+        let index = self.open_index(config, size)?;
+        let (inbox, messages) = sync_channel(INBOX);
+        let (notify, news) = channel();
+        let published = Arc::new(RwLock::new(Published {
+            size,
+            root: if size.0 == 0 { EMPTY_ROOT } else { self.tree.root() },
+            note: self.note(size).into(),
+        }));
+        let clerk = Clerk {
+            tenant: self.file.tenant,
+            lanes: self.lanes,
+            entropy: self.world.entropy.clone(),
+            clock: clock.clone(),
+            inbox,
+            class: ClassId(VAULT_CLASS),
+        };
+        let facts = Arc::new(RwLock::new(facts));
+        let mut notices = self.notices.clone();
+        notices.extend(more);
+        if clock.is_ahead() {
+            let text = "the clock is more than seven days beyond the last entry".to_owned();
+            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text });
+        }
+        let gate = Arc::new(Gate::default());
+        let inner = Inner {
+            tenant: self.file.tenant,
+            origin: self.file.origin().into(),
+            policies: RwLock::new(parse_policies(config)?),
+            keys,
+            log: self.log.clone(),
+            bodies: self.bodies.clone(),
+            tiles: self.tiles.clone(),
+            index: Arc::new(Mutex::new(index)),
+            facts: facts.clone(),
+            published: published.clone(),
+            clock: clock.clone(),
+            clerk: clerk.clone(),
+            reports: self.reports.clone(),
+            log_key: self.signer.verifier().clone(),
+            gate: gate.clone(),
+            pool: AtomicUsize::new(0),
+            erased: Mutex::default(),
+            sources: Mutex::new(HashMap::new()),
+            notices,
+            read_only,
+            world: self.world.clone(),
+            _locks: vec![lock],
+        };
+        let keeper = self.housekeeper(&inner, clerk);
+        let sequencer = self.sequencer(facts, clock, published, notify);
+        let threads = vec![
+            spawn("sequencer", move || sequencer.run(&messages)),
+            spawn("housekeeper", move || run_housekeeper(keeper, &news)),
+        ];
+        Ok((Vault { inner, threads }, ()))
+    }
+
+    fn note(&self, size: TreeSize) -> String {
+        if size.0 == 0 {
+            return String::new();
+        }
+        if size == self.sealed
+            && let Some(note) = &self.head_note
+        {
+            return String::from_utf8_lossy(note).into_owned();
+        }
+        let origin = self.file.origin();
+        let checkpoint =
+            crate::format::checkpoint::Checkpoint { origin, size, root: self.tree.root() };
+        checkpoint.sign(&[&self.signer]).unwrap_or_default()
+    }
+
+    fn open_index(&self, config: &Config, size: TreeSize) -> Result<Index> {
+        if !config.index_on_disk {
+            return Ok(Index::memory(size));
+        }
+        let root = |at: TreeSize| -> Option<Hash32> { root_at(&*self.tiles, at) };
+        Ok(Index::open(&*self.world.disk, &self.places.index(), size, root)?)
+    }
+
+    fn housekeeper(&self, inner: &Inner, clerk: Clerk) -> Housekeeper {
+        let facts = &self.replayed.facts;
+        let next = inner.index.lock().unwrap_or_else(|e| e.into_inner()).tail_from();
+        let start = facts.day_start.min(next);
+        Housekeeper {
+            log: self.log.clone(),
+            tiles: self.tiles.clone(),
+            index: inner.index.clone(),
+            next: start,
+            epochs_sealed: facts.epochs_sealed,
+            day: None,
+            day_start: facts.day_start,
+            clerk,
+            gate: inner.gate.clone(),
+        }
+    }
+
+    fn sequencer(
+        self,
+        facts: Arc<RwLock<Facts>>,
+        clock: Arc<LogClock>,
+        published: Arc<RwLock<Published>>,
+        notify: std::sync::mpsc::Sender<()>,
+    ) -> Sequencer {
+        let origin = self.file.origin().into();
+        let _ = notify.send(());
+        Sequencer {
+            epoch: self.log.last().map_or(0, |last| last.head.epoch + 1),
+            log: self.log,
+            bodies: self.bodies,
+            tiles: self.tiles,
+            head: self.head,
+            head_note: self.head_note,
+            facts,
+            own: self.replayed.facts,
+            window: self.replayed.window,
+            clock,
+            lanes: self.lanes,
+            tree: self.tree,
+            prev: self.replayed.prev,
+            state_before: self.replayed.last_state,
+            signer: self.signer,
+            origin,
+            published,
+            notify,
+        }
+    }
+}
+
+fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
+    if keeper.rebuild().is_ok() {
+        keeper.run(news);
+    } else {
+        keeper.gate.stopped();
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
+    match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
+        Ok(handle) => handle,
+        Err(e) => panic!("the system gives no thread: {e}"),
+    }
+}
+
+/// Keeps the compiler honest about what crosses threads.
+const _: fn() = || {
+    fn send<T: Send>() {}
+    send::<Message>();
+    send::<EntryIndex>();
+};

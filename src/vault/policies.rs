@@ -1,0 +1,107 @@
+//! The policies in force: the newest `config` entry is the truth, its text a sealed field.
+//! A differing file is drift and takes effect only by `apply_policies`, with two people when it
+//! would shorten what is kept.
+
+use crate::base::entry::Kind;
+use crate::base::event::Verb;
+use crate::base::id::Hash32;
+use crate::base::limits::VAULT_CLASS;
+use crate::base::record::Fate;
+use crate::base::unit::{ClassId, EntryIndex};
+use crate::crypto::hash::sha256;
+use crate::format::canon;
+use crate::format::control::{self, Mode};
+use crate::policy::classify::Policies;
+use crate::vault::Vault;
+use crate::vault::config::Config;
+use crate::vault::error::{Error, Result};
+use crate::vault::hold::Order;
+use crate::vault::open::check_own_classes;
+use crate::vault::read::Reading;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+/// Hash of a set of policy files.
+///
+/// # Errors
+/// `Invalid` when they cannot be written as JSON.
+pub fn policies_hash(files: &BTreeMap<String, String>) -> Result<(Vec<u8>, Hash32)> {
+    let text = canon::to_canonical(files)?;
+    let hash = sha256(&[&text]);
+    Ok((text, hash))
+}
+
+impl Vault {
+    /// Records policies as the truth.
+    pub(crate) fn adopt_policies(
+        &self,
+        policies: &Arc<Policies>,
+        config: &Config,
+        mode: Mode,
+    ) -> Result<EntryIndex> {
+        let (text, hash) = policies_hash(&config.policies)?;
+        let version = self.facts().policies.map_or(1, |(_, version, _)| version + 1);
+        let now = self.inner.clock.now();
+        let fields = vec![("config.policies", text)];
+        let prepared = self.prepare_json_act(Verb::Update, ClassId(VAULT_CLASS), fields, now)?;
+        let payload = control::Config::Policies { version, policies: hash, mode };
+        let done = self.commit_act(Kind::Config, control::encode(&payload)?, prepared, None)?;
+        *self.inner.policies.write().unwrap_or_else(PoisonError::into_inner) = policies.clone();
+        Ok(done.first)
+    }
+
+    /// Loads the policies the log says are in force.
+    pub(crate) fn load_policies(&self, config: &Config) -> Result<()> {
+        let Some((index, _, hash)) = self.facts().policies else { return Ok(()) };
+        if policies_hash(&config.policies)?.1 == hash {
+            return Ok(());
+        }
+        let policies = self.policies_at(index)?;
+        *self.inner.policies.write().unwrap_or_else(PoisonError::into_inner) = policies.into();
+        Ok(())
+    }
+
+    fn policies_at(&self, index: EntryIndex) -> Result<Policies> {
+        let record = self.record(index, Reading { open: true, destination: None })?;
+        let lost = || {
+            let fate = record.groups.first().copied().unwrap_or(Fate::BodyMissing);
+            Error::evidence(fate.name(), "the policies in force cannot be read")
+        };
+        let text = record.value("config.policies").ok_or_else(lost)?;
+        let files: BTreeMap<String, String> = serde_json::from_slice(text).map_err(|_| lost())?;
+        let policies = Policies::parse(&files).map_err(|e| Error::denied(e.code, e.to_string()))?;
+        check_own_classes(&policies)?;
+        Ok(policies)
+    }
+
+    /// Whether the files differ from the policies in force.
+    ///
+    /// # Errors
+    /// As `policies_hash`.
+    pub fn policy_drift(&self, config: &Config) -> Result<bool> {
+        let given = policies_hash(&config.policies)?.1;
+        Ok(self.facts().policies.is_some_and(|(_, _, hash)| hash != given))
+    }
+
+    /// Puts the files' policies in force. Shortening what is kept, or dropping a class that holds
+    /// records, needs two people.
+    ///
+    /// # Errors
+    /// `Denied` for bad policies or a missing approver.
+    pub fn apply_policies(&self, config: &Config, order: &Order) -> Result<EntryIndex> {
+        self.writable()?;
+        let fresh =
+            Policies::parse(&config.policies).map_err(|e| Error::denied(e.code, e.to_string()))?;
+        check_own_classes(&fresh)?;
+        let old = self.policies();
+        for class in old.classes().all() {
+            let used = self.facts().groups.keys().any(|day| day.class == class.id);
+            if used && fresh.classes().get(class.id).is_none() {
+                let fix = format!("class {} has records and must stay defined", class.name);
+                return Err(Error::denied("CLASS_IN_USE", fix));
+            }
+        }
+        let mode = order.mode()?;
+        self.adopt_policies(&Arc::new(fresh), config, mode)
+    }
+}

@@ -1,0 +1,385 @@
+//! Reading: entries by index, records with what of them can be opened today. Every body that is
+//! opened has its tag checked and every commitment recomputed. It never writes; whoever hands
+//! opened values to a person records a disclosure first (`vault::disclose`).
+
+use crate::base::entry::{Entry, Head};
+use crate::base::id::{Hash32, SubjectTag};
+use crate::base::record::{Fate, Record, RecordField, SubjectToken};
+use crate::base::secret::Key;
+use crate::base::unit::{ClassDay, EntryIndex, TreeSize};
+use crate::crypto::hash::{leaf_hash, sha256};
+use crate::crypto::kdf::{HmacKey, tag};
+use crate::crypto::{aead, merkle::Nodes};
+use crate::format::unit::BodySpan;
+use crate::format::{body, entry, unit};
+use crate::store::bodies::{self, StoredBody};
+use crate::store::error::ErrorKind;
+use crate::vault::Vault;
+use crate::vault::error::{Error, Result};
+use crate::vault::facts::Facts;
+use crate::vault::keys::{Cache, Keyring};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// How far the housekeeper has come, and a way to wait for it.
+#[derive(Default)]
+pub(crate) struct Gate {
+    passed: Mutex<(TreeSize, bool)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// The index now covers this many entries.
+    pub(crate) fn passed(&self, size: TreeSize) {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).0 = size;
+        self.changed.notify_all();
+    }
+
+    /// The housekeeper has stopped: nobody need wait for it.
+    pub(crate) fn stopped(&self) {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the index covers `size`, or will not. Returns what it covers.
+    pub(crate) fn wait(&self, size: TreeSize) -> TreeSize {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        while passed.0 < size && !passed.1 {
+            passed = self.changed.wait(passed).unwrap_or_else(PoisonError::into_inner);
+        }
+        passed.0
+    }
+}
+
+/// The entries of a unit's bytes, decoded one by one.
+///
+/// # Errors
+/// `Evidence` when the bytes are no unit; each entry may fail on its own.
+pub(crate) fn entries_of(bytes: &[u8]) -> Result<impl Iterator<Item = Result<Entry>> + '_> {
+    let unit = unit::decode(bytes)?;
+    Ok(unit.entries.into_iter().map(|bytes| Ok(entry::decode(bytes)?)))
+}
+
+/// What a reader asks for.
+#[derive(Clone, Copy, Default)]
+pub struct Reading<'a> {
+    /// Open sealed fields.
+    pub open: bool,
+    /// Destination to make pseudonyms for.
+    pub destination: Option<&'a [u8]>,
+}
+
+/// Tags whose owner was erased, from the evidence in erase-done entries.
+pub(crate) type Erased = Arc<HashSet<SubjectTag>>;
+
+impl Vault {
+    /// The bytes of an entry.
+    ///
+    /// # Errors
+    /// `NotFound` beyond the end of the log.
+    pub fn entry_bytes(&self, index: EntryIndex) -> Result<Vec<u8>> {
+        let unit =
+            self.inner.log.unit_of(index).ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
+        let bytes = self.inner.log.read(&unit)?;
+        let decoded = unit::decode(&bytes)?;
+        let at = usize::try_from(index.0 - unit.head.first.0).unwrap_or(usize::MAX);
+        let entry = decoded.entries.get(at).ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
+        Ok(entry.to_vec())
+    }
+
+    /// An entry.
+    ///
+    /// # Errors
+    /// As `entry_bytes`; `Evidence` when it is malformed.
+    pub fn entry(&self, index: EntryIndex) -> Result<Entry> {
+        Ok(entry::decode(&self.entry_bytes(index)?)?)
+    }
+
+    /// Calls `each` with every entry of a range, in order, with its leaf hash.
+    ///
+    /// # Errors
+    /// Those of the store, of decoding and of `each`.
+    pub fn for_each_entry(
+        &self,
+        range: Range<EntryIndex>,
+        each: &mut dyn FnMut(Entry, Hash32) -> Result<()>,
+    ) -> Result<()> {
+        let mut next = range.start;
+        while next < range.end {
+            let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
+            let bytes = self.inner.log.read(&unit)?;
+            let decoded = unit::decode(&bytes)?;
+            for bytes in decoded.entries {
+                let entry = entry::decode(bytes)?;
+                if range.contains(&entry.index) {
+                    next = EntryIndex(entry.index.0 + 1);
+                    each(entry, leaf_hash(bytes))?;
+                }
+            }
+            next = next.max(EntryIndex(unit.head.end.0));
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every record of a range, in order.
+    ///
+    /// # Errors
+    /// Those of the store and of `each`. A body that cannot be opened is a `Fate`, not an error.
+    pub fn for_each_record(
+        &self,
+        range: Range<EntryIndex>,
+        reading: Reading<'_>,
+        each: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
+        let erased = self.prepare(reading)?;
+        let mut next = range.start;
+        while next < range.end {
+            let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
+            let bytes = self.inner.log.read(&unit)?;
+            let decoded = unit::decode(&bytes)?;
+            let mut frames = Frames::new(&unit.head.spans);
+            for bytes in decoded.entries {
+                let entry = entry::decode(bytes)?;
+                if range.contains(&entry.index) {
+                    next = EntryIndex(entry.index.0 + 1);
+                    let record =
+                        self.record_of(entry, leaf_hash(bytes), reading, &mut frames, &erased)?;
+                    each(record)?;
+                }
+            }
+            next = next.max(EntryIndex(unit.head.end.0));
+        }
+        Ok(())
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// As `entry`.
+    pub fn record(&self, index: EntryIndex, reading: Reading<'_>) -> Result<Record> {
+        let erased = self.prepare(reading)?;
+        let unit =
+            self.inner.log.unit_of(index).ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
+        let bytes = self.entry_bytes(index)?;
+        let mut frames = Frames::new(&unit.head.spans);
+        let entry = entry::decode(&bytes)?;
+        self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &erased)
+    }
+
+    fn prepare(&self, reading: Reading<'_>) -> Result<Erased> {
+        if !reading.open && reading.destination.is_none() {
+            return Ok(Erased::default());
+        }
+        self.inner.keys.learn_owners(self.inner.clock.now().day().month())?;
+        self.erased_tags()
+    }
+
+    fn record_of(
+        &self,
+        entry: Entry,
+        leaf: Hash32,
+        reading: Reading<'_>,
+        frames: &mut Frames<'_>,
+        erased: &Erased,
+    ) -> Result<Record> {
+        let head = &entry.head;
+        let mut fields: Vec<RecordField> = head
+            .fields
+            .iter()
+            .map(|f| RecordField { name: f.name.clone(), group: f.group, value: None, salt: None })
+            .collect();
+        let mut groups = vec![Fate::Sealed; head.groups.len()];
+        if reading.open {
+            for (position, fate) in groups.iter_mut().enumerate() {
+                let position = position as u8;
+                let stored = frames.find(self, head, entry.index, position)?;
+                *fate = self.open_group(head, position, stored, erased, &mut fields);
+            }
+        }
+        let tokens = reading.destination.map_or(Vec::new(), |name| self.tokens(head, name));
+        let source = self.source_name(&head.source);
+        Ok(Record { leaf, source, groups, fields, tokens, entry })
+    }
+
+    fn tokens(&self, head: &Head, destination: &[u8]) -> Vec<SubjectToken> {
+        let cache = self.inner.keys.cache();
+        let token = |(at, tag): (usize, &SubjectTag)| {
+            let token = Keyring::token_of(&cache, tag, destination)?;
+            Some(SubjectToken { tag: at as u8, token: crate::base::id::hex(&token) })
+        };
+        head.tags.iter().enumerate().filter_map(token).collect()
+    }
+
+    /// Opens one group into its fields, or says why not.
+    fn open_group(
+        &self,
+        head: &Head,
+        position: u8,
+        stored: Stored,
+        erased: &Erased,
+        fields: &mut [RecordField],
+    ) -> Fate {
+        let Some(group) = head.groups.get(usize::from(position)) else { return Fate::BodyMissing };
+        let class_day = ClassDay { class: group.class, day: group.bucket };
+        let of = |at: &u8| head.tags.get(usize::from(*at)).copied();
+        let tags: Vec<SubjectTag> = group.tags.iter().filter_map(of).collect();
+        if self.facts().expired.contains_key(&class_day) {
+            return Fate::Expired;
+        }
+        let body = match stored {
+            Stored::Body(body) => body,
+            Stored::Missing => return Fate::BodyMissing,
+            Stored::Damaged => return Fate::AuthFailed,
+        };
+        let cache: &Cache = &self.inner.keys.cache();
+        let Some(base) = self.inner.keys.base_key_of(cache, class_day, &tags) else {
+            let justified = tags.iter().any(|tag| erased.contains(tag));
+            return if justified { Fate::Erased } else { Fate::KeyLost };
+        };
+        open_body(head, position, &base, &body, fields)
+    }
+
+    /// Tags of erased persons, as far as their evidence can still be opened.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn erased_tags(&self) -> Result<Erased> {
+        let done: Vec<EntryIndex> = {
+            let facts = self.facts();
+            facts.erasures.values().filter_map(|e| Some(e.done.as_ref()?.0)).collect()
+        };
+        let mut known = self.inner.erased.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 == done.len() {
+            return Ok(known.1.clone());
+        }
+        let mut tags = HashSet::new();
+        for index in &done {
+            let unit = self.inner.log.unit_of(*index);
+            let unit = unit.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
+            let bytes = self.entry_bytes(*index)?;
+            let entry = entry::decode(&bytes)?;
+            let mut frames = Frames::new(&unit.head.spans);
+            let reading = Reading { open: true, destination: None };
+            let none = Erased::default();
+            let record = self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &none)?;
+            let list = record.value("erasure.tags").and_then(|v| serde_json::from_slice(v).ok());
+            let list: Vec<SubjectTag> = list.unwrap_or_default();
+            tags.extend(list);
+        }
+        *known = (done.len(), Arc::new(tags));
+        Ok(known.1.clone())
+    }
+
+    /// Facts of the log, for reading.
+    pub(crate) fn facts(&self) -> std::sync::RwLockReadGuard<'_, Facts> {
+        self.inner.facts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hash of a leaf, from the tiles.
+    pub fn leaf(&self, index: EntryIndex) -> Option<Hash32> {
+        self.inner.tiles.node(0, index.0)
+    }
+}
+
+/// A body as found.
+pub(crate) enum Stored {
+    /// There, CRC right.
+    Body(StoredBody),
+    /// Not there.
+    Missing,
+    /// There and damaged.
+    Damaged,
+}
+
+/// The body spans of one unit, read when first asked for.
+pub(crate) struct Frames<'u> {
+    spans: &'u [BodySpan],
+    read: HashMap<ClassDay, Option<Vec<u8>>>,
+}
+
+impl<'u> Frames<'u> {
+    pub(crate) fn new(spans: &'u [BodySpan]) -> Self {
+        Frames { spans, read: HashMap::new() }
+    }
+
+    fn find(
+        &mut self,
+        vault: &Vault,
+        head: &Head,
+        index: EntryIndex,
+        position: u8,
+    ) -> Result<Stored> {
+        let Some(group) = head.groups.get(usize::from(position)) else {
+            return Ok(Stored::Missing);
+        };
+        let class_day = ClassDay { class: group.class, day: group.bucket };
+        let Some(span) = self.spans.iter().find(|s| s.class_day == class_day) else {
+            return Ok(Stored::Missing);
+        };
+        if !self.read.contains_key(&class_day) {
+            let bytes = match vault.inner.bodies.read(*span) {
+                Ok(bytes) => Some(bytes),
+                Err(e) if matches!(e.kind, ErrorKind::Missing | ErrorKind::Corrupt) => None,
+                Err(e) => return Err(e.into()),
+            };
+            self.read.insert(class_day, bytes);
+        }
+        let bytes = self.read.get(&class_day).and_then(Option::as_ref);
+        Ok(match bytes.map(|bytes| bodies::find(bytes, index, position)) {
+            Some(Some(body)) if body.intact => Stored::Body(body),
+            Some(_) => Stored::Damaged,
+            None => Stored::Missing,
+        })
+    }
+}
+
+/// Digest of a group's commitments, in the entry's order.
+pub(crate) fn commits_digest(head: &Head, position: u8) -> Hash32 {
+    let mut preimage = tag::COMMITS.to_vec();
+    for field in head.fields.iter().filter(|f| f.group == position) {
+        preimage.extend_from_slice(&field.commitment.0);
+    }
+    sha256(&[&preimage])
+}
+
+/// Opens a body and requires exactly the fields the entry commits to.
+fn open_body(
+    head: &Head,
+    position: u8,
+    base: &HmacKey,
+    stored: &StoredBody,
+    out: &mut [RecordField],
+) -> Fate {
+    let digest = commits_digest(head, position);
+    let key = Key::new(base.mac(&body::group_key_preimage(&head.record, position, &digest)).0);
+    let aad = body::aad(head, position, &digest);
+    let Ok(plain) = aead::open(&key, &stored.nonce, &aad, &stored.sealed) else {
+        return Fate::AuthFailed;
+    };
+    let Ok(plain) = body::decode_plain(&plain) else { return Fate::CommitmentMismatch };
+    let expected = head.fields.iter().enumerate().filter(|(_, f)| f.group == position);
+    let mut opened = Vec::with_capacity(plain.fields.len());
+    let mut values = plain.fields.iter();
+    for (number, field) in expected {
+        let Some((name, value)) = values.next().filter(|(name, _)| **name == *field.name) else {
+            return Fate::CommitmentMismatch;
+        };
+        let salt = sha256(&[&body::salt_preimage(&plain.seed, number as u16)]);
+        let mut preimage = Vec::with_capacity(64 + value.len());
+        body::commit_preimage(&mut preimage, &head.record, position, &salt.0, name, value);
+        if sha256(&[&preimage]) != field.commitment {
+            return Fate::CommitmentMismatch;
+        }
+        opened.push((number, salt.0, value.to_vec()));
+    }
+    if values.next().is_some() {
+        return Fate::CommitmentMismatch;
+    }
+    for (number, salt, value) in opened {
+        if let Some(field) = out.get_mut(number) {
+            (field.salt, field.value) = (Some(salt), Some(value));
+        }
+    }
+    Fate::Open
+}

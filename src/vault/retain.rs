@@ -1,0 +1,305 @@
+//! Retention: what is due goes, on every copy at once, because its key goes. A plan says what,
+//! when and why before anything happens; expiry is the erasure's six steps over class-day keys;
+//! body files are unlinked after the log says that their keys are gone. It never lets a wall
+//! clock alone decide: log time does, and a jump of it must be confirmed.
+
+use crate::base::entry::Kind;
+use crate::base::event::Verb;
+use crate::base::id::{CaseId, Hash32, JobId};
+use crate::base::limits::{CLASS_DAY_GRACE_DAYS, VAULT_CLASS};
+use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, UtcNanos};
+use crate::base::world::random;
+use crate::format::cell::{self, Cell};
+use crate::format::control::Scope;
+use crate::format::control::{self, Due, PruneDone, PruneIntent, RootChange};
+use crate::store::keytree::KeyTree;
+use crate::vault::append::root_change;
+use crate::vault::erase::Erased;
+use crate::vault::error::{Error, Result};
+use crate::vault::sequencer::Check;
+use crate::vault::{Vault, vault_code};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Class-days of one run: their list must fit the clear part of an entry.
+const RUN_DAYS_MAX: usize = 64;
+
+/// One class-day in a plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Planned {
+    /// Class and day.
+    pub class_day: ClassDay,
+    /// Name of the class.
+    pub class_name: String,
+    /// Sealed groups in it.
+    pub groups: u64,
+    /// Bytes of its body file.
+    pub bytes: u64,
+    /// When it falls due; none = kept for ever.
+    pub due: Option<UtcNanos>,
+    /// Why: the class's rule in words.
+    pub rule: String,
+    /// Cases that keep it beyond that.
+    pub held: Vec<CaseId>,
+}
+
+/// What a run did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Expired {
+    /// Runs made: handle, intent, done.
+    pub runs: Vec<(JobId, EntryIndex, EntryIndex)>,
+    /// Class-days that went.
+    pub class_days: Vec<ClassDay>,
+    /// Groups that went.
+    pub groups: u64,
+    /// Bytes of body files freed.
+    pub bytes_freed: u64,
+    /// Class-days that were due and are held, with the cases.
+    pub held: Vec<(ClassDay, Vec<CaseId>)>,
+    /// Erasures that earlier had to leave something, completed now.
+    pub erasures: Vec<Erased>,
+}
+
+impl Vault {
+    /// Every class-day with a living key and what is to become of it, ascending by due date.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn retention_plan(&self) -> Result<Vec<Planned>> {
+        let alive = living_days(&self.inner.keys.tree())?;
+        let bytes: BTreeMap<ClassDay, u64> = self.inner.bodies.list()?.into_iter().collect();
+        let by_person = self.days_held_by_persons()?;
+        let policies = self.policies();
+        let facts = self.facts();
+        let mut plan: Vec<Planned> = alive
+            .into_iter()
+            .map(|class_day| {
+                let class = policies.classes().get(class_day.class);
+                let keep = class.and_then(|c| c.keep_days());
+                let name = class.map_or_else(String::new, |c| c.name.clone());
+                let mut held = facts.holds_on_day(class_day);
+                held.extend(by_person.get(&class_day).into_iter().flatten());
+                held.sort_unstable();
+                held.dedup();
+                Planned {
+                    class_day,
+                    groups: facts.groups.get(&class_day).copied().unwrap_or(0),
+                    bytes: bytes.get(&class_day).copied().unwrap_or(0),
+                    due: due(class_day, keep),
+                    rule: rule(&name, keep),
+                    class_name: name,
+                    held,
+                }
+            })
+            .collect();
+        plan.sort_by_key(|p| (p.due.unwrap_or(UtcNanos(u64::MAX)), p.class_day));
+        Ok(plan)
+    }
+
+    /// Class-days that hold records of persons under a hold, with the cases.
+    fn days_held_by_persons(&self) -> Result<BTreeMap<ClassDay, BTreeSet<CaseId>>> {
+        let holds: Vec<(CaseId, Scope)> = {
+            let facts = self.facts();
+            let of = |(case, scopes): (&CaseId, &Vec<(EntryIndex, Scope)>)| {
+                scopes.iter().map(|(_, scope)| (*case, scope.clone())).collect::<Vec<_>>()
+            };
+            facts.holds.iter().flat_map(of).collect()
+        };
+        let mut held: BTreeMap<ClassDay, BTreeSet<CaseId>> = BTreeMap::new();
+        for (case, scope) in holds {
+            if let Scope::Person { person } = scope {
+                for day in self.class_days_of(&[person])? {
+                    held.entry(day).or_default().insert(case);
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// Expires what is due at log time now, and completes what erasures had to leave.
+    /// `confirm` is today's date, needed once after log time jumped more than seven days.
+    ///
+    /// # Errors
+    /// `Denied` `EXPIRY_SUSPENDED` after an unconfirmed jump; those of the store.
+    pub fn expire(&self, confirm: Option<Day>) -> Result<Expired> {
+        self.writable()?;
+        let now = self.inner.clock.now();
+        let jump = self.facts().time_jump;
+        if let Some(at) = jump.filter(|_| confirm != Some(now.day())) {
+            let fix = format!(
+                "log time jumped more than seven days at entry {at}; nothing expires until a \
+                 person confirms today's date: --confirm-date {}",
+                now.day()
+            );
+            return Err(Error::denied("EXPIRY_SUSPENDED", fix));
+        }
+        let mut done = Expired::default();
+        let mut ready = Vec::new();
+        for planned in self.retention_plan()? {
+            let late = planned.class_day.day.0.saturating_add(CLASS_DAY_GRACE_DAYS) <= now.day().0;
+            match planned.due.filter(|due| *due <= now && late) {
+                Some(_) if !planned.held.is_empty() => {
+                    done.held.push((planned.class_day, planned.held));
+                }
+                Some(due) => ready.push((planned, due)),
+                None => {}
+            }
+        }
+        for run in ready.chunks(RUN_DAYS_MAX) {
+            self.expire_run(run, &mut done)?;
+        }
+        done.erasures = self.complete_deferred()?;
+        if !done.runs.is_empty() {
+            self.checkpoint()?;
+        }
+        Ok(done)
+    }
+
+    fn expire_run(&self, run: &[(Planned, UtcNanos)], done: &mut Expired) -> Result<()> {
+        let policy = self.facts().policies.map_or(Hash32::ZERO, |(_, _, hash)| hash);
+        let by = vec![("order.requested_by", "schedule".to_owned())];
+        let intent = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by.clone())?;
+        let finish = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by)?;
+        let mut tree = self.inner.keys.tree();
+        let plan = PruneIntent {
+            job: JobId(random(&*self.inner.world.entropy)),
+            class_days: run
+                .iter()
+                .map(|(planned, due)| Due {
+                    class: planned.class_day.class,
+                    day: planned.class_day.day,
+                    due: *due,
+                    groups: planned.groups,
+                })
+                .collect(),
+            policy,
+            generation: tree.generation(),
+        };
+        let days: Vec<ClassDay> = run.iter().map(|(planned, _)| planned.class_day).collect();
+        let guarded = days.clone();
+        // Holds on persons were looked up before the key tree was held; a hold set since then
+        // would have moved this log's holds, so compare their number at the index.
+        let holds = self.facts().holds.clone();
+        let check: Check = Box::new(move |facts| {
+            let cases: Vec<CaseId> =
+                guarded.iter().flat_map(|day| facts.holds_on_day(*day)).collect();
+            match cases.is_empty() && facts.holds == holds {
+                true => Ok(()),
+                false => Err(Error::Held { cases }),
+            }
+        });
+        let clear = control::encode(&plan)?;
+        let asked = self.commit_act(Kind::PruneIntent, clear, intent, Some(check))?;
+        let finished = self.finish_expiry(&mut tree, &plan, asked.first, finish)?;
+        drop(tree);
+        for class_day in &days {
+            done.bytes_freed += self.inner.bodies.unlink(*class_day)?;
+        }
+        done.groups += plan.class_days.iter().map(|d| d.groups).sum::<u64>();
+        done.class_days.extend(days);
+        done.runs.push((plan.job, asked.first, finished));
+        Ok(())
+    }
+
+    fn finish_expiry(
+        &self,
+        tree: &mut KeyTree,
+        plan: &PruneIntent,
+        intent: EntryIndex,
+        act: crate::vault::hold::Prepared,
+    ) -> Result<EntryIndex> {
+        let keys = &self.inner.keys;
+        keys.evict();
+        let days = days_of(plan);
+        let gone = days.iter().map(|day| (cell::class_day_key(keys.directory(), *day), None));
+        let rekeyed = tree.rekey(gone.collect(), self.log_head(), &*self.inner.world.entropy)?;
+        keys.evict();
+        let root = root_change(&rekeyed);
+        let done = PruneDone { job: plan.job, intent, class_days: days, root };
+        Ok(self.commit_act(Kind::PruneDone, control::encode(&done)?, act, None)?.first)
+    }
+
+    /// Finishes expiries that a crash interrupted, and unlinks what one left behind.
+    pub(crate) fn redrive_expiries(&self) -> Result<()> {
+        let (open, announced) = {
+            let facts = self.facts();
+            let open: Vec<(EntryIndex, PruneIntent)> = facts
+                .prunes
+                .values()
+                .filter(|p| p.done.is_none())
+                .map(|p| (p.intent, p.plan.clone()))
+                .collect();
+            (open, facts.root)
+        };
+        for (intent, plan) in open {
+            let by = vec![("order.requested_by", "schedule".to_owned())];
+            let act = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by)?;
+            let mut tree = self.inner.keys.tree();
+            if tree.generation() == announced.0 {
+                self.finish_expiry(&mut tree, &plan, intent, act)?;
+                continue;
+            }
+            let root = RootChange {
+                from: announced.0,
+                to: tree.generation(),
+                old_root: announced.1,
+                new_root: tree.root_hash(),
+            };
+            let class_days = days_of(&plan);
+            let done = PruneDone { job: plan.job, intent, class_days, root };
+            self.commit_act(Kind::PruneDone, control::encode(&done)?, act, None)?;
+        }
+        let expired: Vec<ClassDay> = self.facts().expired.keys().copied().collect();
+        for class_day in expired {
+            self.inner.bodies.unlink(class_day)?;
+        }
+        Ok(())
+    }
+
+    /// Finishes whatever a crash interrupted, before anything is served.
+    pub(crate) fn redrive(&self) -> Result<()> {
+        let growing = self.facts().growing;
+        if let Some(from) = growing {
+            let announced = self.facts().root;
+            let tree = self.inner.keys.tree();
+            if tree.generation() > from {
+                let root = RootChange {
+                    from,
+                    to: tree.generation(),
+                    old_root: announced.1,
+                    new_root: tree.root_hash(),
+                };
+                let clear = control::encode(&control::KeyRoll::GrowthDone { root })?;
+                self.inner.clerk.record(Kind::KeyRoll, vault_code(Verb::Rotate), clear)?;
+            }
+        }
+        self.redrive_erasures()?;
+        self.redrive_expiries()
+    }
+}
+
+fn days_of(plan: &PruneIntent) -> Vec<ClassDay> {
+    plan.class_days.iter().map(|d| ClassDay { class: d.class, day: d.day }).collect()
+}
+
+fn living_days(tree: &KeyTree) -> Result<Vec<ClassDay>> {
+    let mut days = Vec::new();
+    tree.for_each(&mut |_, bytes| {
+        if let Ok(Cell::ClassDay(class_day, _)) = Cell::decode(bytes) {
+            days.push(class_day);
+        }
+    })?;
+    days.sort_unstable();
+    Ok(days)
+}
+
+fn due(class_day: ClassDay, keep: Option<u32>) -> Option<UtcNanos> {
+    let days = keep?;
+    Some(Day(class_day.day.0.saturating_add(days)).end())
+}
+
+fn rule(name: &str, keep: Option<u32>) -> String {
+    match keep {
+        Some(days) => format!("class {name}: kept {days} days from the end of its day"),
+        None => format!("class {name}: kept for ever"),
+    }
+}

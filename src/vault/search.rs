@@ -1,0 +1,142 @@
+//! Search: by index where there is one, by reading where there is none. Every hit of the index is
+//! read again from the log before it counts, and what the index does not cover is read in full,
+//! so a lost or lying index costs time, never an answer.
+
+use crate::base::entry::{Entry, Kind};
+use crate::base::event::Verb;
+use crate::base::id::SourceHandle;
+use crate::base::limits::VAULT_CLASS;
+use crate::base::unit::{ClassId, EntryIndex};
+use crate::format::control;
+use crate::format::seal::epoch::entry_has;
+use crate::format::seal::row::IndexKey;
+use crate::query::filter::Filter;
+use crate::vault::Vault;
+use crate::vault::error::{Error, Result};
+use crate::vault::read::Reading;
+use crate::vault::sequencer::Check;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError};
+
+impl Vault {
+    /// Entries that have a key, ascending.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn find_key(&self, key: &IndexKey) -> Result<Vec<EntryIndex>> {
+        let size = self.size();
+        let mut hits = Vec::new();
+        let (covered, gap) = {
+            let index = self.inner.index.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut hit = |at: EntryIndex| {
+                hits.push(at);
+                ControlFlow::Continue(())
+            };
+            let whole = index.scan(key, EntryIndex(0)..EntryIndex(size.0), &mut hit).is_ok();
+            let gap = if whole { index.gap() } else { EntryIndex(0)..EntryIndex(size.0) };
+            (index.tail_from(), gap)
+        };
+        let mut found = Vec::with_capacity(hits.len());
+        for at in hits.into_iter().filter(|at| !gap.contains(at)) {
+            if entry_has(&self.entry(at)?, key) {
+                found.push(at);
+            }
+        }
+        for range in [gap, covered..EntryIndex(size.0)] {
+            self.for_each_entry(range, &mut |entry, _| {
+                if entry_has(&entry, key) {
+                    found.push(entry.index);
+                }
+                Ok(())
+            })?;
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// The entry of a source's number.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn find_position(
+        &self,
+        source: &SourceHandle,
+        seq: u64,
+    ) -> Result<Option<EntryIndex>> {
+        for at in self.find_key(&IndexKey::position(*source, seq))? {
+            let head = self.entry(at)?.head;
+            if head.source == *source && head.source_seq == Some(seq) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Calls `each` with every entry that matches, in order, until it breaks.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn search(
+        &self,
+        filter: &Filter,
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let size = self.size();
+        let mut next = EntryIndex(0);
+        while let Some(unit) = self.inner.log.unit_of(next).filter(|_| next.0 < size.0) {
+            let bytes = self.inner.log.read(&unit)?;
+            for entry in crate::vault::read::entries_of(&bytes)? {
+                let entry = entry?;
+                if filter.matches(&entry) && each(entry).is_break() {
+                    return Ok(());
+                }
+            }
+            next = EntryIndex(unit.head.end.0);
+        }
+        Ok(())
+    }
+
+    /// Name of a source, as its registration says.
+    pub(crate) fn source_name(&self, handle: &SourceHandle) -> Option<Arc<str>> {
+        let mut sources = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = sources.get(handle) {
+            return Some(name.clone());
+        }
+        let index = *self.facts().sources.get(handle)?;
+        drop(sources);
+        let record = self.record(index, Reading { open: true, destination: None }).ok()?;
+        let name: String = serde_json::from_slice(record.value("source.name")?).ok()?;
+        let name: Arc<str> = name.into();
+        sources = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.insert(*handle, name.clone());
+        Some(name)
+    }
+
+    /// Makes sure that every source of a batch is registered.
+    pub(crate) fn register_sources(&self, names: &BTreeSet<Arc<str>>) -> Result<()> {
+        for name in names {
+            let handle = self.inner.keys.source_handle(name);
+            if self.facts().sources.contains_key(&handle) {
+                continue;
+            }
+            let fields = vec![("source.name", name.to_string())];
+            let prepared = self.prepare_act(Verb::Create, ClassId(VAULT_CLASS), fields)?;
+            let clear = control::encode(&control::Config::Source { source: handle })?;
+            let check: Check = Box::new(move |facts| match facts.sources.contains_key(&handle) {
+                true => Err(Error::Conflict {
+                    code: "SOURCE_KNOWN",
+                    first: None,
+                    fix: "it was registered meanwhile".to_owned(),
+                }),
+                false => Ok(()),
+            });
+            match self.commit_act(Kind::Config, clear, prepared, Some(check)) {
+                Ok(_) | Err(Error::Conflict { code: "SOURCE_KNOWN", .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
