@@ -226,6 +226,13 @@ impl Inputs {
         Hash32(self.leaves.clone().finalize().into())
     }
 
+    /// Numbers that never came, over all sources. A source may number as it likes, so this stops
+    /// at the largest integer.
+    pub fn numbers_missing(&self) -> u64 {
+        let missing = self.sources.iter().map(|(_, source)| source.numbering.missing());
+        missing.fold(0, u64::saturating_add)
+    }
+
     /// Days in one cell of a coverage strip.
     pub fn strip_days(&self) -> u64 {
         let Period { start, end } = self.scope.period;
@@ -265,12 +272,11 @@ impl Inputs {
         if let Some(count) = self.classes.at(head.class) {
             *count += 1;
         }
-        if is_access(head.code) {
-            if let Some(access) = self.accesses.at((head.code, head.outcome)) {
-                let span =
-                    if head.tags.is_empty() { &mut access.unnamed } else { &mut access.named };
-                span.observe(entry.index, entry.time_log);
-            }
+        if is_access(head.code)
+            && let Some(access) = self.accesses.at((head.code, head.outcome))
+        {
+            let span = if head.tags.is_empty() { &mut access.unnamed } else { &mut access.named };
+            span.observe(entry.index, entry.time_log);
         }
         for group in &head.groups {
             let key = ClassDay { class: group.class, day: group.bucket };
