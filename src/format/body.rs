@@ -140,6 +140,20 @@ pub fn read_frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>> {
     Ok(Frame { index, group, alg, record, nonce, sealed, intact })
 }
 
+/// Passes over the next frame; returns its index and group, unchecked.
+///
+/// # Errors
+/// As `read_frame`.
+pub fn skip_frame(reader: &mut Reader<'_>) -> Result<(EntryIndex, u8)> {
+    let len = usize::try_from(reader.u32("frame length")?).unwrap_or(usize::MAX);
+    reader.u32("frame crc")?;
+    let index = EntryIndex(reader.u64("frame index")?);
+    let group = reader.u8("frame group")?;
+    let rest = (FRAME_HEAD_BYTES - 17).saturating_add(len);
+    reader.take(rest, "frame ciphertext")?;
+    Ok((index, group))
+}
+
 /// Appends the plaintext of a group, padded.
 pub fn encode_plain<'a>(
     out: &mut Vec<u8>,

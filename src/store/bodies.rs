@@ -1,7 +1,7 @@
 //! Bodies: one append-only file a class and day, unlinked when the class-day has expired.
 //! One writer, the sequencer. It never opens a body and never decides that one may go.
 
-use crate::base::id::TenantId;
+use crate::base::id::{RecordId, TenantId};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
 use crate::format::body::{self, Frame};
 use crate::format::unit::BodySpan;
@@ -29,6 +29,8 @@ struct BodyFile {
 /// One body as it lies on disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredBody {
+    /// Record it says it belongs to.
+    pub record: RecordId,
     /// Random nonce.
     pub nonce: [u8; 12],
     /// Ciphertext and tag.
@@ -197,18 +199,22 @@ impl Bodies {
     }
 }
 
-/// Finds the body of (index, group) among the frames of a span.
-pub fn find(frames: &[u8], index: EntryIndex, group: u8) -> Option<StoredBody> {
-    let mut reader = Reader::new(frames);
+/// Where each frame of a span starts, by index and group. Stops at the first that is no frame:
+/// what follows cannot be found, and is reported damaged by whoever looks for it.
+pub fn frames(bytes: &[u8]) -> Vec<(EntryIndex, u8, usize)> {
+    let mut reader = Reader::new(bytes);
+    let mut found = Vec::new();
     while !reader.rest().is_empty() {
-        let frame: Frame<'_> = body::read_frame(&mut reader).ok()?;
-        if (frame.index, frame.group) == (index, group) {
-            let sealed = frame.sealed.to_vec();
-            return Some(StoredBody { nonce: frame.nonce, sealed, intact: frame.intact });
-        }
-        if frame.index > index {
-            return None;
-        }
+        let offset = reader.offset();
+        let Ok(frame) = body::skip_frame(&mut reader) else { break };
+        found.push((frame.0, frame.1, offset));
     }
-    None
+    found
+}
+
+/// The body of the frame that starts at `offset` of a span.
+pub fn body_at(bytes: &[u8], offset: usize) -> Option<StoredBody> {
+    let frame: Frame<'_> = body::read_frame(&mut Reader::new(bytes.get(offset..)?)).ok()?;
+    let sealed = frame.sealed.to_vec();
+    Some(StoredBody { record: frame.record, nonce: frame.nonce, sealed, intact: frame.intact })
 }

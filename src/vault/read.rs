@@ -295,7 +295,13 @@ pub(crate) enum Stored {
 /// The body spans of one unit, read when first asked for.
 pub(crate) struct Frames<'u> {
     spans: &'u [BodySpan],
-    read: HashMap<ClassDay, Option<Vec<u8>>>,
+    read: HashMap<ClassDay, Option<Span>>,
+}
+
+/// The frames of one span, ascending, and where each lies.
+struct Span {
+    bytes: Vec<u8>,
+    frames: Vec<(EntryIndex, u8, usize)>,
 }
 
 impl<'u> Frames<'u> {
@@ -319,17 +325,21 @@ impl<'u> Frames<'u> {
         };
         if !self.read.contains_key(&class_day) {
             let bytes = match vault.inner.bodies.read(*span) {
-                Ok(bytes) => Some(bytes),
+                Ok(bytes) => Some(Span { frames: bodies::frames(&bytes), bytes }),
                 Err(e) if matches!(e.kind, ErrorKind::Missing | ErrorKind::Corrupt) => None,
                 Err(e) => return Err(e.into()),
             };
             self.read.insert(class_day, bytes);
         }
-        let bytes = self.read.get(&class_day).and_then(Option::as_ref);
-        Ok(match bytes.map(|bytes| bodies::find(bytes, index, position)) {
-            Some(Some(body)) if body.intact => Stored::Body(body),
-            Some(_) => Stored::Damaged,
-            None => Stored::Missing,
+        let Some(span) = self.read.get(&class_day).and_then(Option::as_ref) else {
+            return Ok(Stored::Missing);
+        };
+        let at = span.frames.binary_search_by_key(&(index, position), |(i, g, _)| (*i, *g));
+        let offset = at.ok().and_then(|at| span.frames.get(at)).map(|(_, _, offset)| *offset);
+        let body = offset.and_then(|offset| bodies::body_at(&span.bytes, offset));
+        Ok(match body {
+            Some(body) if body.intact && body.record == head.record => Stored::Body(body),
+            _ => Stored::Damaged,
         })
     }
 }
