@@ -19,6 +19,7 @@ pub mod policies;
 pub mod read;
 pub mod receipt;
 pub mod retain;
+pub mod schedule;
 pub mod search;
 
 mod clerk;
