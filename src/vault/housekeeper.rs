@@ -113,34 +113,36 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// Writes the epochs a wiped index lacks.
+    /// Writes the epochs a wiped index lacks, and asks for the seals a crash left owing.
     pub(crate) fn rebuild(&mut self) -> Result<()> {
-        loop {
-            let gap = self.index.lock().unwrap_or_else(PoisonError::into_inner).gap();
-            if gap.start >= gap.end {
-                return Ok(());
-            }
-            let mut tables = EpochTables::new(gap.start.0 / EPOCH_ENTRIES);
-            let mut next = gap.start;
-            while !tables.is_whole() {
-                let Some(unit) = self.log.unit_of(next) else { return Ok(()) };
-                let bytes = self.log.read(&unit)?;
-                for entry in entries_of(&bytes)? {
-                    let entry = entry?;
-                    if entry.index == next && !tables.is_whole() {
-                        tables
-                            .observe(&entry)
-                            .map_err(|_| Error::evidence("MALFORMED", "epoch table"))?;
-                        next = EntryIndex(next.0 + 1);
-                    }
+        let (written, tail) = {
+            let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+            (index.epochs(), index.tail_from().0 / EPOCH_ENTRIES)
+        };
+        for epoch in written.min(self.epochs_sealed)..tail {
+            let Some(tables) = self.read_epoch(epoch)? else { return Ok(()) };
+            self.finish_epoch(&tables)?;
+        }
+        Ok(())
+    }
+
+    fn read_epoch(&self, epoch: u64) -> Result<Option<EpochTables>> {
+        let mut tables = EpochTables::new(epoch);
+        while !tables.is_whole() {
+            let next = tables.end();
+            let Some(unit) = self.log.unit_of(next) else { return Ok(None) };
+            let bytes = self.log.read(&unit)?;
+            for entry in entries_of(&bytes)? {
+                let entry = entry?;
+                if entry.index == tables.end() && !tables.is_whole() {
+                    let seen = tables.observe(&entry);
+                    seen.map_err(|_| Error::evidence("MALFORMED", "epoch table"))?;
                 }
             }
-            let before = gap.start;
-            self.finish_epoch(&tables)?;
-            let gap = self.index.lock().unwrap_or_else(PoisonError::into_inner).gap();
-            if gap.start == before {
-                return Ok(());
+            if tables.end() == next {
+                return Ok(None);
             }
         }
+        Ok(Some(tables))
     }
 }

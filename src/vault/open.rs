@@ -445,6 +445,7 @@ impl Opening {
             origin,
             published,
             notify,
+            failed: None,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::format::unit::{self, BodySpan, UnitHead};
 use crate::format::vkey::Signer;
 use crate::format::wire::Write;
 use crate::store::bodies::Bodies;
+use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::store::heads::Head;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
@@ -25,6 +26,7 @@ use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::seal::Sealed;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -111,6 +113,28 @@ pub(crate) struct Sequencer {
     pub(crate) origin: Arc<str>,
     pub(crate) published: Arc<RwLock<Published>>,
     pub(crate) notify: Sender<()>,
+    /// The first failed write: from then on nothing is appended until the vault is opened anew,
+    /// because what this thread remembers is ahead of what is durable.
+    pub(crate) failed: Option<Failure>,
+}
+
+/// A failed write, to be told to everybody who comes later.
+#[derive(Clone)]
+pub(crate) struct Failure {
+    kind: ErrorKind,
+    path: PathBuf,
+    text: String,
+}
+
+impl Failure {
+    fn of(error: &StoreError) -> Self {
+        Failure { kind: error.kind, path: error.path.clone(), text: error.to_string() }
+    }
+
+    fn rejection(&self) -> Rejected {
+        let error = StoreError::new(self.kind, &self.path, self.text.clone());
+        Rejected::Failed(Error::Unavailable(error))
+    }
 }
 
 /// One commit in the making.
@@ -205,7 +229,12 @@ impl Sequencer {
         check: Option<Check>,
         reply: SyncSender<Outcome>,
     ) {
-        if let Err(rejected) = self.admit(&sealed, commit.time, check) {
+        let failed = self.failed.as_ref().map(Failure::rejection);
+        let admitted = match failed {
+            Some(rejected) => Err(rejected),
+            None => self.admit(&sealed, commit.time, check),
+        };
+        if let Err(rejected) = admitted {
             commit.rejected.push((reply, rejected));
             return;
         }
@@ -334,19 +363,19 @@ impl Sequencer {
                 let _ = self.notify.send(());
             }
             Err(error) => {
-                let text = error.to_string();
-                let replies = commit.accepted.into_iter().map(|(reply, ..)| reply);
-                for reply in replies.chain(commit.rejected.into_iter().map(|(reply, _)| reply)) {
-                    let path = error.path.clone();
-                    let again = crate::store::error::Error::new(error.kind, &path, text.clone());
-                    answer(reply, Err(Rejected::Failed(Error::Unavailable(again))));
+                let failure = Failure::of(&error);
+                for (reply, ..) in commit.accepted {
+                    answer(reply, Err(failure.rejection()));
                 }
+                commit.rejected.into_iter().for_each(|(reply, why)| answer(reply, Err(why)));
+                let again = format!("{error}; what was acknowledged is safe; restart the vault");
+                self.failed = Some(Failure { text: again, ..failure });
             }
         }
     }
 
     /// Bodies, their sync, the unit with its sync, then derived files without.
-    fn write(&mut self, commit: &Commit) -> Result<Arc<str>, crate::store::error::Error> {
+    fn write(&mut self, commit: &Commit) -> Result<Arc<str>, StoreError> {
         let mut spans: Vec<BodySpan> = Vec::with_capacity(commit.files.len());
         for (class_day, parts) in &commit.files {
             let bytes = match parts.as_slice() {
@@ -416,7 +445,14 @@ impl Sequencer {
         if self.head_note.as_deref() == Some(published.note.as_bytes()) {
             return Ok(());
         }
-        self.tiles.sync()?;
+        if let Some(failure) = &self.failed {
+            let what = failure.text.clone();
+            return Err(StoreError::new(failure.kind, &failure.path, what).into());
+        }
+        if let Err(error) = self.tiles.sync() {
+            self.failed = Some(Failure::of(&error));
+            return Err(error.into());
+        }
         let note = published.note.as_bytes();
         self.head.compare_and_swap(self.head_note.as_deref(), note)?;
         self.head_note = Some(note.to_vec());
