@@ -113,8 +113,7 @@ pub(crate) struct Sequencer {
     pub(crate) origin: Arc<str>,
     pub(crate) published: Arc<RwLock<Published>>,
     pub(crate) notify: Sender<()>,
-    /// The first failed write: from then on nothing is appended until the vault is opened anew,
-    /// because what this thread remembers is ahead of what is durable.
+    /// The first failed write: memory is then ahead of the disk, so nothing more is tried.
     pub(crate) failed: Option<Failure>,
 }
 
@@ -123,17 +122,24 @@ pub(crate) struct Sequencer {
 pub(crate) struct Failure {
     kind: ErrorKind,
     path: PathBuf,
-    text: String,
+    what: String,
 }
 
 impl Failure {
     fn of(error: &StoreError) -> Self {
-        Failure { kind: error.kind, path: error.path.clone(), text: error.to_string() }
+        let what = match &error.source {
+            Some(source) => format!("{}: {source}", error.what),
+            None => error.what.clone(),
+        };
+        let what = format!(
+            "{what}; what was acknowledged is safe, nothing more is written; see to the disk, \
+             then open the vault again"
+        );
+        Failure { kind: error.kind, path: error.path.clone(), what }
     }
 
-    fn rejection(&self) -> Rejected {
-        let error = StoreError::new(self.kind, &self.path, self.text.clone());
-        Rejected::Failed(Error::Unavailable(error))
+    fn error(&self) -> Error {
+        Error::Unavailable(StoreError::new(self.kind, &self.path, self.what.clone()))
     }
 }
 
@@ -229,12 +235,11 @@ impl Sequencer {
         check: Option<Check>,
         reply: SyncSender<Outcome>,
     ) {
-        let failed = self.failed.as_ref().map(Failure::rejection);
-        let admitted = match failed {
-            Some(rejected) => Err(rejected),
-            None => self.admit(&sealed, commit.time, check),
-        };
-        if let Err(rejected) = admitted {
+        if let Some(failed) = &self.failed {
+            commit.rejected.push((reply, Rejected::Failed(failed.error())));
+            return;
+        }
+        if let Err(rejected) = self.admit(&sealed, commit.time, check) {
             commit.rejected.push((reply, rejected));
             return;
         }
@@ -363,19 +368,19 @@ impl Sequencer {
                 let _ = self.notify.send(());
             }
             Err(error) => {
-                let failure = Failure::of(&error);
-                for (reply, ..) in commit.accepted {
-                    answer(reply, Err(failure.rejection()));
+                // Places were given in memory that are not on disk: nothing may follow them.
+                let failed = Failure::of(&error);
+                let replies = commit.accepted.into_iter().map(|(reply, ..)| reply);
+                for reply in replies.chain(commit.rejected.into_iter().map(|(reply, _)| reply)) {
+                    answer(reply, Err(Rejected::Failed(failed.error())));
                 }
-                commit.rejected.into_iter().for_each(|(reply, why)| answer(reply, Err(why)));
-                let again = format!("{error}; what was acknowledged is safe; restart the vault");
-                self.failed = Some(Failure { text: again, ..failure });
+                self.failed = Some(failed);
             }
         }
     }
 
     /// Bodies, their sync, the unit with its sync, then derived files without.
-    fn write(&mut self, commit: &Commit) -> Result<Arc<str>, StoreError> {
+    fn write(&mut self, commit: &Commit) -> Result<Arc<str>, crate::store::error::Error> {
         let mut spans: Vec<BodySpan> = Vec::with_capacity(commit.files.len());
         for (class_day, parts) in &commit.files {
             let bytes = match parts.as_slice() {
@@ -410,9 +415,11 @@ impl Sequencer {
         let (bytes, hash) = unit::encode(&mut head, &commit.entries);
         self.log.commit(head, hash, &bytes)?;
         self.state_before = commit.state_last.or(self.state_before);
-        for (level, hashes) in levels.iter().enumerate() {
-            if !hashes.is_empty() {
-                self.tiles.append(level as u8, hashes)?;
+        // The unit is durable, so it is acknowledged; a failure of what is derived stops the rest.
+        for (level, hashes) in levels.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
+            if let Err(error) = self.tiles.append(level as u8, hashes) {
+                self.failed = Some(Failure::of(&error));
+                break;
             }
         }
         Ok(self.note().into())
@@ -441,18 +448,22 @@ impl Sequencer {
 
     /// Tiles, sync, then the checkpoint file.
     fn publish(&mut self) -> Result<(), Error> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.error());
+        }
+        let result = self.publish_inner();
+        if let Err(Error::Unavailable(error)) = &result {
+            self.failed = Some(Failure::of(error));
+        }
+        result
+    }
+
+    fn publish_inner(&mut self) -> Result<(), Error> {
         let published = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
         if self.head_note.as_deref() == Some(published.note.as_bytes()) {
             return Ok(());
         }
-        if let Some(failure) = &self.failed {
-            let what = failure.text.clone();
-            return Err(StoreError::new(failure.kind, &failure.path, what).into());
-        }
-        if let Err(error) = self.tiles.sync() {
-            self.failed = Some(Failure::of(&error));
-            return Err(error.into());
-        }
+        self.tiles.sync()?;
         let note = published.note.as_bytes();
         self.head.compare_and_swap(self.head_note.as_deref(), note)?;
         self.head_note = Some(note.to_vec());
