@@ -1,6 +1,7 @@
 //! Hands: arguments, wiring of clock, entropy and disk; every command. It never holds logic.
 
 pub mod args;
+pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod output;

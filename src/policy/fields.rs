@@ -7,6 +7,7 @@ use crate::base::refusal::Refusal;
 use crate::format::json::{INTEGER_MAX, Value, key_digest};
 use crate::policy::error::{Page, PolicyError};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::sync::Arc;
 use toml::Spanned;
 
@@ -89,13 +90,17 @@ pub struct IdentifierKind {
 impl IdentifierKind {
     /// The normalised value; none if nothing is left of it.
     pub fn normalise(&self, value: &str) -> Result<Option<Box<str>>, Refusal> {
-        let mut text = value.to_owned();
+        let mut text = Cow::Borrowed(value);
         for step in &self.steps {
-            text = match step {
-                Step::Trim => text.trim().to_owned(),
-                Step::Lowercase => text.chars().flat_map(char::to_lowercase).collect(),
-                Step::Uppercase => text.to_uppercase(),
-                Step::Phone => phone(&text),
+            text = match (step, text) {
+                (Step::Trim, Cow::Borrowed(text)) => Cow::Borrowed(text.trim()),
+                (Step::Trim, Cow::Owned(text)) => Cow::Owned(text.trim().to_owned()),
+                (Step::Lowercase, text) if is_lower(&text) => text,
+                // One letter at a time: no rule looks at a letter's neighbours, as for a final
+                // sigma, so a part is normalised as within the whole.
+                (Step::Lowercase, text) => text.chars().flat_map(char::to_lowercase).collect(),
+                (Step::Uppercase, text) => text.to_uppercase().into(),
+                (Step::Phone, text) => phone(&text).into(),
             };
         }
         if text.len() > IDENTIFIER_BYTES_MAX {
@@ -103,8 +108,13 @@ impl IdentifierKind {
                 .field(&self.name)
                 .limit(IDENTIFIER_BYTES_MAX as u64));
         }
-        Ok((!text.is_empty()).then(|| text.into_boxed_str()))
+        Ok((!text.is_empty()).then(|| text.into()))
     }
+}
+
+/// Whether lower case is certain to change nothing.
+fn is_lower(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
 }
 
 fn phone(text: &str) -> String {
@@ -123,8 +133,8 @@ pub struct Registry {
     fields: Vec<FieldRule>,
     kinds: Vec<IdentifierKind>,
     refused: Vec<RefusedKey>,
-    /// One bit per digest of a refused key: most keys are cleared by one look.
-    refused_bits: u64,
+    /// 4,096 bits, one set per digest of a refused key: most keys are cleared by one look.
+    refused_bits: Box<[u64; 64]>,
 }
 
 #[derive(Clone, Debug)]
@@ -198,7 +208,8 @@ impl Registry {
             fields.push(rule);
         }
         fields.sort_by(|left, right| left.name.cmp(&right.name));
-        let mut registry = Registry { fields, kinds, refused: Vec::new(), refused_bits: 0 };
+        let mut registry =
+            Registry { fields, kinds, refused: Vec::new(), refused_bits: Box::new([0; 64]) };
         for name in ["data"] {
             match registry.field_named(name).map(|id| &registry.field(id).disposition) {
                 Some(Disposition::Sealed(Whom::All)) => {}
@@ -221,7 +232,9 @@ impl Registry {
         }
         for key in [key.to_owned(), key.to_lowercase(), key.to_uppercase(), initial] {
             let digest = key_digest(&key);
-            self.refused_bits |= 1 << (digest >> 26);
+            if let Some(word) = self.refused_bits.get_mut((digest >> 26) as usize) {
+                *word |= 1 << (digest >> 20 & 63);
+            }
             self.refused.push(RefusedKey { digest, key: key.into(), field: id });
         }
     }
@@ -239,7 +252,7 @@ impl Registry {
             disposition: Disposition::Refuse,
             reason: String::new(),
         });
-        self.fields.get(usize::from(id.0)).unwrap_or(&NONE)
+        self.fields.get(usize::from(id.0)).unwrap_or_else(|| &NONE)
     }
 
     /// Every field, ascending by name.
@@ -261,7 +274,8 @@ impl Registry {
     pub fn refuse_keys(&self, root: Value<'_, '_>) -> Result<(), Refusal> {
         for key in root.keys_of_text() {
             let digest = key.digest();
-            if self.refused_bits & (1 << (digest >> 26)) == 0 {
+            let word = self.refused_bits.get((digest >> 26) as usize).copied().unwrap_or(0);
+            if word >> (digest >> 20 & 63) & 1 == 0 {
                 continue;
             }
             let hit = self.refused.iter().find(|r| r.digest == digest && key.is(&r.key));

@@ -104,6 +104,9 @@ pub struct Persons {
     roles: Vec<u8>,
 }
 
+/// Persons found before any are joined: bounds the comparisons of one event, joined or not.
+const FOUND_MAX: usize = 4 * GROUP_SUBJECTS_MAX;
+
 const ACTOR: u8 = 1;
 const TARGET: u8 = 2;
 
@@ -135,8 +138,7 @@ impl Persons {
             }
         }
         if persons.subjects.len() > GROUP_SUBJECTS_MAX {
-            return Err(Refusal::new("TOO_MANY_SUBJECTS", "split the event by person")
-                .limit(GROUP_SUBJECTS_MAX as u64));
+            return Err(too_many_subjects());
         }
         Ok(persons)
     }
@@ -215,8 +217,10 @@ impl Persons {
             self.roles.remove(at);
         }
         if identifiers.len() > PERSON_LINKS_MAX {
-            return Err(Refusal::new("TOO_MANY_IDENTIFIERS", "name a person by fewer identifiers")
-                .limit(PERSON_LINKS_MAX as u64));
+            return Err(too_many_identifiers());
+        }
+        if self.subjects.len() >= FOUND_MAX {
+            return Err(too_many_subjects());
         }
         identifiers.sort();
         let at = home.unwrap_or(self.subjects.len());
@@ -250,10 +254,22 @@ fn push(kind: &IdentifierKind, text: &str, into: &mut Vec<Identifier>) -> Result
     if let Some(value) = kind.normalise(text)? {
         let identifier = Identifier { kind: kind.name.clone(), value };
         if !into.contains(&identifier) {
+            if into.len() >= PERSON_LINKS_MAX {
+                return Err(too_many_identifiers());
+            }
             into.push(identifier);
         }
     }
     Ok(())
+}
+
+fn too_many_subjects() -> Refusal {
+    Refusal::new("TOO_MANY_SUBJECTS", "split the event by person").limit(GROUP_SUBJECTS_MAX as u64)
+}
+
+fn too_many_identifiers() -> Refusal {
+    Refusal::new("TOO_MANY_IDENTIFIERS", "name a person by fewer identifiers")
+        .limit(PERSON_LINKS_MAX as u64)
 }
 
 /// Reads `[{kind, value}]`. A person named explicitly must be identified: else the event would be

@@ -74,13 +74,14 @@ impl Face {
     }
 }
 
-/// False for scripts that need shaping or run right to left, for marks that reorder text, and for
-/// characters without a picture: drawn naively, such text would say something else.
+/// False for scripts that need shaping or run right to left, for marks that reorder text, for
+/// characters without a picture, and beyond the basic plane: drawn naively, such text would say
+/// something else, or be copied out as something else.
 fn drawn_in_order(c: char) -> bool {
     !matches!(u32::from(c),
         0x00AD | 0x0590..=0x08FF | 0x0900..=0x109F | 0x1780..=0x18AF | 0x200B..=0x200F
         | 0x2028..=0x202E | 0x2060..=0x206F | 0xD800..=0xF8FF | 0xFB1D..=0xFDFF | 0xFE00..=0xFE0F
-        | 0xFE70..=0xFEFF | 0xFFF0..=0xFFFF | 0xE0000..)
+        | 0xFE70..=0xFEFF | 0xFFF0..)
 }
 
 /// A colour as red, green, blue in 0-255.
@@ -141,7 +142,8 @@ pub fn width(face: Face, size: f32, text: &str) -> f32 {
 }
 
 /// Breaks a drawable text into lines no wider than `max`: at spaces, and inside a word only when
-/// the word alone is wider than a line. Never returns no line.
+/// the word alone is wider than a line, then after punctuation if there is any. Never returns no
+/// line.
 pub fn wrap(face: Face, size: f32, max: f32, text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let (mut line, mut used) = (String::new(), 0.0);
@@ -157,21 +159,35 @@ pub fn wrap(face: Face, size: f32, max: f32, text: &str) -> Vec<String> {
         if !line.is_empty() {
             lines.push(std::mem::take(&mut line));
         }
-        used = 0.0;
-        for c in word.chars() {
-            let step = face.glyph(c).unwrap_or(0.0) * size / 1000.0;
-            if used + step > max && !line.is_empty() {
-                lines.push(std::mem::take(&mut line));
-                used = 0.0;
-            }
-            line.push(c);
-            used += step;
-        }
+        line = broken(face, size, max, word, &mut lines);
+        used = width(face, size, &line);
     }
     if !line.is_empty() || lines.is_empty() {
         lines.push(line);
     }
     lines
+}
+
+/// Breaks one word; full lines go to `lines`, the rest is returned.
+fn broken(face: Face, size: f32, max: f32, word: &str, lines: &mut Vec<String>) -> String {
+    let (mut line, mut used, mut soft) = (String::new(), 0.0, 0);
+    for c in word.chars() {
+        let step = face.glyph(c).unwrap_or(0.0) * size / 1000.0;
+        if used + step > max && !line.is_empty() {
+            let rest = line.split_off(if soft > 0 { soft } else { line.len() });
+            lines.push(std::mem::replace(&mut line, rest));
+            used = width(face, size, &line);
+            soft = 0;
+        }
+        let digit = line.ends_with(|c: char| c.is_ascii_digit());
+        line.push(c);
+        used += step;
+        // `T` between date and time of RFC 3339 is the best place in an instant.
+        if matches!(c, '-' | '/' | '_' | '.' | ',' | '+') || c == 'T' && digit {
+            soft = line.len();
+        }
+    }
+    line
 }
 
 /// Pages being drawn.

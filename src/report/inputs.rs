@@ -6,6 +6,7 @@ use crate::base::entry::{Entry, GroupPolicy, Kind};
 use crate::base::event::{EventCode, Outcome, Verb};
 use crate::base::id::{Hash32, SourceHandle, TenantId};
 use crate::base::unit::{ClassDay, ClassId, EntryIndex, NANOS_PER_DAY, UtcNanos};
+use crate::policy::fields::{Disposition, Registry};
 use crate::report::evidence::{
     AccessCover, AccessRow, ClassDayStatus, ErasureStatus, Integrity, Population,
 };
@@ -38,6 +39,26 @@ pub enum Sealing {
     Clear,
 }
 
+/// The name under which an event's unregistered fields are sealed together.
+const REST: &str = "data";
+
+/// How each field of a registry lies in the log. The rest of an event counts as unregistered,
+/// because nobody decided what is in it; refused fields are in no entry.
+pub fn sealings(registry: &Registry) -> BTreeMap<String, Sealing> {
+    let named = registry.fields().iter().filter(|field| &*field.name != REST);
+    named
+        .filter_map(|field| {
+            let sealing = match field.disposition {
+                Disposition::Clear(_) => Sealing::Clear,
+                Disposition::Sealed(_) => Sealing::Subjects,
+                Disposition::Tenant => Sealing::Tenant,
+                Disposition::Refuse => return None,
+            };
+            Some((field.name.to_string(), sealing))
+        })
+        .collect()
+}
+
 /// What a report is about.
 #[derive(Clone, Debug)]
 pub struct Scope {
@@ -47,7 +68,7 @@ pub struct Scope {
     pub tenant: TenantId,
     /// Origin line of its checkpoints.
     pub origin: String,
-    /// The field registry in force; a name that is not in it is unregistered.
+    /// The field registry in force, from `sealings`; a name that is not in it is unregistered.
     pub registry: BTreeMap<String, Sealing>,
 }
 
@@ -226,6 +247,13 @@ impl Inputs {
         Hash32(self.leaves.clone().finalize().into())
     }
 
+    /// Numbers that never came, over all sources. A source may number as it likes, so this stops
+    /// at the largest integer.
+    pub fn numbers_missing(&self) -> u64 {
+        let missing = self.sources.iter().map(|(_, source)| source.numbering.missing());
+        missing.fold(0, u64::saturating_add)
+    }
+
     /// Days in one cell of a coverage strip.
     pub fn strip_days(&self) -> u64 {
         let Period { start, end } = self.scope.period;
@@ -265,12 +293,11 @@ impl Inputs {
         if let Some(count) = self.classes.at(head.class) {
             *count += 1;
         }
-        if is_access(head.code) {
-            if let Some(access) = self.accesses.at((head.code, head.outcome)) {
-                let span =
-                    if head.tags.is_empty() { &mut access.unnamed } else { &mut access.named };
-                span.observe(entry.index, entry.time_log);
-            }
+        if is_access(head.code)
+            && let Some(access) = self.accesses.at((head.code, head.outcome))
+        {
+            let span = if head.tags.is_empty() { &mut access.unnamed } else { &mut access.named };
+            span.observe(entry.index, entry.time_log);
         }
         for group in &head.groups {
             let key = ClassDay { class: group.class, day: group.bucket };

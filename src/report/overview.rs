@@ -76,7 +76,7 @@ fn strips(inputs: &Inputs) -> Option<Strips> {
         rows,
         ends: (period.start.day().to_string(), last.to_string()),
         caption: format!(
-            "One cell = {} days of log time (UTC) from {}; darker = more events than the source's \
+            "One cell = {} d of log time (UTC) from {}; darker = more events than the source's \
              other cells; palest = none. n = {} events; query population.sources.",
             inputs.strip_days(),
             period.start,
@@ -111,8 +111,8 @@ fn sources(context: &Context<'_>) -> Table {
         })
         .collect();
     let columns = vec![
-        Column::new("source", 30, Style::Text),
-        Column::new("handle", 34, Style::Mono),
+        Column::new("source", 28, Style::Text),
+        Column::new("handle", 46, Style::Mono),
         Column::new("events", 15, Style::Number),
         Column::new("its numbers", 24, Style::Mono),
         Column::new("missing", 14, Style::Number),
@@ -121,7 +121,7 @@ fn sources(context: &Context<'_>) -> Table {
     ];
     let mut origin = origin("population.sources", cells.len() as u64);
     if inputs.sources.overflow() > 0 {
-        let text = format!("{} events of further sources", inputs.sources.overflow());
+        let text = format!("events of further sources: {}", inputs.sources.overflow());
         origin.exclusions.push(text);
     }
     context.table("population-sources".into(), "Sources", columns, cells, origin)

@@ -75,13 +75,13 @@ fn pass(report: &Report, pages: &BTreeMap<String, usize>) -> Layout {
         chapter(&mut writer, control);
     }
     for section in &report.sections {
-        writer.section(&section.title);
+        writer.section(&section.title, 300.0);
         blocks(&mut writer, &section.blocks);
     }
     if writer.canvas.escapes() > 0 {
         let text = format!(
-            "{} characters on these pages are written as [U+XXXX] because the embedded fonts cannot \
-             show them in the right form; report.json has them as they are.",
+            "{} characters on these pages are written as [U+XXXX] because the embedded fonts \
+             cannot show them in the right form; report.json has them as they are.",
             writer.canvas.escapes()
         );
         writer.paragraph(&text);
@@ -168,7 +168,7 @@ fn counts(writer: &mut Writer, report: &Report) {
 }
 
 fn summary(writer: &mut Writer, report: &Report, pages: &BTreeMap<String, usize>) {
-    writer.section("Summary");
+    writer.section("Summary", PAGE_HEIGHT);
     for (n, control) in report.controls.iter().enumerate() {
         let title = wrap_title(control);
         writer.room(46.0);
@@ -219,7 +219,7 @@ fn wrap_title(control: &ControlResult) -> String {
 }
 
 fn chapter(writer: &mut Writer, control: &ControlResult) {
-    writer.section(&wrap_title(control));
+    writer.section(&wrap_title(control), PAGE_HEIGHT);
     let y = writer.y;
     writer.chip(LEFT, y - 2.0, control.status);
     let small = Type { face: Face::Regular, size: 8.5, ink: GREY };

@@ -193,6 +193,24 @@ fn a_refusal_never_repeats_the_input() {
 }
 
 #[test]
+fn crowds_are_refused_in_bounded_time() {
+    let people: Vec<String> =
+        (0..20_000).map(|n| format!(r#"{{"type":"user","id":"u{n}"}}"#)).collect();
+    let started = std::time::Instant::now();
+    let json = format!(r#"{{"action":"a","targets":[{}]}}"#, people.join(","));
+    check_refused("app", &json, "TOO_MANY_SUBJECTS", "");
+    let names: Vec<String> =
+        (0..20_000).map(|n| format!(r#"{{"kind":"user_id","value":{n}}}"#)).collect();
+    let json = format!(r#"{{"action":"a","subjects":[{{"identifiers":[{}]}}]}}"#, names.join(","));
+    check_refused("app", &json, "TOO_MANY_IDENTIFIERS", "");
+    // The same person many times is one person.
+    let json =
+        format!(r#"{{"action":"a","targets":[{}]}}"#, vec![people[0].as_str(); 5000].join(","));
+    assert_eq!(persons(&event("app", &json).unwrap()), ["user_id:u0"]);
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+}
+
+#[test]
 fn sources_are_found_by_name_and_family() {
     for (name, mapping) in [
         ("cloudtrail", "cloudtrail"),

@@ -91,7 +91,7 @@ fn refused() {
 
 #[test]
 fn duplicates_in_objects_of_every_size() {
-    for size in [2usize, 3, 16, 31, 32, 33, 34, 64, 65, 200, 5000] {
+    for size in [2usize, 3, 16, 33, 63, 64, 65, 66, 200, 5000] {
         let keys: Vec<String> = (0..size).map(|n| format!("\"k{n}\":{n}")).collect();
         check(format!("{{{}}}", keys.join(",")), "ok");
         for twin in [0, size / 2, size - 1] {
@@ -228,7 +228,7 @@ fn json_text() -> impl Strategy<Value = String> {
         Just(r#""\ud83d\ude00""#.to_owned()),
         Just(r#""\ud83d""#.to_owned()),
         "\"[a-c]{0,3}\"",
-        "\"[ -!#-\\[\\]-~é漢]{0,20}\"",
+        "\"[ -!#-\\[\\]-~\u{e9}\u{6f22}]{0,20}\"",
         Just(r#""\"\\\/\b\f\n\r\t""#.to_owned()),
     ];
     let leaf = prop_oneof![

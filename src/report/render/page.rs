@@ -38,7 +38,7 @@ impl Writer {
         false
     }
 
-    /// Lines of text from baseline `self.y` on; each further line below; returns nothing.
+    /// Lines of text, the first with its baseline at `self.y`.
     pub(crate) fn text_at(&mut self, x: f32, max: f32, set: Type, leading: f32, text: &str) {
         let text = self.canvas.clean(set.face, text);
         for line in wrap(set.face, set.size, max, &text) {
@@ -56,10 +56,13 @@ impl Writer {
         self.text_at(LEFT, WIDTH, set, leading, text);
     }
 
-    /// Opens a chapter: on a new page unless the page is fresh.
-    pub(crate) fn section(&mut self, title: &str) {
-        if self.y > TOP {
+    /// Opens a chapter. It starts a page unless there are `height` points left, or none were
+    /// used yet.
+    pub(crate) fn section(&mut self, title: &str, height: f32) {
+        if self.y > TOP && self.y + height > BOTTOM {
             self.break_page();
+        } else if self.y > TOP {
+            self.y += 22.0;
         }
         let page = self.canvas.page_count().saturating_sub(1);
         self.marks.push(Mark { title: title.to_owned(), page, y: self.y });
@@ -71,9 +74,9 @@ impl Writer {
 
     pub(crate) fn heading(&mut self, title: &str) {
         self.room(54.0);
-        self.y += 14.0;
+        self.y += if self.y > TOP { 20.0 } else { 12.0 };
         self.line(Type { face: Face::Bold, size: 10.0, ink: BLACK }, 13.0, title);
-        self.y += 2.0;
+        self.y -= 5.0;
     }
 
     pub(crate) fn paragraph(&mut self, text: &str) {

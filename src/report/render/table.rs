@@ -5,33 +5,46 @@ use crate::report::canvas::{Area, Face, Ink, Type, width, wrap};
 use crate::report::catalogue::Status;
 use crate::report::model::{Column, PDF_ROWS_MAX, Style, Table};
 use crate::report::render::page::Writer;
-use crate::report::render::{BLACK, BOTTOM, GREY, HEAD, LEFT, RULE, WIDTH, ZEBRA, ink};
+use crate::report::render::{BLACK, BOTTOM, GREY, HEAD, LEFT, RULE, TOP, WIDTH, ZEBRA, ink};
 
 const PAD: f32 = 4.0;
 const LEADING: f32 = 9.4;
 /// Lines of one row on one page; a longer row goes on as a further row.
 const ROW_LINES_MAX: usize = 40;
 
+/// A row ready to draw: its lines by column.
+type Cells = Vec<Vec<String>>;
+
 /// Draws a table and its block of origin.
 pub(crate) fn draw(writer: &mut Writer, table: &Table) {
-    writer.heading(&table.title);
     let spans = spans(&table.columns);
-    writer.room(60.0);
+    let rows: Vec<Cells> =
+        table.rows.iter().take(PDF_ROWS_MAX).map(|row| cells(writer, table, &spans, row)).collect();
+    let origin = origin_lines(writer, table);
+    // What fits on one page is not torn: a block of origin must stand with its rows.
+    let body: f32 = rows.iter().map(|row| height_of(row)).sum();
+    let under = origin.len() as f32 * ORIGIN_LEADING + 26.0;
+    let whole = 72.0 + body + under;
+    writer.room(if whole <= BOTTOM - TOP { whole } else { 120.0 });
+    writer.heading(&table.title);
+    writer.y += 6.0;
     head(writer, table, &spans);
     if table.rows.is_empty() {
         let set = Type { face: Face::Regular, size: 7.6, ink: GREY };
         writer.canvas.text(LEFT + PAD, writer.y + 10.0, set, "No row.");
         writer.y += 14.0;
     }
-    for (n, row) in table.rows.iter().take(PDF_ROWS_MAX).enumerate() {
-        let mut cells: Vec<Vec<String>> = Vec::with_capacity(spans.len());
-        for ((column, span), text) in table.columns.iter().zip(&spans).zip(row) {
-            let set = set(column.style, text);
-            let clean = writer.canvas.clean(set.face, text);
-            cells.push(wrap(set.face, set.size, span.1 - 2.0 * PAD, &clean));
+    let last = rows.len().saturating_sub(1);
+    for (n, (mut cells, row)) in rows.into_iter().zip(&table.rows).enumerate() {
+        if n == last && n > 0 && height_of(&cells) + under < BOTTOM - TOP - 40.0 {
+            let fits = writer.y + height_of(&cells) + under <= BOTTOM;
+            if !fits {
+                writer.break_page();
+                head(writer, table, &spans);
+            }
         }
         while cells.iter().any(|lines| !lines.is_empty()) {
-            let part: Vec<Vec<String>> = cells
+            let part: Cells = cells
                 .iter_mut()
                 .map(|lines| lines.drain(..lines.len().min(ROW_LINES_MAX)).collect())
                 .collect();
@@ -48,7 +61,22 @@ pub(crate) fn draw(writer: &mut Writer, table: &Table) {
         );
         writer.paragraph(&text);
     }
-    origin(writer, table);
+    draw_origin(writer, &origin);
+}
+
+fn cells(writer: &mut Writer, table: &Table, spans: &[(f32, f32)], row: &[String]) -> Cells {
+    let columns = table.columns.iter().zip(spans).zip(row);
+    columns
+        .map(|((column, span), text)| {
+            let set = set(column.style, text);
+            let clean = writer.canvas.clean(set.face, text);
+            wrap(set.face, set.size, span.1 - 2.0 * PAD, &clean)
+        })
+        .collect()
+}
+
+fn height_of(cells: &[Vec<String>]) -> f32 {
+    cells.iter().map(Vec::len).max().unwrap_or(1) as f32 * LEADING + 4.2
 }
 
 /// Left edge and width of each column.
@@ -115,8 +143,7 @@ fn draw_row(
     cells: &[Vec<String>],
     shaded: bool,
 ) {
-    let lines = cells.iter().map(Vec::len).max().unwrap_or(1);
-    let height = lines as f32 * LEADING + 4.2;
+    let height = height_of(cells);
     if writer.y + height > BOTTOM {
         writer.break_page();
         head(writer, table, spans);
@@ -144,34 +171,57 @@ fn left(style: Style, (x, wide): (f32, f32), set: Type, line: &str) -> f32 {
     }
 }
 
-/// The block of origin: what the table is made from, small and complete.
-fn origin(writer: &mut Writer, table: &Table) {
-    let label = Type { face: Face::Regular, size: 6.6, ink: GREY };
-    let value = Type { face: Face::Mono, size: 6.0, ink: GREY };
-    let leading = 8.2;
-    let rows: Vec<(&str, Vec<String>)> = table
-        .ipe
-        .iter()
-        .map(|(key, text)| {
-            let clean = writer.canvas.clean(value.face, text);
-            (*key, wrap(value.face, value.size, WIDTH - 100.0, &clean))
-        })
-        .collect();
-    let lines: usize = rows.iter().map(|(_, lines)| lines.len()).sum();
+const ORIGIN_LABEL: Type = Type { face: Face::Regular, size: 6.6, ink: GREY };
+const ORIGIN_VALUE: Type = Type { face: Face::Mono, size: 6.0, ink: GREY };
+const ORIGIN_LEADING: f32 = 8.2;
+/// Width of the labels of the block of origin.
+const ORIGIN_INDENT: f32 = 78.0;
+
+/// One line of the block of origin: label and value, and a second pair to the right of it.
+type OriginLine = [Option<(&'static str, String)>; 2];
+
+/// The block of origin in lines. Two short neighbours share a line; nothing is left out.
+fn origin_lines(writer: &mut Writer, table: &Table) -> Vec<OriginLine> {
+    let set = ORIGIN_VALUE;
+    let half = WIDTH / 2.0 - ORIGIN_INDENT - 8.0;
+    let mut lines: Vec<OriginLine> = Vec::new();
+    let mut open = false;
+    for (key, text) in &table.ipe {
+        let clean = writer.canvas.clean(set.face, text);
+        if width(set.face, set.size, &clean) <= half {
+            match lines.last_mut().filter(|_| open) {
+                Some([_, right]) => *right = Some((*key, clean)),
+                None => lines.push([Some((*key, clean)), None]),
+            }
+            open = !open;
+            continue;
+        }
+        open = false;
+        let parts = wrap(set.face, set.size, WIDTH - ORIGIN_INDENT - PAD, &clean);
+        for (n, part) in parts.into_iter().enumerate() {
+            lines.push([Some((if n == 0 { *key } else { "" }, part)), None]);
+        }
+    }
+    lines
+}
+
+/// Draws the block of origin: small and complete.
+fn draw_origin(writer: &mut Writer, lines: &[OriginLine]) {
     writer.y += 4.0;
-    writer.room((lines as f32 * leading + 16.0).min(300.0));
+    writer.room((lines.len() as f32 * ORIGIN_LEADING + 16.0).min(300.0));
     let title = Type { face: Face::Bold, size: 6.8, ink: GREY };
     writer.canvas.text(LEFT + PAD, writer.y + 7.0, title, "Where these rows come from");
     writer.y += 10.0;
-    for (key, lines) in rows {
-        for (n, line) in lines.iter().enumerate() {
-            writer.room(leading);
-            if n == 0 {
-                writer.canvas.text(LEFT + PAD, writer.y + 6.4, label, key);
+    for line in lines {
+        writer.room(ORIGIN_LEADING);
+        let y = writer.y + 6.4;
+        for (pair, x) in line.iter().zip([LEFT + PAD, LEFT + WIDTH / 2.0]) {
+            if let Some((key, value)) = pair {
+                writer.canvas.text(x, y, ORIGIN_LABEL, key);
+                writer.canvas.text(x + ORIGIN_INDENT, y, ORIGIN_VALUE, value);
             }
-            writer.canvas.text(LEFT + 90.0, writer.y + 6.4, value, line);
-            writer.y += leading;
         }
+        writer.y += ORIGIN_LEADING;
     }
-    writer.y += 6.0;
+    writer.y += 4.0;
 }

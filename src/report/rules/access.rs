@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const BARS_MAX: usize = 8;
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, unnamed_max: u64, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, unnamed_max: u64, j: &mut Judgement) {
     let inputs = context.inputs;
     let named: u64 = inputs.accesses.iter().map(|(_, a)| a.named.count).sum();
     let unnamed: u64 = inputs.accesses.iter().map(|(_, a)| a.unnamed.count).sum();
@@ -26,7 +26,7 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, unnamed_max: u64, 
     match &inputs.access_rows {
         Some(rows) => {
             balance(context, named, j);
-            let text = "rows of accesses were counted, not listed.";
+            let text = "Rows of accesses counted, not listed";
             j.say_if(rows.unlisted(), Status::InsufficientData, text);
             misplaced(context, rows, j);
         }
@@ -36,20 +36,20 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, unnamed_max: u64, 
         None => {}
     }
     if unnamed > unnamed_max {
-        let text = "accesses name nobody: no person can be told of them.";
+        let text = "Accesses that name nobody, so that no person can be told of them";
         j.say_if(unnamed, Status::Attention, text);
     }
     if inputs.accesses.overflow() > 0 {
         j.say_if(
             inputs.accesses.overflow(),
             Status::InsufficientData,
-            "accesses were not counted.",
+            "Accesses not counted by code",
         );
     }
     if j.items > 0 && j.exceptions == 0 {
         let text = format!(
-            "{named} accesses name a person, {} of them since erased; the vault itself disclosed \
-             in {disclosed} requests.",
+            "Accesses that name a person: {named}, of them {} to persons erased since; \
+             disclosures by the vault itself: {disclosed}.",
             inputs.access_cover.erased
         );
         j.say(Status::Supported, text);
@@ -67,10 +67,12 @@ fn balance(context: &Context<'_>, named: u64, j: &mut Judgement) {
     let laid = cover.attributed.saturating_add(cover.erased);
     if laid < named {
         j.exceptions = named - laid;
-        let text = "accesses name a person but could not be laid to one.";
+        let text = "Accesses that name a person but could not be laid to one";
         j.say_if(j.exceptions, Status::Exception, text);
     } else if laid > named {
-        let text = format!("{laid} accesses were laid to persons, the log holds {named}.");
+        let text = format!(
+            "Accesses laid to persons: {laid}; accesses in the log that name one: {named}."
+        );
         j.say(Status::InsufficientData, text);
     }
 }
@@ -82,7 +84,7 @@ fn misplaced(context: &Context<'_>, rows: &Population<AccessRow>, j: &mut Judgem
         span.count == 0 || row.first < span.first || row.last > span.last || row.first > row.last
     };
     let count = rows.rows().iter().filter(outside).count() as u64;
-    j.say_if(count, Status::InsufficientData, "rows speak of entries outside the period.");
+    j.say_if(count, Status::InsufficientData, "Rows that speak of entries outside the period");
 }
 
 fn bars(context: &Context<'_>, control: &Control) -> Bars {
@@ -100,7 +102,7 @@ fn bars(context: &Context<'_>, control: &Control) -> Bars {
     }
     let period = context.inputs.scope.period;
     Bars {
-        title: "Recorded accesses by code".into(),
+        title: "Recorded accesses by code, refused attempts included".into(),
         bars,
         caption: format!(
             "{} to {} (UTC); n = {total}; query {}.",
@@ -136,7 +138,7 @@ fn by_subject(context: &Context<'_>, control: &Control, rows: &Population<Access
     let cover = context.inputs.access_cover;
     let mut origin = Origin::of(control, rows.count());
     if cover.erased > 0 {
-        let text = format!("{} accesses to persons erased since: no key is left", cover.erased);
+        let text = format!("accesses to persons erased since (no key is left): {}", cover.erased);
         origin.exclusions.push(text);
     }
     let id = format!("{}-by-subject", control.id);
@@ -152,7 +154,7 @@ fn disclosures(context: &Context<'_>, control: &Control) -> Table {
         .map(|act| vec![act.index.to_string(), act.at.to_string(), act.outcome.name().into()])
         .collect();
     let columns = vec![
-        Column::new("entry", 20, Style::Number),
+        Column::new("entry", 12, Style::Number),
         Column::new("log time", 40, Style::Mono),
         Column::new("outcome", 40, Style::Text),
     ];

@@ -39,7 +39,7 @@ impl Finding {
 }
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, unknown_max: u64, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, unknown_max: u64, j: &mut Judgement) {
     let inputs = context.inputs;
     let registry = &inputs.scope.registry;
     let mut rows: Vec<(Finding, &str, Option<Sealing>, FieldTally)> = inputs
@@ -58,21 +58,21 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, unknown_max: u64, 
     let personal = sum(Finding::ClearPersonal, |t| t.clear);
     let unknown = sum(Finding::ClearUnknown, |t| t.clear);
     j.exceptions = personal + unknown + inputs.clear_unreadable;
-    let text = "values of fields that must be sealed are readable in the log.";
+    let text = "Values of fields that must be sealed, readable in the log";
     j.say_if(personal, Status::Exception, text);
-    let text = "values of unregistered fields are readable in the log.";
+    let text = "Values of unregistered fields, readable in the log";
     j.say_if(unknown, Status::Exception, text);
-    let text = "clear parts are not a JSON object: what they show is unknown.";
+    let text = "Clear parts that are not a JSON object, so that what they show is unknown";
     j.say_if(inputs.clear_unreadable, Status::Exception, text);
     let tenant = sum(Finding::TenantPersonal, |t| t.tenant);
-    let text = "values of personal fields are under the tenant: their events named nobody.";
+    let text = "Values of personal fields under the tenant, because their events named nobody";
     j.say_if(tenant, Status::Attention, text);
     let unknown = sum(Finding::TenantUnknown, |t| t.tenant);
     if unknown > unknown_max {
-        let text = "values of unregistered fields are under the tenant: no erasure reaches them.";
+        let text = "Values of unregistered fields under the tenant, where no erasure reaches them";
         j.say_if(unknown, Status::Attention, text);
     }
-    let text = "fields were not counted: too many names.";
+    let text = "Fields not counted (too many names)";
     j.say_if(inputs.fields.overflow(), Status::InsufficientData, text);
     if registry.is_empty() {
         j.say(Status::InsufficientData, "No field registry was given.");
@@ -80,7 +80,11 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, unknown_max: u64, 
     if j.items == 0 {
         j.say(Status::InsufficientData, "The period holds no field: there is nothing to test.");
     } else if j.exceptions == 0 {
-        let text = format!("{} values of {} fields were counted.", j.items, rows.len());
+        let text = format!(
+            "Values counted: {}, of {} fields; none is readable that must not be.",
+            j.items,
+            rows.len()
+        );
         j.say(Status::Supported, text);
     }
     let tallies: Vec<FieldTally> = rows.iter().map(|(.., t)| *t).collect();
@@ -114,10 +118,10 @@ fn fields(context: &Context<'_>, control: &Control, cells: Vec<Vec<String>>) -> 
     let columns = vec![
         Column::new("field", 30, Style::Mono),
         Column::new("registered as", 20, Style::Text),
-        Column::new("under persons", 16, Style::Number),
+        Column::new("under persons", 18, Style::Number),
         Column::new("under tenant", 16, Style::Number),
         Column::new("clear", 14, Style::Number),
-        Column::new("finding", 32, Style::Finding),
+        Column::new("finding", 42, Style::Finding),
     ];
     let origin = Origin::of(control, cells.len() as u64);
     let id = format!("{}-fields", control.id);

@@ -62,7 +62,7 @@ impl Finding {
 }
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, days: u64, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, days: u64, j: &mut Judgement) {
     let Some(population) = &context.inputs.erasures else {
         j.say(Status::InsufficientData, "The vault gave no list of erasures.");
         return;
@@ -75,21 +75,25 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, days: u64, j: &mut
     j.exceptions = rows.iter().filter(|(f, _)| f.is_exception()).count() as u64;
     let count = |finding| rows.iter().filter(|(f, _)| *f == finding).count() as u64;
     for (finding, status, text) in [
-        (Finding::Open, Status::Exception, "erasures are open past the deadline."),
-        (Finding::Late, Status::Exception, "erasures finished after the deadline."),
-        (Finding::NoReceipt, Status::Exception, "erasures have no receipt."),
-        (Finding::KeysNotReplaced, Status::Exception, "erasures replaced no key."),
-        (Finding::Running, Status::Attention, "erasures are open within the deadline."),
+        (Finding::Open, Status::Exception, "Erasures open past the deadline"),
+        (Finding::Late, Status::Exception, "Erasures finished after the deadline"),
+        (Finding::NoReceipt, Status::Exception, "Erasures without a receipt"),
+        (Finding::KeysNotReplaced, Status::Exception, "Erasures that replaced no key"),
+        (Finding::Running, Status::Attention, "Erasures open within the deadline"),
     ] {
         j.say_if(count(finding), status, text);
     }
     let deferred = rows.iter().filter(|(_, e)| !e.deferred.is_empty()).count() as u64;
-    j.say_if(deferred, Status::Attention, "erasures left classes to a later date named by a law.");
+    j.say_if(
+        deferred,
+        Status::Attention,
+        "Erasures that left classes to a later date named by a law",
+    );
     let single = rows.iter().filter(|(_, e)| e.mode == ErasureMode::SingleOperator).count() as u64;
-    j.say_if(single, Status::Attention, "erasures were done by a single operator.");
+    j.say_if(single, Status::Attention, "Erasures done by a single operator");
     reconcile(context, population, j);
     if j.items > 0 && j.exceptions == 0 {
-        let text = format!("No erasure of {} broke the rule.", j.items);
+        let text = format!("Erasures examined: {}; none broke the rule.", j.items);
         j.say(Status::Supported, text);
     }
     let span = rows
@@ -117,10 +121,10 @@ fn reconcile(context: &Context<'_>, population: &Population<ErasureStatus>, j: &
         span.count > 0 && e.requested >= span.first && e.requested <= span.last
     };
     let described = population.rows().iter().filter(within).count() as u64;
-    j.say_if(population.unlisted(), Status::InsufficientData, "erasures were not examined.");
+    j.say_if(population.unlisted(), Status::InsufficientData, "Erasures not examined");
     if population.unlisted() == 0 && intents != described {
         let text = format!(
-            "The period holds {intents} erase-intent entries, {described} erasures are described."
+            "Erase-intent entries in the period: {intents}; erasures described: {described}."
         );
         j.say(Status::InsufficientData, text);
     }
@@ -132,13 +136,13 @@ fn reconcile(context: &Context<'_>, population: &Population<ErasureStatus>, j: &
 
 fn columns() -> Vec<Column> {
     vec![
-        Column::new("job", 26, Style::Mono),
-        Column::new("requested", 27, Style::Mono),
-        Column::new("completed", 27, Style::Mono),
-        Column::new("mode", 15, Style::Text),
-        Column::new("generation", 16, Style::Mono),
-        Column::new("records", 11, Style::Number),
-        Column::new("receipt", 26, Style::Mono),
+        Column::new("job", 25, Style::Mono),
+        Column::new("requested", 22, Style::Mono),
+        Column::new("completed", 22, Style::Mono),
+        Column::new("mode", 19, Style::Text),
+        Column::new("generation", 19, Style::Mono),
+        Column::new("records", 15, Style::Number),
+        Column::new("receipt", 25, Style::Mono),
         Column::new("finding", 24, Style::Finding),
     ]
 }
@@ -171,10 +175,10 @@ fn deferrals(
         .map(|(job, d)| vec![job.to_string(), d.class.clone(), d.law.clone(), d.due.to_string()])
         .collect();
     let columns = vec![
-        Column::new("job", 30, Style::Mono),
+        Column::new("job", 40, Style::Mono),
         Column::new("class", 25, Style::Text),
-        Column::new("law", 45, Style::Text),
-        Column::new("due", 25, Style::Mono),
+        Column::new("law", 50, Style::Text),
+        Column::new("due", 28, Style::Mono),
     ];
     let mut origin = Origin::of(control, cells.len() as u64);
     origin.query = "erasure.deferred";

@@ -9,13 +9,13 @@ use crate::report::model::{Block, Column, Style, Table};
 use crate::report::rules::{Context, Judgement, Origin};
 
 /// Thresholds of the rule.
-pub(super) struct Limits {
-    pub(super) checkpoint_age_hours: u64,
-    pub(super) witnesses_min: u64,
+pub(crate) struct Limits {
+    pub(crate) checkpoint_age_hours: u64,
+    pub(crate) witnesses_min: u64,
 }
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, limits: &Limits, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, limits: &Limits, j: &mut Judgement) {
     let inputs = context.inputs;
     j.items = inputs.entries.count;
     if j.items == 0 {
@@ -23,24 +23,24 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, limits: &Limits, j
     }
     let (gaps, breaks) = (inputs.index_gaps.count(), inputs.chain_breaks.count());
     let regressions = inputs.time_regressions.count();
-    j.say_if(gaps, Status::Exception, "gaps between the entries of the period.");
-    j.say_if(breaks, Status::Exception, "entries do not name the leaf hash before them.");
-    j.say_if(regressions, Status::Exception, "entries have a log time below the one before.");
+    j.say_if(gaps, Status::Exception, "Gaps between the entries of the period");
+    j.say_if(breaks, Status::Exception, "Entries that do not name the leaf hash before them");
+    j.say_if(regressions, Status::Exception, "Entries with a log time below the one before");
     j.exceptions = gaps + breaks + regressions;
     match &inputs.integrity {
         Some(integrity) => verification(context, integrity, limits, j),
         None => j.say(Status::InsufficientData, "No verification was made."),
     }
-    let missing: u64 = inputs.sources.iter().map(|(_, s)| s.numbering.missing()).sum();
-    let text = "numbers are missing at sources: those events never arrived.";
+    let missing = inputs.numbers_missing();
+    let text = "Numbers missing at sources (those events never arrived)";
     j.say_if(missing, Status::Attention, text);
     let unnumbered: u64 = inputs.sources.iter().map(|(_, s)| s.unnumbered).sum();
-    let text = "events came without a source's number: loss before arrival cannot be seen.";
+    let text = "Events without a source's number (loss before arrival cannot be seen)";
     j.say_if(unnumbered, Status::Attention, text);
     if let Some(integrity) = &inputs.integrity {
         if j.exceptions == 0 && integrity.entries_checked > 0 {
             let text = format!(
-                "{} entries and {} bodies were checked against the checkpoint; none failed.",
+                "Checked against the checkpoint: entries {}, bodies {}; none failed.",
                 integrity.entries_checked, integrity.bodies_checked
             );
             j.say(Status::Supported, text);
@@ -60,14 +60,16 @@ fn verification(context: &Context<'_>, i: &Integrity, limits: &Limits, j: &mut J
         match verdict.grade {
             Grade::Failed => {
                 j.exceptions = j.exceptions.saturating_add(verdict.count);
-                j.say(Status::Exception, format!("{} {}.", verdict.count, verdict.name));
+                j.say(Status::Exception, format!("{}: {}.", verdict.name, verdict.count));
             }
-            Grade::Note => j.say(Status::Attention, format!("{} {}.", verdict.count, verdict.name)),
+            Grade::Note => {
+                j.say(Status::Attention, format!("{}: {}.", verdict.name, verdict.count))
+            }
             Grade::Sound => {}
         }
     }
     if i.entries_checked < entries.count {
-        let text = format!("{} of {} entries were checked.", i.entries_checked, entries.count);
+        let text = format!("Entries checked: {} of {}.", i.entries_checked, entries.count);
         j.say(Status::InsufficientData, text);
     }
     if i.bodies_checked == 0 && !context.inputs.groups.is_empty() {
@@ -75,25 +77,25 @@ fn verification(context: &Context<'_>, i: &Integrity, limits: &Limits, j: &mut J
     }
     if entries.count > 0 && i.size.0 <= entries.last.0 {
         let text = format!(
-            "The checkpoint covers {} entries; the period's last is {}.",
+            "Size of the checkpoint: {}; last entry of the period: {}.",
             i.size, entries.last
         );
         j.say(Status::InsufficientData, text);
     }
     if i.witnesses < limits.witnesses_min {
         let text = format!(
-            "UNWITNESSED: {} cosignatures of {}; a copy of log and keys restored together would \
-             not be noticed.",
+            "UNWITNESSED: cosignatures {} of {}; a copy of log and keys restored together \
+             would not be noticed.",
             i.witnesses, limits.witnesses_min
         );
         j.say(Status::Attention, text);
     }
     let age = context.facts.cut_off.0.saturating_sub(i.checkpoint_at.0) / NANOS_PER_SECOND / 3600;
     if age >= limits.checkpoint_age_hours {
-        let text = format!("The checkpoint was {age} hours old at the cut-off.");
+        let text = format!("Age of the checkpoint at the cut-off: {age} h.");
         j.say(Status::Attention, text);
     }
-    j.say_if(i.seals_missing, Status::Attention, "seals are missing.");
+    j.say_if(i.seals_missing, Status::Attention, "Seals missing");
 }
 
 fn verdicts(context: &Context<'_>, control: &Control, i: &Integrity) -> Table {
@@ -102,9 +104,9 @@ fn verdicts(context: &Context<'_>, control: &Control, i: &Integrity) -> Table {
         .iter()
         .map(|v| {
             let reading = match v.grade {
-                Grade::Sound => "none",
+                Grade::Sound => "sound",
                 Grade::Note => "attention",
-                Grade::Failed if v.count == 0 => "none",
+                Grade::Failed if v.count == 0 => "sound",
                 Grade::Failed => "exception",
             };
             vec![v.name.clone(), v.count.to_string(), reading.into()]
@@ -116,7 +118,7 @@ fn verdicts(context: &Context<'_>, control: &Control, i: &Integrity) -> Table {
         ("seals recomputed", i.seals),
         ("witness cosignatures", i.witnesses),
     ] {
-        cells.push(vec![name.into(), count.to_string(), "none".into()]);
+        cells.push(vec![name.into(), count.to_string(), "count".into()]);
     }
     let columns = vec![
         Column::new("verdict", 60, Style::Text),
@@ -137,7 +139,7 @@ fn breakages(context: &Context<'_>, control: &Control) -> Table {
     let back = inputs.time_regressions.rows().iter().map(|i| at(i, "exception: time runs back"));
     let cells: Vec<Vec<String>> = gaps.chain(breaks).chain(back).collect();
     let columns =
-        vec![Column::new("entry", 20, Style::Number), Column::new("finding", 80, Style::Finding)];
+        vec![Column::new("entry", 12, Style::Number), Column::new("finding", 80, Style::Finding)];
     let counted =
         inputs.index_gaps.count() + inputs.chain_breaks.count() + inputs.time_regressions.count();
     let mut origin = Origin::of(control, counted);

@@ -70,15 +70,15 @@ impl Context<'_> {
         let mut exclusions = origin.exclusions;
         if origin.counted > listed {
             let more = origin.counted - listed;
-            exclusions.push(format!("{more} rows beyond the cap were counted, not listed"));
+            exclusions.push(format!("rows beyond the cap, counted but not listed: {more}"));
         }
         if inputs.outside > 0 {
-            exclusions.push(format!("{} entries outside the period", inputs.outside));
+            exclusions.push(format!("entries outside the period: {}", inputs.outside));
         }
         let span = origin
             .span
             .or_else(|| (population.count > 0).then_some((population.first, population.last)));
-        let missing: u64 = inputs.sources.iter().map(|(_, s)| s.numbering.missing()).sum();
+        let missing = inputs.numbers_missing();
         let checkpoint = match &inputs.integrity {
             Some(i) => format!("{}, size {}, root {}", inputs.scope.origin, i.size, i.root),
             None => "none: no verification was made".into(),
@@ -124,10 +124,10 @@ impl Judgement {
         self.reasons.push(Reason { status, text: text.into() });
     }
 
-    /// Says it when there is something to say.
-    pub(crate) fn say_if(&mut self, count: u64, status: Status, text: &str) {
+    /// Says what was counted, when anything was.
+    pub(crate) fn say_if(&mut self, count: u64, status: Status, what: &str) {
         if count > 0 {
-            self.say(status, format!("{count} {text}"));
+            self.say(status, format!("{what}: {count}."));
         }
     }
 
@@ -199,32 +199,33 @@ pub fn evaluate(context: &Context<'_>, control: &Control) -> ControlResult {
 fn sentence(rule: &Rule) -> String {
     match rule {
         Rule::RetentionOverdue { late_days } => format!(
-            "Exception: a class-day that is live more than {late_days} days after its due date, or \
-             gone without an entry that says why. Attention: late by less, or held past its due \
-             date. Insufficient data: a class without a rule, or a class-day without a fate."
+            "Exception: a class-day that is live after its due date and a grace of {late_days} d, \
+             or gone without an entry that says why. Attention: late within the grace, or held \
+             past its due date. Insufficient data: a class without a rule, or a class-day without \
+             a fate."
         ),
         Rule::ErasureReceipts { deadline_days } => format!(
-            "Exception: an erasure open for more than {deadline_days} days, one that finished \
+            "Exception: an erasure open for more than {deadline_days} d, one that finished \
              later than that, has no receipt, or replaced no key. Attention: open within the \
              deadline, deferred by law, or done by a single operator. Insufficient data: no \
              erasure, or an intent in the log that is not described."
         ),
         Rule::AccessBySubject { unnamed_max } => format!(
             "Exception: an access that names a person but cannot be laid to one, without an \
-             erasure that explains it. Attention: more than {unnamed_max} accesses that name \
-             nobody. Insufficient data: no access was recorded, which does not show that there \
-             was none."
+             erasure that explains it. Attention: accesses that name nobody, above \
+             {unnamed_max}. Insufficient data: no access was recorded, which does not show that \
+             there was none."
         ),
         Rule::IntegrityVerified { checkpoint_age_hours, witnesses_min } => format!(
             "Exception: a failed verdict, a broken chain, a gap in the log, or log time that runs \
-             back. Attention: fewer than {witnesses_min} witnesses, a checkpoint older than \
-             {checkpoint_age_hours} hours at the cut-off, a missing seal, or numbers missing at a \
+             back. Attention: witness cosignatures below {witnesses_min}, a checkpoint older \
+             than {checkpoint_age_hours} h at the cut-off, a missing seal, or numbers missing at a \
              source. Insufficient data: nothing verified, or less than the period holds."
         ),
         Rule::EncryptionCoverage { tenant_unknown_max } => format!(
             "Exception: a personal or unregistered field readable in the log. Attention: a \
-             personal field sealed under the tenant, or more than {tenant_unknown_max} \
-             unregistered ones. Insufficient data: no field, or no registry."
+             personal field sealed under the tenant, or unregistered ones above \
+             {tenant_unknown_max}. Insufficient data: no field, or no registry."
         ),
         Rule::Manual => "Decided by a person on attached evidence.".into(),
     }

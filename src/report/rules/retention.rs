@@ -45,7 +45,7 @@ impl Finding {
 }
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, late_days: u64, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, late_days: u64, j: &mut Judgement) {
     let Some(population) = &context.inputs.class_days else {
         j.say(Status::InsufficientData, "The vault gave no fates of class-days.");
         return;
@@ -61,16 +61,16 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, late_days: u64, j:
     let known: BTreeSet<_> = population.rows().iter().map(|s| s.class_day).collect();
     let unknown = context.inputs.groups.iter().filter(|(key, _)| !known.contains(key)).count();
     if population.unlisted() == 0 {
-        let text = "class-days have groups in the log but no fate.";
+        let text = "Class-days with groups in the log but no fate";
         j.say_if(unknown as u64, Status::InsufficientData, text);
     }
-    j.say_if(population.unlisted(), Status::InsufficientData, "class-days were not examined.");
+    j.say_if(population.unlisted(), Status::InsufficientData, "Class-days not examined");
     j.blocks.push(Block::Bars(bars(context, population.rows(), j.exceptions)));
     let columns = vec![
-        Column::new("class-day", 20, Style::Mono),
+        Column::new("class-day", 21, Style::Mono),
         Column::new("class", 22, Style::Text),
         Column::new("groups", 11, Style::Number),
-        Column::new("due", 24, Style::Mono),
+        Column::new("due", 30, Style::Mono),
         Column::new("state", 40, Style::Text),
         Column::new("finding", 30, Style::Finding),
     ];
@@ -82,19 +82,22 @@ pub(super) fn judge(context: &Context<'_>, control: &Control, late_days: u64, j:
 }
 
 fn reasons(context: &Context<'_>, count: &dyn Fn(Finding) -> u64, j: &mut Judgement) {
-    let overdue = "class-days are live after their due date.";
+    let overdue = "Class-days live after their due date";
     j.say_if(count(Finding::Overdue), Status::Exception, overdue);
-    let unjustified = "class-days are gone without a prune-done entry.";
+    let unjustified = "Class-days gone without a prune-done entry";
     j.say_if(count(Finding::Unjustified), Status::Exception, unjustified);
-    let no_rule = "class-days belong to a class without a retention rule.";
+    let no_rule = "Class-days of a class without a retention rule";
     j.say_if(count(Finding::NoRule), Status::InsufficientData, no_rule);
-    j.say_if(count(Finding::Late), Status::Attention, "class-days are late by less than that.");
-    let held = "class-days are past their due date because a legal hold keeps them.";
+    j.say_if(count(Finding::Late), Status::Attention, "Class-days late within the grace");
+    let held = "Class-days past their due date because a legal hold keeps them";
     j.say_if(count(Finding::HeldPastDue), Status::Attention, held);
     if j.items == 0 {
         j.say(Status::InsufficientData, "The log holds no class-day: there is nothing to test.");
     } else if j.exceptions == 0 {
-        let text = format!("No class-day of {} was overdue at {}.", j.items, context.facts.cut_off);
+        let text = format!(
+            "Class-days examined: {}; none was overdue at {}.",
+            j.items, context.facts.cut_off
+        );
         j.say(Status::Supported, text);
     }
 }

@@ -231,7 +231,7 @@ fn partition(sizes: &[usize], room: usize) -> Option<Vec<usize>> {
     let (mut counts, mut count, mut filled, mut before) = (Vec::new(), 0, 0, 0);
     for size in sizes {
         // Measured against all that came before, so that rounding does not add up.
-        let due = before + size / 2 > goal * (counts.len() + 1);
+        let due = before + size.div_ceil(2) > goal * (counts.len() + 1);
         if count > 0 && (filled + size > room || due) {
             counts.push(count);
             (count, filled) = (0, 0);

@@ -187,11 +187,15 @@ impl Segment {
     pub(crate) fn check(&self) -> Result<()> {
         let (mut at, mut prev) = (0, None);
         while at < self.end {
-            let commit =
-                self.record(at)?.filter(|c| prev.is_none_or(|p| p == (c.number - 1, c.prev)));
-            let whole = commit.is_some() && self.holds(at)?;
-            let Some(commit) = commit.filter(|_| whole) else {
-                return Err(Error::corrupt(&self.path, format!("KEY_COMMIT_BROKEN at {at}")));
+            let fits = |c: &Commit| {
+                c.bytes() <= self.end - at && prev.is_none_or(|p| p == (c.number - 1, c.prev))
+            };
+            let commit = match self.record(at)?.filter(fits) {
+                Some(commit) if self.holds(at)? => commit,
+                _ => {
+                    let what = format!("KEY_COMMIT_BROKEN at {at}");
+                    return Err(Error::corrupt(&self.path, what));
+                }
             };
             prev = Some((commit.number, commit.hash));
             at += commit.bytes();

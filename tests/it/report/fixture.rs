@@ -10,12 +10,14 @@ use chancery::base::unit::{
     ClassDay, ClassId, Day, EntryIndex, Generation, NANOS_PER_DAY, TreeSize, UtcNanos,
 };
 use chancery::crypto::hash::sha256;
+use chancery::report::build;
 use chancery::report::catalogue::{Catalogue, parse};
 use chancery::report::evidence::{
-    AccessCover, AccessRow, ClassDayState, ClassDayStatus, ErasureMode, ErasureStatus, Facts,
-    Grade, Integrity, Population, Verdict, pseudonym,
+    AccessCover, AccessRow, ClassDayState, ClassDayStatus, Deferred, ErasureMode, ErasureStatus,
+    Facts, Grade, Integrity, Population, Verdict, pseudonym,
 };
 use chancery::report::inputs::{Inputs, Period, Scope, Sealing};
+use chancery::report::model::Report;
 use std::collections::BTreeMap;
 
 pub(super) const CATALOGUE: &str = include_str!("../../../reports/gdpr.toml");
@@ -58,7 +60,7 @@ pub(super) fn entry(index: u64) -> Entry {
             source: SourceHandle([source as u8 + 0x10; 16]),
             source_seq: Some(1 + index / 3),
             code,
-            outcome: if index % 11 == 0 { Outcome::Denied } else { Outcome::Success },
+            outcome: if index.is_multiple_of(11) { Outcome::Denied } else { Outcome::Success },
             severity: Severity::default(),
             tags: vec![tag(index % 4)],
             groups: vec![GroupHead {
@@ -246,3 +248,61 @@ pub(super) fn population<T>(rows: impl IntoIterator<Item = T>) -> Population<T> 
 }
 
 pub(super) const CASE: CaseId = CaseId([0xca; 16]);
+
+pub(super) fn report(world: &World) -> Report {
+    build(&world.inputs, &world.catalogue, &world.facts).unwrap()
+}
+
+pub(super) fn live(due: &str) -> ClassDayStatus {
+    ClassDayStatus {
+        class_day: ClassDay { class: ClassId(2), day: Day::parse("2026-01-01").unwrap() },
+        class_name: "health-records".into(),
+        groups: 3,
+        due: Some(at(due)),
+        state: ClassDayState::Live,
+    }
+}
+
+pub(super) fn add_day(world: &mut World, status: ClassDayStatus) {
+    world.inputs.class_days.as_mut().unwrap().push(status);
+}
+
+pub(super) fn bend_erasure(world: &mut World, bend: impl FnOnce(&mut ErasureStatus)) {
+    let mut erasure = erasure();
+    bend(&mut erasure);
+    world.inputs.erasures = Some(population([erasure]));
+}
+
+/// A world in which every chapter has something to show.
+pub(super) fn troubled() -> World {
+    let mut world = sound_with(|entries| {
+        entries[3].head.groups[0].policy = GroupPolicy::Tenant;
+        entries[3].head.fields[0].name = "data".into();
+        entries.iter_mut().skip(1_200).filter(|e| e.head.kind == Kind::Event).for_each(|e| {
+            e.head.source_seq = e.head.source_seq.map(|n| n + 2);
+        });
+        entries[10].head.tags = vec![SubjectTag([9; 16])];
+        entries.retain(|e| e.head.source.0[0] != 0x12 || !(400..620).contains(&e.index.0));
+        for n in 1..entries.len() {
+            let before = entries[n - 1].index.0;
+            entries[n].index = EntryIndex(before + 1);
+            entries[n].prev = leaf(before);
+        }
+    });
+    add_day(&mut world, live("2026-10-01T00:00:00Z"));
+    add_day(
+        &mut world,
+        ClassDayStatus { state: ClassDayState::Held(CASE), ..live("2020-01-01T00:00:00Z") },
+    );
+    bend_erasure(&mut world, |e| {
+        let due = at("2036-12-31T00:00:00Z");
+        let law = "HGB s. 257(4): commercial records, ten years".into();
+        e.deferred = vec![Deferred { class: "invoices".into(), law, due }];
+        e.requested = EntryIndex(430);
+        e.completed = Some(EntryIndex(432));
+    });
+    let named: u64 = world.inputs.accesses.iter().map(|(_, a)| a.named.count).sum();
+    world.inputs.access_cover.attributed = named - 3;
+    world.inputs.access_cover.erased = 3;
+    world
+}
