@@ -143,6 +143,30 @@ impl Vault {
         Ok(())
     }
 
+    /// Calls `each` with the stored bytes of every entry of a range, in order.
+    ///
+    /// # Errors
+    /// As `for_each_entry`.
+    pub fn for_each_entry_bytes(
+        &self,
+        range: Range<EntryIndex>,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut next = range.start;
+        while next < range.end {
+            let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
+            let bytes = self.inner.log.read(&unit)?;
+            let wanted = (unit.head.first.0..).zip(unit::decode(&bytes)?.entries);
+            for (index, entry) in wanted {
+                if range.contains(&EntryIndex(index)) {
+                    each(entry)?;
+                }
+            }
+            next = EntryIndex(unit.head.end.0);
+        }
+        Ok(())
+    }
+
     /// Calls `each` with every record of a range, in order.
     ///
     /// # Errors
