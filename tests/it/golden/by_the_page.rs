@@ -76,6 +76,48 @@ fn tree(leaves: &[Vec<u8>]) -> Hash {
     }
 }
 
+/// Members of control payloads, in the order of RFC 8785; words in capitals are put in.
+const PAYLOADS: &str = "\
+erase-intent: basis=\"gdpr-17-1\" classes=[4,5] deferred=[FLOOR] generation=6 \
+job=JOB mode=\"two-person\" persons=PERSONS\n\
+erase-done: classes=[4,5] deferred=[HOLD] intent=8 job=JOB persons=PERSONS \
+replicas=\"1/1\" root=ROOT store=\"D\"\n\
+prune-intent: class_days=[DAYS] generation=6 job=JOB policy=POLICY\n\
+prune-done: class_days=[GONE] intent=8 job=JOB root=ROOT\n\
+hold-set.days: case=CASE mode=\"two-person\" scope=OVER\n\
+hold-set.person: case=CASE mode=\"two-person\" scope=WHOM\n\
+hold-release: case=CASE mode=\"scheduled\"\n\
+disclose: act=\"read\" fields=[\"actor.email\"] first=1 last=2 records=2\n\
+growth-intent: generation=6 what=\"growth-intent\"\n\
+growth-done: root=ROOT what=\"growth-done\"\n\
+policies: mode=\"single-operator\" policies=POLICY version=1 what=\"policies\"\n\
+source: source=HANDLE what=\"source\"\n\
+conflict: first=1";
+
+/// A seal's members.
+const SEAL: &str = "class_root=H4 class_rows=4 count_root=H2 count_rows=2 end=131072 \
+entries=65536 first=65536 index_root=H5 index_rows=5 root=H1 source_root=H3 source_rows=3 \
+t_first=T1 t_last=T2";
+
+/// A JSON string.
+fn q(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+/// An object from `member=value` words; a word of `values` stands for its text.
+fn o(members: &str, values: &[(&str, &str)]) -> String {
+    let member = |word: &str| {
+        let (name, value) = word.split_once('=').unwrap();
+        let inner = value.trim_matches(['[', ']']);
+        let found = values.iter().find(|(word, _)| *word == inner);
+        let value = found.map_or(value.to_owned(), |(word, text)| value.replace(word, text));
+        format!("{}:{value}", q(name))
+    };
+    let members: Vec<String> = members.split(' ').map(member).collect();
+    assert!(members.is_sorted());
+    format!("{{{}}}", members.join(","))
+}
+
 /// Name, type 01 key and what it signs.
 struct NoteKey(String, ed25519_dalek::SigningKey);
 
@@ -176,13 +218,15 @@ impl Page {
 
     fn log(&mut self) -> Vec<Vec<u8>> {
         let (log, report) = (NoteKey::new("t", 0x51), NoteKey::new("r", 0x52));
-        let clear = format!(
-            r#"{{"format":1,"generation":1,"log_key":"{}","origin":"{}","report_key":"{}","root":"{}","tenant":"{}"}}"#,
-            log.vkey(),
-            log.0,
-            report.vkey(),
-            "77".repeat(32),
-            "11".repeat(16)
+        let clear = o(
+            "format=1 generation=1 log_key=LOG origin=ORIGIN report_key=REPORT root=R tenant=T",
+            &[
+                ("LOG", &q(&log.vkey())),
+                ("ORIGIN", &q(&log.0)),
+                ("REPORT", &q(&report.vkey())),
+                ("R", &q(&"77".repeat(32))),
+                ("T", &q(&"11".repeat(16))),
+            ],
         );
         self.text("control.genesis", &clear);
         let zero = [0; 16];
@@ -374,85 +418,57 @@ impl Page {
     }
 
     fn payloads(&mut self) {
-        let root = format!(
-            r#"{{"from":6,"new_root":"{}","old_root":"{}","to":7}}"#,
-            "07".repeat(32),
-            "06".repeat(32)
-        );
-        let (job, person) = ("31".repeat(16), "41".repeat(16));
-        let (case, policy) = ("ca".repeat(16), "08".repeat(32));
-        let time = "2026-11-21T00:00:01.23456789Z";
-        let floor = format!(r#"{{"class":4,"due":"{time}","law":"45 CFR 164.316","why":"floor"}}"#);
-        let hold = format!(r#"{{"class":4,"due":null,"law":"{case}","why":"hold"}}"#);
-        let source = "fe".repeat(16);
-        let n = |byte: u8| format!("{byte:02x}").repeat(32);
-        let texts = [
-            (
-                "erase-intent",
-                format!(
-                    r#"{{"basis":"gdpr-17-1","classes":[4,5],"deferred":[{floor}],"generation":6,"job":"{job}","mode":"two-person","persons":["{person}"]}}"#
-                ),
-            ),
-            (
-                "erase-done",
-                format!(
-                    r#"{{"classes":[4,5],"deferred":[{hold}],"intent":8,"job":"{job}","persons":["{person}"],"replicas":"1/1","root":{root},"store":"D"}}"#
-                ),
-            ),
-            (
-                "prune-intent",
-                format!(
-                    r#"{{"class_days":[{{"class":4,"day":"2026-11-21","due":"2027-02-21T00:00:00Z","groups":12}}],"generation":6,"job":"{job}","policy":"{policy}"}}"#
-                ),
-            ),
-            (
-                "prune-done",
-                format!(
-                    r#"{{"class_days":[{{"class":4,"day":"2026-11-21"}}],"intent":8,"job":"{job}","root":{root}}}"#
-                ),
-            ),
-            (
-                "hold-set.days",
-                format!(
-                    r#"{{"case":"{case}","mode":"two-person","scope":{{"class":4,"from":"2026-11-21","over":"class-days","to":"2026-11-23"}}}}"#
-                ),
-            ),
-            (
-                "hold-set.person",
-                format!(
-                    r#"{{"case":"{case}","mode":"two-person","scope":{{"over":"person","person":"{person}"}}}}"#
-                ),
-            ),
-            ("hold-release", format!(r#"{{"case":"{case}","mode":"scheduled"}}"#)),
-            (
-                "disclose",
-                r#"{"act":"read","fields":["actor.email"],"first":1,"last":2,"records":2}"#.into(),
-            ),
-            ("growth-intent", r#"{"generation":6,"what":"growth-intent"}"#.into()),
-            ("growth-done", format!(r#"{{"root":{root},"what":"growth-done"}}"#)),
-            (
-                "policies",
-                format!(
-                    r#"{{"mode":"single-operator","policies":"{policy}","version":1,"what":"policies"}}"#
-                ),
-            ),
-            ("source", format!(r#"{{"source":"{source}","what":"source"}}"#)),
-            ("conflict", r#"{"first":1}"#.into()),
-            (
-                "seal",
-                format!(
-                    r#"{{"class_root":"{}","class_rows":4,"count_root":"{}","count_rows":2,"end":131072,"entries":65536,"first":65536,"index_root":"{}","index_rows":5,"root":"{}","source_root":"{}","source_rows":3,"t_first":"{NOW}","t_last":"{}"}}"#,
-                    n(4),
-                    n(2),
-                    n(5),
-                    n(1),
-                    n(3),
-                    NOW + 1
-                ),
-            ),
-            ("day-seal", r#"{"day":"2026-11-21","end":9,"first":3}"#.into()),
+        let job = q(&"31".repeat(16));
+        let (case, policy) = (q(&"ca".repeat(16)), q(&"08".repeat(32)));
+        let persons = format!("[{}]", q(&"41".repeat(16)));
+        let (six, seven) = (q(&"06".repeat(32)), q(&"07".repeat(32)));
+        let root = o("from=6 new_root=N old_root=O to=7", &[("N", &seven), ("O", &six)]);
+        let time = q("2026-11-21T00:00:01.23456789Z");
+        let law = q("45 CFR 164.316");
+        let floor = o("class=4 due=D law=L why=\"floor\"", &[("D", &time), ("L", &law)]);
+        let hold = o("class=4 due=null law=L why=\"hold\"", &[("L", &case)]);
+        let day = q("2026-11-21");
+        let due = q("2027-02-21T00:00:00Z");
+        let days = o("class=4 day=D due=E groups=12", &[("D", &day), ("E", &due)]);
+        let gone = o("class=4 day=D", &[("D", &day)]);
+        let to = q("2026-11-23");
+        let over = o("class=4 from=F over=\"class-days\" to=T", &[("F", &day), ("T", &to)]);
+        let whom = o("over=\"person\" person=P", &[("P", &persons[1..persons.len() - 1])]);
+        let handle = q(&"fe".repeat(16));
+        let words: [(&str, &str); 12] = [
+            ("JOB", &job),
+            ("CASE", &case),
+            ("POLICY", &policy),
+            ("PERSONS", &persons),
+            ("ROOT", &root),
+            ("FLOOR", &floor),
+            ("HOLD", &hold),
+            ("DAYS", &days),
+            ("GONE", &gone),
+            ("OVER", &over),
+            ("WHOM", &whom),
+            ("HANDLE", &handle),
         ];
-        texts.iter().for_each(|(name, text)| self.text(&format!("control.{name}"), text));
+        for line in PAYLOADS.lines() {
+            let (name, members) = line.split_once(": ").unwrap();
+            self.text(&format!("control.{name}"), &o(members, &words));
+        }
+        let n = |byte: u8| q(&format!("{byte:02x}").repeat(32));
+        let (first, last) = (q(&NOW.to_string()), q(&(NOW + 1).to_string()));
+        let seal = o(
+            SEAL,
+            &[
+                ("H1", &n(1)),
+                ("H2", &n(2)),
+                ("H3", &n(3)),
+                ("H4", &n(4)),
+                ("H5", &n(5)),
+                ("T1", &first),
+                ("T2", &last),
+            ],
+        );
+        self.text("control.seal", &seal);
+        self.text("control.day-seal", &o("day=D end=9 first=3", &[("D", &day)]));
     }
 
     fn cells(&mut self) {

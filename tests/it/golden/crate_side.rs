@@ -445,3 +445,45 @@ fn nodes(out: &mut Vectors, cells: Vec<node::Cell>) {
         put(out, &format!("sha256.{name}"), &sha256(&[blob.as_slice()]).0);
     }
 }
+
+/// Compressions of a message of `len` bytes.
+fn compressions(len: usize) -> usize {
+    (len + 9).div_ceil(64)
+}
+
+/// The table of section 17: four values of 40 bytes under names of 23, two subjects, one group.
+#[test]
+fn the_budget_table_is_right() {
+    let (name, value) = ("n".repeat(22), [b'1'; 40]);
+    let field = |number: usize| FieldHead {
+        name: format!("{name}{number}").into(),
+        group: 0,
+        commitment: Hash32([1; 32]),
+    };
+    let policy = GroupPolicy::AnySubject;
+    let head = Head {
+        tags: vec![SubjectTag([1; 16]), SubjectTag([2; 16])],
+        groups: vec![GroupHead { policy, class: CLASS, bucket: DAY, tags: vec![0, 1] }],
+        fields: (0..4).map(field).collect(),
+        ..bare_head(Kind::Event, 0x22, vec![b' '; 143])
+    };
+    let mut commit = Vec::new();
+    body::commit_preimage(&mut commit, &head.record, 0, &[0; 32], &head.fields[0].name, &value);
+    let salt = body::salt_preimage(&[0; 32], 0).len();
+    // The inner pad of an HMAC is absorbed once for all messages, and so is the outer.
+    let hmac = |message: usize| compressions(64 + message) - 1 + compressions(64 + 32) - 1;
+    let key = body::group_key_preimage(&head.record, 0, &Hash32::ZERO).len();
+    let entry = entry::encode_head(&head).unwrap().len() + entry::TAIL_BYTES;
+    let steps = [
+        4 * compressions(salt),
+        4 * compressions(commit.len()),
+        compressions(2 + 4 * 32),
+        hmac(key),
+        compressions(1 + entry),
+        compressions(65),
+    ];
+    assert_eq!((commit.len(), entry), (119, 559));
+    assert_eq!(steps, [4, 8, 3, 2, 9, 2]);
+    assert_eq!(steps.iter().sum::<usize>(), 28);
+    assert_eq!(hmac(2 + 16 + 37), 2);
+}

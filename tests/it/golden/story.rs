@@ -10,9 +10,11 @@ use crate::support::world::{HandClock, config, two_people, world};
 use chancery::base::event::{Draft, Identifier};
 use chancery::base::record::Fate;
 use chancery::base::unit::{Day, EntryIndex};
+use chancery::format::canon::to_canonical;
 use chancery::format::control::Scope;
 use chancery::vault::Vault;
 use chancery::vault::read::Reading;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,17 +25,24 @@ fn identifier(kind: &str, value: &str) -> Identifier {
     Identifier { kind: kind.into(), value: value.into() }
 }
 
-fn visit(seq: u64, patient: &str) -> String {
-    format!(
-        r#"{{"id":"ehr-{seq}","time":"2026-11-21T08:00:00Z","source_seq":{seq},"actor":{{"id":"n{}","type":"user"}},"action":"record.open","category":"data","verb":"read","outcome":"success","severity":3,"targets":[{{"type":"patient","id":"{patient}","name":"Patient {patient}"}}],"subjects":[{{"role":"target","identifiers":[{{"kind":"patient_id","value":"{patient}"}}]}}],"data":{{"ward":"3b"}}}}"#,
-        seq % 2
-    )
+fn visit(seq: u64, patient: &str) -> Value {
+    let subject = json!({"role": "target",
+        "identifiers": [{"kind": "patient_id", "value": patient}]});
+    json!({
+        "id": format!("ehr-{seq}"), "time": "2026-11-21T08:00:00Z", "source_seq": seq,
+        "actor": {"id": format!("n{}", seq % 2), "type": "user"}, "action": "record.open",
+        "category": "data", "verb": "read", "outcome": "success", "severity": 3,
+        "targets": [{"type": "patient", "id": patient, "name": format!("Patient {patient}")}],
+        "subjects": [subject], "data": {"ward": "3b"},
+    })
 }
 
-fn flow(id: &str) -> String {
-    format!(
-        r#"{{"id":"{id}","time":"2026-11-21T09:00:00Z","action":"network.connect","category":"network","verb":"connect","outcome":"success","severity":1,"origin":{{"ip":"192.0.2.7"}}}}"#
-    )
+fn flow(id: &str) -> Value {
+    json!({
+        "id": id, "time": "2026-11-21T09:00:00Z", "action": "network.connect",
+        "category": "network", "verb": "connect", "outcome": "success", "severity": 1,
+        "origin": {"ip": "192.0.2.7"},
+    })
 }
 
 fn settle(vault: &Vault) {
@@ -52,12 +61,15 @@ fn tell(disk: &SimDisk) -> Vec<Vec<Fate>> {
     config.policies = POLICIES.iter().map(|n| ((*n).to_owned(), read(n))).collect();
     let disk: Arc<SimDisk> = Arc::new(disk.clone());
     let vault = Vault::init(world(disk, &clock, 7), &config, "vault.example").unwrap();
-    let texts: Vec<(&str, String)> = (1..=5)
+    let events: Vec<(&str, Value)> = (1..=5)
         .map(|n| ("ehr", visit(n, &format!("p{}", n % 3))))
         .chain((1..=3).map(|n| ("firewall", flow(&format!("f-{n}")))))
         .collect();
+    // Canonical, so that the order of members is no crate's whim.
+    let texts: Vec<(&str, Vec<u8>)> =
+        events.iter().map(|(source, event)| (*source, to_canonical(event).unwrap())).collect();
     let drafts: Vec<Draft<'_>> =
-        texts.iter().map(|(source, t)| Draft { source, json: t.as_bytes() }).collect();
+        texts.iter().map(|(source, t)| Draft { source, json: t }).collect();
     vault.append(&drafts).unwrap();
     let two = two_people();
     vault
@@ -68,8 +80,8 @@ fn tell(disk: &SimDisk) -> Vec<Vec<Fate>> {
     vault.set_hold(None, "Roe v. Clinic", Scope::Person { person }, &two).unwrap();
     settle(&vault);
     clock.pass_days(92);
-    let late = flow("f-4");
-    vault.append(&[Draft { source: "firewall", json: late.as_bytes() }]).unwrap();
+    let late = to_canonical(&flow("f-4")).unwrap();
+    vault.append(&[Draft { source: "firewall", json: &late }]).unwrap();
     settle(&vault);
     let done = vault.expire(Some(Day::parse("2027-02-21").unwrap())).unwrap();
     assert_eq!(done.groups, 3, "the three flows of November");
