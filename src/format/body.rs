@@ -39,6 +39,8 @@ pub const FILE_MAGIC: [u8; 4] = *b"CHB1";
 pub const FILE_HEAD_BYTES: u64 = 32;
 /// Bytes of a frame before its ciphertext.
 pub const FRAME_HEAD_BYTES: usize = 46;
+/// Bytes of a nonce.
+pub const NONCE_BYTES: usize = 12;
 /// Plaintexts are padded to a multiple of this, so that lengths say less.
 pub const PAD_BYTES: usize = 32;
 /// AES-256-GCM over the plaintext as it stands.
@@ -138,6 +140,20 @@ pub fn read_frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>> {
     let covered = covered.get(..FRAME_HEAD_BYTES - 16 + len).unwrap_or_default();
     let intact = crc32fast::hash(covered) == crc && alg == ALG_AES256GCM;
     Ok(Frame { index, group, alg, record, nonce, sealed, intact })
+}
+
+/// Passes over the next frame; returns its index and group, unchecked.
+///
+/// # Errors
+/// As `read_frame`.
+pub fn skip_frame(reader: &mut Reader<'_>) -> Result<(EntryIndex, u8)> {
+    let len = usize::try_from(reader.u32("frame length")?).unwrap_or(usize::MAX);
+    reader.u32("frame crc")?;
+    let index = EntryIndex(reader.u64("frame index")?);
+    let group = reader.u8("frame group")?;
+    let rest = (FRAME_HEAD_BYTES - 17).saturating_add(len);
+    reader.take(rest, "frame ciphertext")?;
+    Ok((index, group))
 }
 
 /// Appends the plaintext of a group, padded.

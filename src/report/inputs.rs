@@ -6,6 +6,7 @@ use crate::base::entry::{Entry, GroupPolicy, Kind};
 use crate::base::event::{EventCode, Outcome, Verb};
 use crate::base::id::{Hash32, SourceHandle, TenantId};
 use crate::base::unit::{ClassDay, ClassId, EntryIndex, NANOS_PER_DAY, UtcNanos};
+use crate::policy::fields::{Disposition, Registry};
 use crate::report::evidence::{
     AccessCover, AccessRow, ClassDayStatus, ErasureStatus, Integrity, Population,
 };
@@ -38,6 +39,26 @@ pub enum Sealing {
     Clear,
 }
 
+/// The name under which an event's unregistered fields are sealed together.
+const REST: &str = "data";
+
+/// How each field of a registry lies in the log. The rest of an event counts as unregistered,
+/// because nobody decided what is in it; refused fields are in no entry.
+pub fn sealings(registry: &Registry) -> BTreeMap<String, Sealing> {
+    let named = registry.fields().iter().filter(|field| &*field.name != REST);
+    named
+        .filter_map(|field| {
+            let sealing = match field.disposition {
+                Disposition::Clear(_) => Sealing::Clear,
+                Disposition::Sealed(_) => Sealing::Subjects,
+                Disposition::Tenant => Sealing::Tenant,
+                Disposition::Refuse => return None,
+            };
+            Some((field.name.to_string(), sealing))
+        })
+        .collect()
+}
+
 /// What a report is about.
 #[derive(Clone, Debug)]
 pub struct Scope {
@@ -47,7 +68,7 @@ pub struct Scope {
     pub tenant: TenantId,
     /// Origin line of its checkpoints.
     pub origin: String,
-    /// The field registry in force; a name that is not in it is unregistered.
+    /// The field registry in force, from `sealings`; a name that is not in it is unregistered.
     pub registry: BTreeMap<String, Sealing>,
 }
 

@@ -12,6 +12,7 @@ mod keytree;
 mod lanes;
 mod laws;
 mod merkle;
+mod mutated;
 mod note;
 mod policy;
 mod report;

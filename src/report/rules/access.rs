@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const BARS_MAX: usize = 8;
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, unnamed_max: u64, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, unnamed_max: u64, j: &mut Judgement) {
     let inputs = context.inputs;
     let named: u64 = inputs.accesses.iter().map(|(_, a)| a.named.count).sum();
     let unnamed: u64 = inputs.accesses.iter().map(|(_, a)| a.unnamed.count).sum();

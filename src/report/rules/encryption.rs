@@ -39,7 +39,7 @@ impl Finding {
 }
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, unknown_max: u64, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, unknown_max: u64, j: &mut Judgement) {
     let inputs = context.inputs;
     let registry = &inputs.scope.registry;
     let mut rows: Vec<(Finding, &str, Option<Sealing>, FieldTally)> = inputs

@@ -62,7 +62,7 @@ impl Finding {
 }
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, days: u64, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, days: u64, j: &mut Judgement) {
     let Some(population) = &context.inputs.erasures else {
         j.say(Status::InsufficientData, "The vault gave no list of erasures.");
         return;

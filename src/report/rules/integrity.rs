@@ -9,13 +9,13 @@ use crate::report::model::{Block, Column, Style, Table};
 use crate::report::rules::{Context, Judgement, Origin};
 
 /// Thresholds of the rule.
-pub(super) struct Limits {
-    pub(super) checkpoint_age_hours: u64,
-    pub(super) witnesses_min: u64,
+pub(crate) struct Limits {
+    pub(crate) checkpoint_age_hours: u64,
+    pub(crate) witnesses_min: u64,
 }
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, limits: &Limits, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, limits: &Limits, j: &mut Judgement) {
     let inputs = context.inputs;
     j.items = inputs.entries.count;
     if j.items == 0 {

@@ -45,7 +45,7 @@ impl Finding {
 }
 
 /// Decides it.
-pub(super) fn judge(context: &Context<'_>, control: &Control, late_days: u64, j: &mut Judgement) {
+pub(crate) fn judge(context: &Context<'_>, control: &Control, late_days: u64, j: &mut Judgement) {
     let Some(population) = &context.inputs.class_days else {
         j.say(Status::InsufficientData, "The vault gave no fates of class-days.");
         return;

@@ -7,13 +7,15 @@ use crate::report::fixture::{
 use chancery::base::entry::{Entry, GroupPolicy};
 use chancery::base::id::Hash32;
 use chancery::base::unit::{EntryIndex, NANOS_PER_DAY, TreeSize, UtcNanos};
+use chancery::policy::classify::Policies;
 use chancery::report::catalogue::{Status, parse};
 use chancery::report::evidence::{
     ClassDayState, ClassDayStatus, Deferred, ErasureMode, ErasureStatus, Grade, Integrity,
     POPULATION_ROWS_MAX, Verdict,
 };
-use chancery::report::inputs::Inputs;
+use chancery::report::inputs::{Inputs, Sealing, sealings};
 use chancery::report::{BuildError, build};
+use std::collections::BTreeMap;
 
 /// Bends a sound world and compares one control's status; the reason must hold `words`.
 fn check(id: &str, status: Status, words: &str, bend: impl FnOnce(&mut World)) {
@@ -296,4 +298,21 @@ fn exceptions_come_first() {
     let order: Vec<Status> = report(&world).controls.iter().map(|c| c.status).collect();
     assert_eq!(order.first(), Some(&Status::Exception));
     assert_eq!(order.get(1), Some(&Status::InsufficientData));
+}
+
+/// The shipped registry, as the encryption control sees it.
+#[test]
+fn the_rest_of_an_event_counts_as_unregistered() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut files = BTreeMap::new();
+    for name in ["fields.toml", "classes.toml"] {
+        files.insert(name.to_owned(), std::fs::read_to_string(root.join(name)).unwrap());
+    }
+    let policies = Policies::parse(&files).unwrap();
+    let sealings = sealings(policies.registry());
+    assert_eq!(sealings.get("data"), None);
+    assert_eq!(sealings.get("error.message"), Some(&Sealing::Subjects));
+    for sealing in [Sealing::Subjects, Sealing::Tenant, Sealing::Clear] {
+        assert!(sealings.values().any(|s| *s == sealing), "{sealing:?}");
+    }
 }

@@ -1,0 +1,120 @@
+//! `chancery bench`: what this machine does with this vault, in one table. Every number is the
+//! median of several runs and durable (fsync on); the hashing baseline runs beside it in the same
+//! process, because machines differ by 40 % from hour to hour. It never judges its own numbers.
+
+pub mod counting;
+pub mod erasing;
+pub mod ingest;
+pub mod reading;
+
+use crate::base::refusal::Refusal;
+use crate::policy::default_files;
+use crate::vault::config::Config;
+use crate::vault::error::Result;
+use crate::vault::{Vault, World};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Measurements by stable dotted key.
+pub type Numbers = BTreeMap<String, f64>;
+
+/// What to measure, and where.
+pub struct Plan<'a> {
+    /// Directory to measure in.
+    pub dir: &'a Path,
+    /// Seconds of each ingest measurement.
+    pub seconds: u32,
+    /// Subjects of the erasure measurement.
+    pub subjects: u32,
+    /// Parts to measure: ingest, commit, verify, erase; empty = all.
+    pub only: &'a [String],
+}
+
+impl Plan<'_> {
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == part)
+    }
+}
+
+/// Runs the plan. `say` is told what is being measured.
+///
+/// # Errors
+/// Those of the vault; `Invalid` for an unknown part.
+pub fn run(world: &World, plan: &Plan<'_>, say: &mut dyn FnMut(&str)) -> Result<Numbers> {
+    const PARTS: [&str; 5] = ["ingest", "commit", "verify", "erase", "disk"];
+    if plan.only.iter().any(|part| !PARTS.contains(&part.as_str())) {
+        let fix = "--only takes ingest, commit, verify, erase or disk";
+        return Err(Refusal::new("BENCH_PART_UNKNOWN", fix).into());
+    }
+    let mut numbers = Numbers::new();
+    if plan.wants("ingest") || plan.wants("disk") || plan.wants("verify") {
+        say("ingest: 589-byte events, four values sealed and the rest as data");
+        ingest::run(world, plan, &mut numbers)?;
+    }
+    if plan.wants("commit") {
+        say("commit: syncs of one commit by number of classes");
+        counting::run(world, plan, &mut numbers)?;
+    }
+    if plan.wants("erase") {
+        say("erase: one of many subjects");
+        erasing::run(world, plan, &mut numbers)?;
+    }
+    numbers.insert("memory.peak_mib".to_owned(), peak_memory_mib());
+    Ok(numbers)
+}
+
+/// Names of this CPU's features that matter here.
+pub fn cpu_features() -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for backend in crate::crypto::lanes::Backend::available() {
+        if let Some(lanes) = crate::crypto::lanes::Lanes::with(backend) {
+            names.push(lanes.name());
+        }
+    }
+    names.join(",")
+}
+
+/// Peak resident memory of this process in MiB, from the kernel; 0 where it does not say.
+fn peak_memory_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
+/// A fresh vault below the plan's directory.
+fn fresh(world: &World, dir: &Path) -> Result<(Vault, Config)> {
+    let _ = std::fs::remove_dir_all(dir);
+    let config = Config {
+        data: dir.join("data"),
+        keys: dir.join("keys"),
+        passphrase: None,
+        accept_time: false,
+        ledger: None,
+        policies: default_files(),
+        index_on_disk: true,
+    };
+    Ok((Vault::init(world.clone(), &config, "bench.local")?, config))
+}
+
+/// Median of some samples; 0 for none.
+fn median(samples: &mut [f64]) -> f64 {
+    quantile(samples, 0.5)
+}
+
+/// A quantile of some samples; 0 for none.
+fn quantile(samples: &mut [f64], at: f64) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let last = samples.len().saturating_sub(1) as f64;
+    samples.get((last * at).round() as usize).copied().unwrap_or(0.0)
+}
+
+/// Bytes of all files below a directory.
+fn bytes_below(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let size = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
+        _ => entry.metadata().map_or(0, |meta| meta.len()),
+    };
+    entries.filter_map(|entry| entry.ok()).map(size).sum()
+}
