@@ -7,6 +7,7 @@ mod canon;
 mod cli;
 mod conformance;
 mod crash;
+mod golden;
 mod index;
 mod keys_attacks;
 mod keytree;
