@@ -1,0 +1,12 @@
+//! `chancery keys`.
+
+use crate::cli::args::govern::KeysCommand;
+use crate::cli::error::Failure;
+use crate::cli::run::Context;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Runs the command.
+pub(crate) fn run(_context: &mut Context, _args: &KeysCommand) -> Result<ExitCode> {
+    Err(Failure::failed("NOT_AVAILABLE", "not available in this build; nothing was done").into())
+}
