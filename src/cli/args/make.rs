@@ -177,7 +177,7 @@ pub struct Demo {
     pub people: u32,
     /// Events of the invented day
     #[arg(long, value_name = "N", default_value_t = 30_000, conflicts_with = "input",
-        value_parser = clap::value_parser!(u32).range(2_000..=5_000_000))]
+        value_parser = clap::value_parser!(u32).range(500..=5_000_000))]
     pub events: u32,
 }
 
