@@ -5,18 +5,19 @@
 
 use crate::base::entry::{Entry, Kind};
 use crate::base::event::EventCode;
-use crate::base::id::{PersonId, SubjectTag};
-use crate::base::unit::{ClassDay, EntryIndex, Generation, UtcNanos};
+use crate::base::id::{Hash32, PersonId, SubjectTag};
+use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::crypto::hash::sha256;
 use crate::format::control::Mode;
 use crate::report::evidence::{
     AccessCover, AccessRow, ClassDayState, ClassDayStatus, Deferred, ErasureMode, ErasureStatus,
-    Facts, Integrity, POPULATION_ROWS_MAX, Population, pseudonym,
+    Facts, Grade, Integrity, POPULATION_ROWS_MAX, Population, Verdict, pseudonym,
 };
 use crate::report::inputs::{Inputs, Period, Scope, is_access, sealings};
 use crate::vault::Vault;
 use crate::vault::error::Result;
 use crate::vault::facts::Erasure;
+use crate::vault::verify::{BodyReport, Report as Checked};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -84,6 +85,47 @@ pub fn gather(vault: &Vault, ask: Ask) -> Result<(Inputs, Facts)> {
         supersedes: ask.supersedes,
     };
     Ok((inputs, facts))
+}
+
+/// The result of a verification as the report prints it: `checked` from the data plane alone,
+/// `opened` from every body that has a key, `note` the signed checkpoint.
+pub fn integrity(checked: &Checked, opened: &BodyReport, note: &str) -> Integrity {
+    let mut verdicts: BTreeMap<&str, (u64, bool)> = BTreeMap::new();
+    for (name, count) in &checked.counts {
+        let fails = checked.verdicts.iter().any(|v| v.name == *name && v.fails);
+        verdicts.insert(name, (*count, fails));
+    }
+    for verdict in &opened.verdicts {
+        let count = opened.fates.get(verdict.name).copied().unwrap_or(0);
+        let found = verdicts.entry(verdict.name).or_insert((0, true));
+        *found = (found.0.max(count), true);
+    }
+    let fate = |name: &str| opened.fates.get(name).copied().unwrap_or(0);
+    let sound = |name: &str, count| Verdict { name: name.to_owned(), count, grade: Grade::Sound };
+    let mut rows = vec![
+        sound("bodies opened, every commitment recomputed", fate("open")),
+        sound("bodies erased, justified by an entry", fate("erased")),
+        sound("bodies expired, justified by an entry", fate("expired")),
+    ];
+    rows.extend(verdicts.into_iter().map(|(name, (count, fails))| Verdict {
+        name: name.to_owned(),
+        count,
+        grade: if fails { Grade::Failed } else { Grade::Note },
+    }));
+    let signed = checked.signed_by.as_ref();
+    Integrity {
+        verdicts: rows,
+        entries_checked: checked.entries,
+        bodies_checked: opened.fates.values().sum(),
+        checkpoint: note.to_owned(),
+        size: signed.map_or(TreeSize(0), |s| s.size),
+        root: signed.map_or(Hash32::ZERO, |s| s.root),
+        checkpoint_at: checked.last_time,
+        seals: checked.seals + checked.day_seals,
+        // A missing seal is among the verdicts.
+        seals_missing: 0,
+        witnesses: signed.map_or(0, |s| s.witnesses.len() as u64),
+    }
 }
 
 /// Index of the first entry at or after an instant: log time never falls, so this is a search
@@ -183,7 +225,11 @@ fn erasure_status(vault: &Vault, erasure: &Erasure) -> ErasureStatus {
             .iter()
             .map(|d| Deferred {
                 class: vault.class_name(d.class),
-                law: if d.why == "hold" { format!("hold of case {}", d.law) } else { d.law.clone() },
+                law: if d.why == "hold" {
+                    format!("hold of case {}", d.law)
+                } else {
+                    d.law.clone()
+                },
                 due: d.due,
             })
             .collect(),

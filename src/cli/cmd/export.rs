@@ -133,8 +133,10 @@ fn tell(context: &mut Context, args: &Args, made: &Exported) -> Result<()> {
 
 /// The export as one JSON object.
 pub(crate) fn summary(made: &Exported, path: &Path) -> Value {
-    let changed: serde_json::Map<String, Value> =
-        changes(&made.changed).into_iter().map(|(name, n)| (name.replace(' ', "_"), n.into())).collect();
+    let changed: serde_json::Map<String, Value> = changes(&made.changed)
+        .into_iter()
+        .map(|(name, n)| (name.replace(' ', "_"), n.into()))
+        .collect();
     json!({
         "file": path.display().to_string(),
         "lines": made.manifest.count,

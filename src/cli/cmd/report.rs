@@ -2,7 +2,7 @@
 //! all. The vault is verified for it, and issuing it is itself an entry of the log. It never
 //! writes a trust policy beside the report: keys that lie beside the evidence prove nothing.
 
-use crate::base::id::{Hash32, hex};
+use crate::base::id::hex;
 use crate::base::unit::{EntryIndex, UtcNanos};
 use crate::base::world::random;
 use crate::cli::args::make::Report as Args;
@@ -10,13 +10,15 @@ use crate::cli::error::{EXIT_DONE, Failure};
 use crate::cli::output::units::bytes;
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
-use crate::cli::world::{vault_config, world};
-use crate::report::catalogue::{self, Status};
+use crate::cli::world::world;
+use crate::format::trust::Trust;
+use crate::report::catalogue;
 use crate::report::evidence::Integrity;
-use crate::report::gather::{Ask, gather};
+use crate::report::gather::{self, Ask};
 use crate::report::inputs::Period;
 use crate::report::manifest::{MANIFEST, Manifest};
 use crate::report::model::Report;
+use crate::vault::verify::{Options, verify_data};
 use crate::vault::{Vault, World};
 use anyhow::{Result, anyhow};
 use serde_json::json;
@@ -57,18 +59,17 @@ pub(crate) struct Written {
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Args) -> Result<ExitCode> {
     let config = context.config()?;
-    let files = vault_config(&config, &context.global)?;
     let vault = context.open_with(&config)?;
     let world = world();
     context.out.say("verifying the log for the report ...")?;
-    let integrity = integrity(&world, &vault, &files)?;
+    let integrity = integrity(&world, &vault, &config.data, &mut |_, _| {})?;
     let wanted = Wanted {
         dir: &args.out,
         from: args.from,
         to: args.to,
         by: &args.by,
         tenant: &config.tenant,
-        integrity,
+        integrity: Some(integrity),
     };
     let written = write(&world, &vault, &wanted)?;
     let Written { report, manifest, recorded } = &written;
@@ -143,7 +144,7 @@ pub(crate) fn write(world: &World, vault: &Vault, wanted: &Wanted<'_>) -> Result
         integrity: wanted.integrity.clone(),
         supersedes: None,
     };
-    let (inputs, facts) = gather(vault, ask)?;
+    let (inputs, facts) = gather::gather(vault, ask)?;
     let report = crate::report::build(&inputs, &catalogue, &facts).map_err(|e| {
         Failure::usage("REPORT_PERIOD", format!("{e}; nothing was written; see --from and --to"))
     })?;
@@ -189,27 +190,22 @@ fn write_parts(
     Ok(disk.sync_dir(part)?)
 }
 
-/// How many controls have a status.
-pub(crate) fn statuses(report: &Report) -> String {
-    let counts = Status::ALL.iter().filter(|s| report.count(**s) > 0);
-    let words: Vec<String> = counts.map(|s| format!("{} {}", report.count(*s), s.name())).collect();
-    words.join(", ")
-}
-
-/// A hash, short enough to compare by eye.
-pub(crate) fn short(hash: &Hash32) -> String {
-    hash.to_string().chars().take(16).collect()
-}
-
 /// Verifies the vault for a report: the data plane as an outsider would with these keys pinned,
 /// and every body that must open.
 ///
 /// # Errors
-/// Those of the verification when it cannot be made.
+/// Those of a verification that cannot be made; what it finds is in the result.
 pub(crate) fn integrity(
-    _world: &World,
-    _vault: &Vault,
-    _files: &crate::vault::config::Config,
-) -> Result<Option<Integrity>> {
-    Ok(None)
+    world: &World,
+    vault: &Vault,
+    data: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Integrity> {
+    let note = vault.checkpoint()?;
+    let keys = [vault.report_signer().verifier().clone()];
+    let trust = Trust::of(&[vault.log_key().clone()], &keys).map_err(|e| anyhow!("{e}"))?;
+    let options = Options { replay_seals: true, ..Options::default() };
+    let checked = verify_data(&world.disk, data, Some(&trust), &options, progress)?;
+    let opened = vault.verify_bodies(progress)?;
+    Ok(gather::integrity(&checked, &opened, &note))
 }

@@ -26,7 +26,7 @@ use crate::policy::default_files;
 use crate::store::disk::OsDisk;
 use crate::vault::config::Config as VaultConfig;
 use crate::vault::hold::Order;
-use crate::vault::{Vault, World};
+use crate::vault::World;
 use anyhow::{Result, anyhow};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -83,8 +83,7 @@ pub(crate) fn run<W: Write>(
     };
     let world = World { disk: Arc::new(OsDisk), clock: clock.clone(), entropy };
     let tale = Tale::new(out);
-    let mut story =
-        Story { tale, style, world, clock, config, dir, days, input, stopped };
+    let mut story = Story { tale, style, world, clock, config, dir, days, input, stopped };
     story.opening()?;
     story.tell()
 }

@@ -111,7 +111,8 @@ mod tests {
         check("+12015550107", "phone", r#""+1 (201) 555-0107""#, true);
         check("+12015550107", "phone", r#""+1 (201) 555-0108""#, false);
         check("abc", "user_id", r#""abc""#, false);
-        let needles = Needles::of(&[Identifier { kind: "email".into(), value: "x@y.example".into() }]);
+        let needles =
+            Needles::of(&[Identifier { kind: "email".into(), value: "x@y.example".into() }]);
         assert!(needles.are_in(b"\x00\xffX@Y.example") && !needles.are_in(b"x@y.exampl"));
     }
 }

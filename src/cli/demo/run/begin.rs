@@ -55,7 +55,8 @@ impl<W: Write> Story<'_, W> {
             "KEYS_SINGLE_COPY: one copy of the keys, in files on this disk (class D: a device may \
              keep overwritten blocks)",
         )?;
-        self.tale.limit("trust.policy lies beside the data here; an auditor gets it another way")?;
+        self.tale
+            .limit("trust.policy lies beside the data here; an auditor gets it another way")?;
         Ok(vault)
     }
 
@@ -91,7 +92,8 @@ impl<W: Write> Story<'_, W> {
         took: Duration,
     ) -> Result<()> {
         for (source, of) in intake {
-            let text = format!("{source:<18} {:>9} events {:>10}", count(of.accepted), bytes(of.bytes));
+            let text =
+                format!("{source:<18} {:>9} events {:>10}", count(of.accepted), bytes(of.bytes));
             self.tale.line(&match of.duplicate {
                 0 => text,
                 n => format!("{text}, {} sent twice and stored once", count(n)),
@@ -162,7 +164,10 @@ fn append(
                 let of = intake.entry(raw.source.clone()).or_default();
                 match receipt.duplicate {
                     true => of.duplicate += 1,
-                    false => (of.accepted, of.bytes) = (of.accepted + 1, of.bytes + raw.json.len() as u64),
+                    false => {
+                        (of.accepted, of.bytes) =
+                            (of.accepted + 1, of.bytes + raw.json.len() as u64)
+                    }
                 }
             }
             Ok(())

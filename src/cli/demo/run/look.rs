@@ -84,7 +84,8 @@ impl<W: Write> Story<'_, W> {
             };
             self.tale.line(&format!("  {:<22} {shown}", field.name))?;
         }
-        let tokens: HashSet<&[u8]> = record.fields.iter().filter_map(|f| f.value.as_deref()).collect();
+        let tokens: HashSet<&[u8]> =
+            record.fields.iter().filter_map(|f| f.value.as_deref()).collect();
         let leaks = tokens.iter().filter(|v| v.len() > 8 && holds(&stored, v)).count();
         self.tale.line(&format!("opened values found in the stored entry: {leaks}"))?;
         self.tale.fact("entry", roles.shown.0);
@@ -110,11 +111,15 @@ impl<W: Write> Story<'_, W> {
         ))?;
         for field in head.fields.iter().take(3) {
             let hash = field.commitment.to_string();
-            let text = format!("  {:<22} commitment {}...", field.name, hash.get(..16).unwrap_or(""));
+            let text =
+                format!("  {:<22} commitment {}...", field.name, hash.get(..16).unwrap_or(""));
             self.tale.line(&text)?;
         }
         if head.fields.len() > 3 {
-            self.tale.line(&format!("  and {} more; values lie sealed beside the log", head.fields.len() - 3))?;
+            self.tale.line(&format!(
+                "  and {} more; values lie sealed beside the log",
+                head.fields.len() - 3
+            ))?;
         }
         Ok(())
     }
@@ -134,12 +139,15 @@ impl<W: Write> Story<'_, W> {
         ))?;
         let record = vault.record(roles.shown, Reading { open: true, destination: None })?;
         let open = record.fields.iter().filter(|f| f.value.is_some());
-        let wanted: Vec<&str> = open.map(|f| &*f.name).filter(|name| *name != "data").take(2).collect();
-        let made = vault.disclose(roles.shown, &wanted, "demo: complaint", "the person concerned")?;
+        let wanted: Vec<&str> =
+            open.map(|f| &*f.name).filter(|name| *name != "data").take(2).collect();
+        let made =
+            vault.disclose(roles.shown, &wanted, "demo: complaint", "the person concerned")?;
         self.world.disk.replace(&self.dir.join("disclosure.json"), made.text.as_bytes())?;
         let told = verify_disclosure(&made.text, trust)?;
         for (name, value) in &told.fields {
-            let value = if self.is_invented() { cut(value, VALUE_COLUMNS) } else { "(real value)".into() };
+            let value =
+                if self.is_invented() { cut(value, VALUE_COLUMNS) } else { "(real value)".into() };
             self.tale.line(&format!("disclosed  {name:<18} {value}"))?;
         }
         let rest = record.fields.len() - told.fields.len();
@@ -179,7 +187,8 @@ fn cast_real(vault: &Vault) -> Result<Option<Roles>> {
         for person in &persons {
             records.entry(*person).or_insert((0, entry.index)).0 += 1;
         }
-        if entry.head.kind == Kind::Event && !entry.head.fields.is_empty() && named.len() < 100_000 {
+        if entry.head.kind == Kind::Event && !entry.head.fields.is_empty() && named.len() < 100_000
+        {
             named.push((entry.index, persons));
         }
         Ok(())
