@@ -3,7 +3,7 @@
 //! opened values to a person records a disclosure first (`vault::disclose`).
 
 use crate::base::entry::{Entry, Head};
-use crate::base::id::{Hash32, SubjectTag};
+use crate::base::id::{Hash32, PersonId, SubjectTag};
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, EntryIndex, TreeSize};
@@ -344,6 +344,15 @@ impl Vault {
         }
         *known = (count, Arc::new(found));
         Ok(known.1.clone())
+    }
+
+    /// Who bears each living tag up to this month; handles of one person give the least of them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn tag_owners(&self) -> Result<HashMap<SubjectTag, PersonId>> {
+        self.inner.keys.learn_owners(self.inner.clock.now().day().month())?;
+        Ok(self.inner.keys.cache().owners())
     }
 
     /// Facts of the log, for reading.
