@@ -85,6 +85,11 @@ pub(crate) struct ErasedTags {
 }
 
 impl ErasedTags {
+    /// Whether the evidence names this tag.
+    pub(crate) fn contains(&self, tag: &SubjectTag) -> bool {
+        self.tags.contains(tag)
+    }
+
     fn covers(&self, index: EntryIndex, class: ClassId, tags: &[SubjectTag]) -> bool {
         let lapsed = |(intent, classes): &(EntryIndex, Vec<ClassId>)| {
             index < *intent && classes.contains(&class)

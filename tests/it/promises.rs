@@ -421,11 +421,12 @@ fn event_ids_get_the_first_receipt_again() {
     on_both_disks(|house| {
         let vault = house.init();
         let event = |id: &str, note: &str| {
-            format!(r#"{{"id":"{id}","action":"record.open","actor":{{"id":"u1","type":"user"}},"data":{{"note":"{note}"}}}}"#)
+            format!(
+                r#"{{"id":"{id}","action":"record.open","actor":{{"id":"u1","type":"user"}},"data":{{"note":"{note}"}}}}"#
+            )
         };
-        let send = |vault: &Vault, id: &str, note: &str| {
-            append_json(vault, "app", &[event(id, note)])
-        };
+        let send =
+            |vault: &Vault, id: &str, note: &str| append_json(vault, "app", &[event(id, note)]);
         let first = send(&vault, "a", "x").unwrap();
         drop(vault);
         let vault = house.open().unwrap();
@@ -490,9 +491,8 @@ fn threads_at_once_lose_nothing() {
             let mut receipts = Vec::new();
             for round in 0..ROUNDS {
                 let seq = writer * 1000 + round * 2;
-                let mut visits = [seq, seq + 1].map(|n| {
-                    Visit::new(n, &format!("n{writer}"), &format!("p{}", n % 11))
-                });
+                let mut visits = [seq, seq + 1]
+                    .map(|n| Visit::new(n, &format!("n{writer}"), &format!("p{}", n % 11)));
                 visits[1].class = "90d";
                 receipts.push((seq, append(&vault, &visits)));
             }
@@ -592,7 +592,8 @@ fn what_cannot_be_opened_says_why_and_what_to_do() {
     fails(&newer, "STORE_TOO_NEW", "upgrade");
     fails(&SimDisk::new(), "STORE_MISSING", "chancery init");
     // A torn unit beyond the checkpoint is dropped and named; damage before it is not cut.
-    let segment = disk.files().into_iter().rfind(|p| p.to_string_lossy().contains("/log/")).unwrap();
+    let segment =
+        disk.files().into_iter().rfind(|p| p.to_string_lossy().contains("/log/")).unwrap();
     let whole = disk.bytes(&segment).unwrap();
     let torn = disk.fork();
     torn.plant(&segment, &[&whole[..], &whole[..100]].concat());
