@@ -3,16 +3,16 @@
 //! opened values to a person records a disclosure first (`vault::disclose`).
 
 use crate::base::entry::{Entry, Head};
-use crate::base::id::{Hash32, SubjectTag};
+use crate::base::id::{Hash32, PersonId, SubjectTag};
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, EntryIndex, TreeSize};
 use crate::crypto::hash::{leaf_hash, sha256};
 use crate::crypto::kdf::{HmacKey, tag};
 use crate::crypto::{aead, merkle::Nodes};
+use crate::format::body::Frame;
 use crate::format::unit::BodySpan;
 use crate::format::{body, entry, unit};
-use crate::format::body::Frame;
 use crate::store::bodies::{Frames, Stored};
 use crate::store::error::ErrorKind;
 use crate::vault::Vault;
@@ -85,6 +85,11 @@ pub(crate) struct ErasedTags {
 }
 
 impl ErasedTags {
+    /// Whether the evidence names this tag.
+    pub(crate) fn contains(&self, tag: &SubjectTag) -> bool {
+        self.tags.contains(tag)
+    }
+
     fn covers(&self, index: EntryIndex, class: ClassId, tags: &[SubjectTag]) -> bool {
         let lapsed = |(intent, classes): &(EntryIndex, Vec<ClassId>)| {
             index < *intent && classes.contains(&class)
@@ -344,6 +349,15 @@ impl Vault {
         }
         *known = (count, Arc::new(found));
         Ok(known.1.clone())
+    }
+
+    /// Who bears each living tag up to this month; handles of one person give the least of them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn tag_owners(&self) -> Result<HashMap<SubjectTag, PersonId>> {
+        self.inner.keys.learn_owners(self.inner.clock.now().day().month())?;
+        Ok(self.inner.keys.cache().owners())
     }
 
     /// Facts of the log, for reading.
