@@ -159,11 +159,7 @@ impl Vault {
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) fn cells_of(
-        &self,
-        tree: &KeyTree,
-        persons: &[PersonId],
-    ) -> Result<Vec<PersonCell>> {
+    pub(crate) fn cells_of(&self, tree: &KeyTree, persons: &[PersonId]) -> Result<Vec<PersonCell>> {
         let directory = self.inner.keys.directory();
         let cells = persons.iter().map(|person| keys::read_person(tree, directory, person));
         Ok(cells.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())

@@ -13,11 +13,11 @@ use crate::format::cell::{self, Cell};
 use crate::format::control::Scope;
 use crate::format::control::{self, Due, PruneDone, PruneIntent};
 use crate::store::keytree::KeyTree;
+use crate::vault::Vault;
 use crate::vault::append::{root_change, unique};
 use crate::vault::erase::Erased;
 use crate::vault::error::{Error, Result};
 use crate::vault::sequencer::Check;
-use crate::vault::Vault;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Class-days of one run: their list must fit the clear part of an entry.

@@ -218,7 +218,8 @@ fn a_full_disk_refuses_and_loses_nothing() {
     for room in [0, 40, 900, 6_000, 30_000, 60_000, 90_000] {
         let context = format!("room {room}");
         let mut story = Story::new(3);
-        let world_of = |story: &Story, seed| world(Arc::new(story.disk.clone()), &story.clock, seed);
+        let world_of =
+            |story: &Story, seed| world(Arc::new(story.disk.clone()), &story.clock, seed);
         let config = config(Path::new(HOME));
         let vault = Vault::init(world_of(&story, 1), &config, "vault.example").unwrap();
         story.told.made = true;

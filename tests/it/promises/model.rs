@@ -167,8 +167,7 @@ impl Run {
         let now = vault.clock().now();
         match self.rng.below(12) {
             0..=3 => {
-                let visits: Vec<Visit> =
-                    (0..=self.rng.below(3)).map(|_| self.visit()).collect();
+                let visits: Vec<Visit> = (0..=self.rng.below(3)).map(|_| self.visit()).collect();
                 append(&vault, &visits).unwrap_or_else(|e| panic!("{context}: {e}"));
                 visits.iter().for_each(|v| self.model.record(v, now.day()));
             }
