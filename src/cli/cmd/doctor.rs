@@ -78,8 +78,8 @@ pub(crate) fn run(context: &mut Context, _args: &Doctor) -> Result<ExitCode> {
 
 fn keys(config: &Config, found: &mut Findings) {
     if config.passphrase == Passphrase::None {
-        let text = "the root key is protected by file permissions only; keys.passphrase_file \
-                    wraps it at the next init";
+        let text = "the root key is protected by file permissions only; a vault made with `init \
+                    --passphrase-file` wraps it";
         found.add(Level::Weak, "KEYS_NO_PASSPHRASE", text);
     }
     let medium = Medium::of(&config.keys);
@@ -127,7 +127,8 @@ fn log(vault: &Vault, config: &Config, found: &mut Findings) {
         let gap = index.gap();
         index.tail_from().0.saturating_sub(gap.end.0.saturating_sub(gap.start.0))
     };
-    let text = format!("{} of {} entries on disk, the rest in memory", count(covered), count(size));
+    let text =
+        format!("covers {} of {} entries; the rest is read in full", count(covered), count(size));
     found.add(Level::Good, "INDEX", text);
     match free_bytes(&config.data) {
         Some(free) if free < FREE_BYTES_MIN => {

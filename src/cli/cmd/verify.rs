@@ -10,6 +10,8 @@ use crate::cli::run::Context;
 use crate::cli::world::read_text;
 use crate::format::trust::Trust;
 use crate::store::disk::{Disk, OsDisk};
+use crate::store::error::ErrorKind;
+use crate::vault::error::Error as VaultError;
 use crate::vault::verify::{BodyReport, Options, Report, Verdict, exit_code_of, verify_data};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -20,6 +22,8 @@ use std::sync::atomic::Ordering;
 
 /// Findings printed one by one; the counts say the rest.
 const PRINTED_MAX: usize = 50;
+/// Why bodies were not opened although they should have been.
+const LOCKED: &str = "not opened: another process has this vault open";
 
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Verify) -> Result<ExitCode> {
@@ -53,7 +57,12 @@ fn whole(context: &mut Context, trust: Option<&Trust>, args: &Verify) -> Result<
         let why = if args.no_bodies { "not asked for" } else { "evidence failed before" };
         return conclude(context, &report, None, Some(why));
     }
-    let vault = context.open_with(&config)?;
+    let vault = match context.open_with(&config) {
+        Err(error) if is_locked(&error) => {
+            return conclude(context, &report, None, Some(LOCKED));
+        }
+        opened => opened?,
+    };
     let progress = Progress::new(&context.out.style, "opening bodies", vault.size().0);
     let mut told = 0;
     let stop = context.stop.clone();
@@ -114,12 +123,16 @@ fn conclude(
     bodies: Option<&BodyReport>,
     unopened: Option<&str>,
 ) -> Result<ExitCode> {
-    let exit = worst(report.exit_code(), bodies.map(BodyReport::exit_code));
+    let exit = match worst(report.exit_code(), bodies.map(BodyReport::exit_code)) {
+        EXIT_DONE if unopened == Some(LOCKED) => EXIT_INCONCLUSIVE,
+        exit => exit,
+    };
     let (tone, word) = word(exit);
     context.out.object(&json!({
         "verdict": word.to_lowercase(),
         "exit": exit,
         "data": serde_json::to_value(report).unwrap_or(Value::Null),
+        "unopened": unopened,
         "bodies": bodies.and_then(|b| serde_json::to_value(b).ok()),
     }))?;
     let mut table = Table::new(&[("checked", Align::Left), ("", Align::Left)]);
