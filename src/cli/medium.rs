@@ -79,6 +79,10 @@ fn mount_of(mounts: &str, path: &Path) -> (String, String) {
 fn rotational(device: &str) -> Option<bool> {
     let real = std::fs::canonicalize(device).ok()?;
     let name = real.strip_prefix("/dev").ok()?.to_str()?.to_owned();
+    // A virtual disk says whatever its host was told to say.
+    if ["vd", "xvd", "loop", "dm-", "md", "nbd", "rbd"].iter().any(|v| name.starts_with(v)) {
+        return None;
+    }
     let block = std::fs::canonicalize(PathBuf::from("/sys/class/block").join(name)).ok()?;
     // A partition has no queue of its own; its disk is the directory above.
     let places = [block.join("queue/rotational"), block.parent()?.join("queue/rotational")];

@@ -47,8 +47,9 @@ fn finish(context: &mut Context, out: Option<&Path>, proof: &str, what: &str) ->
     }))?;
     if let Some(out) = out {
         let out = out.display();
+        let since = if proof.starts_with("old ") { " --since CHECKPOINT" } else { "" };
         context.out.say(&format!(
-            "Proof that {what}: {out}\nCheck it anywhere: chancery verify {out} --trust FILE"
+            "Proof that {what}: {out}\nCheck it anywhere: chancery verify {out}{since} --trust FILE"
         ))?;
     }
     done()
