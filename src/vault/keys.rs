@@ -26,7 +26,8 @@ pub(crate) struct PersonKeys {
     /// Other handles of the same person.
     pub(crate) peers: Vec<PersonId>,
     classes: Vec<SubjectKeys>,
-    token: HmacKey,
+    /// None once erased in part: a retired person has no pseudonym any more.
+    token: Option<HmacKey>,
 }
 
 struct SubjectKeys {
@@ -47,7 +48,7 @@ impl PersonKeys {
         PersonKeys {
             peers: cell.peers.clone(),
             classes: keys.collect(),
-            token: HmacKey::new(&cell.token),
+            token: (!cell.retired).then(|| HmacKey::new(&cell.token)),
         }
     }
 
@@ -419,7 +420,7 @@ impl Keyring {
     ) -> Option<[u8; 16]> {
         let (person, _) = cache.owners.get(tag)?;
         let keys = cache.persons.get(person)?;
-        Some(keys.token.mac16(&[&tag::TOKEN[..], destination].concat()))
+        Some(keys.token.as_ref()?.mac16(&[&tag::TOKEN[..], destination].concat()))
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 mod canon;
 mod cli;
 mod conformance;
+mod demo;
 mod index;
 mod keytree;
 mod lanes;
