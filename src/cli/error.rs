@@ -95,6 +95,12 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<Failure> {
     Some(known(error).unwrap_or_else(|| Failure::failed("FAILED", error.to_string())))
 }
 
+/// The same failure with another exit code.
+pub(crate) fn with_exit(error: &anyhow::Error, exit: u8) -> anyhow::Error {
+    let failure = of(error).unwrap_or_else(|| Failure::failed("FAILED", error.to_string()));
+    Failure { exit, ..failure }.into()
+}
+
 fn known(error: &anyhow::Error) -> Option<Failure> {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return Some(failure.clone());

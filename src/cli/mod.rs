@@ -9,6 +9,7 @@ pub mod world;
 
 mod cmd;
 mod error;
+mod medium;
 mod run;
 
 /// Runs the command line of this process and says how it ended.

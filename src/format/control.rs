@@ -80,7 +80,7 @@ payload! {
         why: String,
         /// The law of the floor, or the case handle.
         law: String,
-        /// When the floor ends; absent for a hold.
+        /// When the floor ends; `null` for a hold.
         due: Option<UtcNanos>,
     }
 }
@@ -197,7 +197,8 @@ pub enum KeyRoll {
         /// The change.
         root: RootChange,
     },
-    /// The log key changes: signed by both.
+    /// The log key changes. Reserved: no release writes it, and it moves no trust; the signed note
+    /// of `format/roll` does.
     LogKey {
         /// Old verifier key.
         old: String,

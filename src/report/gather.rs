@@ -17,9 +17,9 @@ use crate::report::inputs::{Inputs, Period, Scope, is_access, sealings};
 use crate::vault::Vault;
 use crate::vault::error::Result;
 use crate::vault::facts::Erasure;
+use crate::vault::read::Erased;
 use crate::vault::verify::{BodyReport, Report as Checked};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Rows of accesses held while counting. Four times what a report lists; one beyond it counts
 /// as a row of its own, so the report says that rows are missing. 400,000 rows are 60 MB.
@@ -241,7 +241,7 @@ fn erasure_status(vault: &Vault, erasure: &Erasure) -> ErasureStatus {
 struct Accesses<'n> {
     nonce: &'n [u8; 16],
     owners: HashMap<SubjectTag, PersonId>,
-    erased: Arc<HashSet<SubjectTag>>,
+    erased: Erased,
     rows: BTreeMap<(PersonId, EventCode), (u64, EntryIndex, EntryIndex)>,
     beyond: u64,
     cover: AccessCover,
@@ -270,7 +270,7 @@ impl<'n> Accesses<'n> {
         // One number per event: an event is only laid out in full, or known not to be.
         if lost.is_empty() {
             self.cover.attributed += 1;
-        } else if lost.iter().all(|tag| self.erased.contains(*tag)) {
+        } else if lost.iter().all(|tag| self.erased.contains(tag)) {
             self.cover.erased += 1;
         }
         for person in living {

@@ -4,7 +4,7 @@
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
 use crate::base::event::{Draft, Event};
-use crate::base::id::{Hash32, PersonId};
+use crate::base::id::Hash32;
 use crate::base::limits::{BATCH_EVENTS_MAX, POOL_BYTES_MAX};
 use crate::base::record::Fate;
 use crate::base::refusal::Refusal;
@@ -88,7 +88,11 @@ impl Vault {
                     waiting = Vec::new();
                 }
                 Err(Rejected::Failed(error)) => return Err(error),
-                Err(Rejected::Fenced | Rejected::StaleDay) => {
+                Err(why @ (Rejected::Fenced | Rejected::StaleDay)) => {
+                    // Whoever set the fence holds the key tree until the keys are gone.
+                    if matches!(why, Rejected::Fenced) {
+                        drop(self.inner.keys.tree());
+                    }
                     waiting = positions.into_iter().zip(events).collect();
                 }
                 Err(Rejected::Duplicates(found)) => {
@@ -202,6 +206,7 @@ impl Vault {
             Put::RootWouldSplit => {
                 let clerk = &self.inner.clerk;
                 let code = vault_code(Verb::Rotate);
+                self.announce_root(tree)?;
                 let intent = KeyRoll::GrowthIntent { generation: tree.generation() };
                 clerk.record(Kind::KeyRoll, code, control::encode(&intent)?)?;
                 let changes = changes.into_iter().map(|(key, cell)| (key, Some(cell))).collect();
@@ -211,6 +216,19 @@ impl Vault {
                 Ok(())
             }
         }
+    }
+
+    /// Says in the log that the root has changed, if it has and nothing says so yet: a crash or
+    /// failure came between a re-keying and its done entry. No two changes go unannounced.
+    pub(crate) fn announce_root(&self, tree: &KeyTree) -> Result<()> {
+        let (from, old_root) = self.facts().root;
+        let (to, new_root) = (tree.generation(), tree.root_hash());
+        if from == to {
+            return Ok(());
+        }
+        let done = KeyRoll::GrowthDone { root: RootChange { from, to, old_root, new_root } };
+        let clear = control::encode(&done)?;
+        self.inner.clerk.record(Kind::KeyRoll, vault_code(Verb::Rotate), clear).map(|_| ())
     }
 
     /// Where the log stands, for a root slot.
@@ -345,9 +363,9 @@ pub(crate) fn root_change(rekeyed: &Rekeyed) -> RootChange {
     }
 }
 
-/// Persons, sorted and unique.
-pub(crate) fn unique(mut persons: Vec<PersonId>) -> Vec<PersonId> {
-    persons.sort_unstable();
-    persons.dedup();
-    persons
+/// Sorted and unique.
+pub(crate) fn unique<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort_unstable();
+    items.dedup();
+    items
 }

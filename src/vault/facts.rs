@@ -248,12 +248,14 @@ impl Facts {
         held.map(|(case, _)| *case).collect()
     }
 
-    /// Whether a generation may be one ahead of the announced one: an intent is open at it.
+    /// Whether a generation may be one ahead of the announced one: an act that changes the root
+    /// is open. One that was asked earlier counts, since finishing it after a crash may have
+    /// changed the root a second time.
     pub fn intent_open_at(&self, generation: Generation) -> bool {
         let erasing =
-            self.erasures.values().any(|e| e.done.is_none() && e.plan.generation == generation);
+            self.erasures.values().any(|e| e.done.is_none() && e.plan.generation <= generation);
         let pruning =
-            self.prunes.values().any(|p| p.done.is_none() && p.plan.generation == generation);
+            self.prunes.values().any(|p| p.done.is_none() && p.plan.generation <= generation);
         erasing || pruning || self.growing == Some(generation)
     }
 }

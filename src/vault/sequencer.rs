@@ -16,6 +16,7 @@ use crate::format::unit::{self, BodySpan, UnitHead};
 use crate::format::vkey::Signer;
 use crate::format::wire::Write;
 use crate::store::bodies::Bodies;
+use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::store::heads::Head;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
@@ -25,6 +26,7 @@ use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::seal::Sealed;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -111,6 +113,34 @@ pub(crate) struct Sequencer {
     pub(crate) origin: Arc<str>,
     pub(crate) published: Arc<RwLock<Published>>,
     pub(crate) notify: Sender<()>,
+    /// The first failed write: memory is then ahead of the disk, so nothing more is tried.
+    pub(crate) failed: Option<Failure>,
+}
+
+/// A failed write, to be told to everybody who comes later.
+#[derive(Clone)]
+pub(crate) struct Failure {
+    kind: ErrorKind,
+    path: PathBuf,
+    what: String,
+}
+
+impl Failure {
+    fn of(error: &StoreError) -> Self {
+        let what = match &error.source {
+            Some(source) => format!("{}: {source}", error.what),
+            None => error.what.clone(),
+        };
+        let what = format!(
+            "{what}; what was acknowledged is safe, nothing more is written; see to the disk, \
+             then open the vault again"
+        );
+        Failure { kind: error.kind, path: error.path.clone(), what }
+    }
+
+    fn error(&self) -> Error {
+        Error::Unavailable(StoreError::new(self.kind, &self.path, self.what.clone()))
+    }
 }
 
 /// One commit in the making.
@@ -205,6 +235,10 @@ impl Sequencer {
         check: Option<Check>,
         reply: SyncSender<Outcome>,
     ) {
+        if let Some(failed) = &self.failed {
+            commit.rejected.push((reply, Rejected::Failed(failed.error())));
+            return;
+        }
         if let Err(rejected) = self.admit(&sealed, commit.time, check) {
             commit.rejected.push((reply, rejected));
             return;
@@ -334,13 +368,13 @@ impl Sequencer {
                 let _ = self.notify.send(());
             }
             Err(error) => {
-                let text = error.to_string();
+                // Places were given in memory that are not on disk: nothing may follow them.
+                let failed = Failure::of(&error);
                 let replies = commit.accepted.into_iter().map(|(reply, ..)| reply);
                 for reply in replies.chain(commit.rejected.into_iter().map(|(reply, _)| reply)) {
-                    let path = error.path.clone();
-                    let again = crate::store::error::Error::new(error.kind, &path, text.clone());
-                    answer(reply, Err(Rejected::Failed(Error::Unavailable(again))));
+                    answer(reply, Err(Rejected::Failed(failed.error())));
                 }
+                self.failed = Some(failed);
             }
         }
     }
@@ -381,9 +415,11 @@ impl Sequencer {
         let (bytes, hash) = unit::encode(&mut head, &commit.entries);
         self.log.commit(head, hash, &bytes)?;
         self.state_before = commit.state_last.or(self.state_before);
-        for (level, hashes) in levels.iter().enumerate() {
-            if !hashes.is_empty() {
-                self.tiles.append(level as u8, hashes)?;
+        // The unit is durable, so it is acknowledged; a failure of what is derived stops the rest.
+        for (level, hashes) in levels.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
+            if let Err(error) = self.tiles.append(level as u8, hashes) {
+                self.failed = Some(Failure::of(&error));
+                break;
             }
         }
         Ok(self.note().into())
@@ -412,6 +448,17 @@ impl Sequencer {
 
     /// Tiles, sync, then the checkpoint file.
     fn publish(&mut self) -> Result<(), Error> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.error());
+        }
+        let result = self.publish_inner();
+        if let Err(Error::Unavailable(error)) = &result {
+            self.failed = Some(Failure::of(error));
+        }
+        result
+    }
+
+    fn publish_inner(&mut self) -> Result<(), Error> {
         let published = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
         if self.head_note.as_deref() == Some(published.note.as_bytes()) {
             return Ok(());

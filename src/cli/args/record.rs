@@ -111,7 +111,8 @@ pub struct Query {
 Examples:
   chancery verify                                  units, entries, bodies of this vault
   chancery verify --trust trust.policy             the same, with the signer pinned
-  chancery verify entry-42.tlog-proof --trust trust.policy --entry entry-42.bin
+  chancery verify entry-42.tlog-proof --trust trust.policy
+  chancery verify growth.proof --since monday.checkpoint --trust trust.policy
   chancery verify disclosure.json --trust trust.policy
   chancery verify report-2026-11/ --trust trust.policy
 
@@ -127,9 +128,9 @@ pub struct Verify {
     /// Checkpoint seen earlier: the log must be an extension of it
     #[arg(long, value_name = "FILE")]
     pub since: Option<PathBuf>,
-    /// Entry that a proof speaks of, in stored bytes
-    #[arg(long, value_name = "FILE", requires = "path")]
-    pub entry: Option<PathBuf>,
+    /// A number that a counting source skipped fails the verification
+    #[arg(long)]
+    pub strict: bool,
     /// Check the log only; leave the bodies sealed
     #[arg(long, conflicts_with = "path")]
     pub no_bodies: bool,
@@ -156,7 +157,7 @@ Example:
     /// That the log of today extends the log of an earlier checkpoint
     #[command(after_help = "\
 Example:
-  chancery prove consistency --since monday.checkpoint --out growth.json")]
+  chancery prove consistency --since monday.checkpoint --out growth.proof")]
     Consistency {
         /// Checkpoint seen earlier
         #[arg(long, value_name = "FILE", required_unless_present = "size")]

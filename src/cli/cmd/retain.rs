@@ -2,6 +2,7 @@
 //! the schedule: a schedule only says when to look.
 
 use crate::base::unit::{Day, UtcNanos};
+use crate::base::world::Clock;
 use crate::cli::args::govern::RetainCommand;
 use crate::cli::cmd::subject::held;
 use crate::cli::cmd::{case_names, cases, done};
@@ -9,8 +10,10 @@ use crate::cli::error::{EXIT_INTERRUPTED, Failure};
 use crate::cli::output::units::{bytes, count};
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
+use crate::cli::world::OsClock;
 use crate::vault::Vault;
 use crate::vault::retain::Planned;
+use crate::vault::schedule::Schedule;
 use anyhow::Result;
 use serde_json::json;
 use std::process::ExitCode;
@@ -125,6 +128,10 @@ fn expire(context: &mut Context, vault: &Vault, confirm: Option<Day>) -> Result<
         "held": waiting,
         "erasures_completed": done.erasures.len(),
     }))?;
+    if done.class_days.is_empty() && done.held.is_empty() && done.erasures.is_empty() {
+        context.out.say("Nothing is due; nothing was destroyed.")?;
+        return Ok(());
+    }
     let text = format!(
         "{} class-days, {} groups, {} freed",
         count(done.class_days.len() as u64),
@@ -146,10 +153,36 @@ fn expire(context: &mut Context, vault: &Vault, confirm: Option<Day>) -> Result<
 
 /// Opens the vault at each time of the schedule, so that appends may run in between.
 fn stay(context: &mut Context, schedule: &str) -> Result<ExitCode> {
-    let _ = schedule;
-    let _ = EXIT_INTERRUPTED;
-    let _ = context;
-    Err(Failure::usage("USAGE", "--schedule: not a cron expression").into())
+    let schedule = Schedule::parse(schedule)
+        .map_err(|e| Failure::usage("SCHEDULE_SYNTAX", format!("--schedule: {}", reason(&e))))?;
+    let clock = OsClock::start();
+    loop {
+        let Some(next) = schedule.next(clock.wall()) else {
+            context.out.say("The schedule never comes again.")?;
+            return done();
+        };
+        context.out.say(&format!("Next look at {next}"))?;
+        while clock.wall() < next {
+            if context.stopped() {
+                return Ok(ExitCode::from(EXIT_INTERRUPTED));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(250));
+        }
+        let looked = context.open().and_then(|vault| expire(context, &vault, None));
+        // A look that fails is said and the next one still comes: the reason may pass by itself.
+        match looked.map_err(|e| crate::cli::error::of(&e)) {
+            Err(Some(failure)) => failure.print(context.global.json),
+            Err(None) => return done(),
+            Ok(()) => {}
+        }
+    }
+}
+
+fn reason(error: &crate::vault::error::Error) -> &'static str {
+    match error {
+        crate::vault::error::Error::Invalid { refusal, .. } => refusal.fix,
+        _ => "not a cron expression",
+    }
 }
 
 fn history(context: &mut Context, from: Option<UtcNanos>) -> Result<ExitCode> {

@@ -166,9 +166,13 @@ fn print(context: &mut Context, vault: &Vault, record: &Record, open: bool) -> R
             }
             _ => "tenant".to_owned(),
         };
-        let value = field.value.as_deref().filter(|_| open).map(String::from_utf8_lossy);
-        let value = value.unwrap_or_else(|| if open { "-" } else { "(--open)" }.into());
-        table.row(&[&*field.name, &to, state(fate(record, field.group)), &value]);
+        let state = state(fate(record, field.group));
+        let value = match (&field.value, open) {
+            (Some(value), true) => String::from_utf8_lossy(value),
+            (Some(_), false) => "(--open)".into(),
+            (None, _) => "-".into(),
+        };
+        table.row(&[&*field.name, &to, state, &value]);
     }
     Ok(context.out.table(&table)?)
 }
