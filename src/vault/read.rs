@@ -122,6 +122,31 @@ impl Vault {
         Ok(entry::decode(&self.entry_bytes(index)?)?)
     }
 
+    /// Calls `each` with the entries at these indexes, which must ascend; a unit that holds
+    /// several of them is read once.
+    ///
+    /// # Errors
+    /// As `entry`, and those of `each`.
+    pub(crate) fn for_entries_at(
+        &self,
+        ascending: &[EntryIndex],
+        each: &mut dyn FnMut(Entry) -> Result<()>,
+    ) -> Result<()> {
+        let unknown = || Error::NotFound { code: "ENTRY_UNKNOWN" };
+        let mut rest = ascending.iter().peekable();
+        while let Some(index) = rest.peek() {
+            let unit = self.inner.log.unit_of(**index).ok_or_else(unknown)?;
+            let bytes = self.inner.log.read(&unit)?;
+            let decoded = unit::decode(&bytes)?;
+            while let Some(index) = rest.next_if(|index| index.0 < unit.head.end.0) {
+                let at = index.0.checked_sub(unit.head.first.0).ok_or_else(unknown)?;
+                let entry = usize::try_from(at).ok().and_then(|at| decoded.entries.get(at));
+                each(entry::decode(entry.ok_or_else(unknown)?)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `each` with every entry of a range, in order, with its leaf hash.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod attacks;
 mod canon;
 mod cli;
 mod conformance;
+mod demo;
 mod crash;
 mod golden;
 mod index;

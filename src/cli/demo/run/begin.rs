@@ -106,13 +106,12 @@ impl<W: Write> Story<'_, W> {
         let (accepted, raw) = (sum(|i| i.accepted), sum(|i| i.bytes));
         let (_, stored) = size_below(&self.config.data);
         let persons: BTreeSet<PersonId> = vault.tag_owners()?.into_values().collect();
-        let unnamed = vault.policies().classes().all().len();
         self.tale.line(&format!(
-            "{} persons have keys; {} retention classes are defined\n\
+            "{} persons have keys of their own, in {} retention classes\n\
              {} on one thread in batches of {}, every batch synced before its receipt\n\
              {} on disk: {:.2} bytes per raw byte, proofs and index included",
             count(persons.len() as u64),
-            unnamed,
+            self.input.classes.len(),
             rate(accepted, took),
             count(BATCH as u64),
             bytes(stored),

@@ -131,11 +131,10 @@ impl<W: Write> Story<'_, W> {
         let proved = verify_proof(&proof, trust)?;
         self.world.disk.replace(&self.dir.join("entry.tlog-proof"), proof.as_bytes())?;
         self.tale.line(&format!(
-            "proof {}: entry {} stands in the log of {} entries that {} signed",
+            "proof of {}: entry {} stands in the signed log of {} entries",
             bytes(proof.len() as u64),
             proved.entry.index,
-            count(proved.checkpoint.size.0),
-            proved.checkpoint.origin
+            count(proved.checkpoint.size.0)
         ))?;
         let record = vault.record(roles.shown, Reading { open: true, destination: None })?;
         let open = record.fields.iter().filter(|f| f.value.is_some());
@@ -167,7 +166,7 @@ fn forged(text: &str, trust: &Trust) -> String {
     let Some(at) = text.find("\"salt\":\"").map(|at| at + 8) else { return "no salt".into() };
     let mut bytes = text.as_bytes().to_vec();
     if let Some(digit) = bytes.get_mut(at) {
-        *digit = if *digit == b'A' || *digit == b'a' { b'B' } else { b'A' };
+        *digit = if *digit == b'0' { b'1' } else { b'0' };
     }
     match String::from_utf8(bytes).map(|text| verify_disclosure(&text, trust)) {
         Ok(Err(error)) => error.code().to_owned(),

@@ -75,10 +75,14 @@ impl<W: Write> Story<'_, W> {
 
     fn sources(&self, vault: &Vault, persons: &[PersonId]) -> Result<BTreeSet<String>> {
         let mut sources = BTreeSet::new();
-        for (_, index) in vault.entries_of_persons(persons, None)? {
-            let handle = vault.entry(index)?.head.source;
-            sources.extend(vault.source_name(&handle).map(|name| name.to_string()));
-        }
+        let found = vault.entries_of_persons(persons, None)?;
+        let at: BTreeSet<EntryIndex> = found.into_iter().map(|(_, index)| index).collect();
+        let at: Vec<EntryIndex> = at.into_iter().collect();
+        vault.for_entries_at(&at, &mut |entry| {
+            let name = vault.source_name(&entry.head.source);
+            sources.extend(name.map(|name| name.to_string()));
+            Ok(())
+        })?;
         Ok(sources)
     }
 
@@ -127,13 +131,11 @@ impl<W: Write> Story<'_, W> {
             let line: String = line.chars().take(96).collect();
             self.tale.line(&format!("  {line}"))?;
         }
-        let again =
-            vault.persons_named(one).map(|_| "found").unwrap_or("SUBJECT_UNKNOWN or partly kept");
         let again = match vault.persons_named(&roles.leaver) {
             Err(error) => error.code(),
-            Ok(_) => again,
+            Ok(_) => "still known",
         };
-        self.tale.line(&format!("asked for again by the same identifiers: {again}"))?;
+        self.tale.line(&format!("asked for again by any of the identifiers: {again}"))?;
         self.tale.fact("job", erased.job.to_string());
         self.tale.fact("records", erased.records);
         self.tale.fact("bytes_written", erased.bytes_written);
@@ -179,15 +181,15 @@ impl<W: Write> Story<'_, W> {
         let elsewhere: u64 = hits.iter().filter(|(c, _)| !kept.contains(c)).map(|(_, n)| n).sum();
         let by_law: u64 = hits.iter().filter(|(c, _)| kept.contains(c)).map(|(_, n)| n).sum();
         self.tale.line(&format!(
-            "{} bodies opened and read, {} do not open any more: {elsewhere} name the person",
+            "{} bodies opened and read, {} can be opened no more; records that name the person: \
+             {elsewhere}",
             count(opened),
             count(dead)
         ))?;
         if by_law > 0 {
             let classes: Vec<String> = kept.iter().map(|c| vault.class_name(*c)).collect();
             self.tale.line(&format!(
-                "beside these, {} records of class {} still open and name the person: the law \
-                 above keeps them, and their erasure is scheduled",
+                "and {} of class {}, which the law above keeps: their erasure is scheduled",
                 count(by_law),
                 classes.join(", ")
             ))?;
