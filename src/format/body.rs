@@ -39,6 +39,8 @@ pub const FILE_MAGIC: [u8; 4] = *b"CHB1";
 pub const FILE_HEAD_BYTES: u64 = 32;
 /// Bytes of a frame before its ciphertext.
 pub const FRAME_HEAD_BYTES: usize = 46;
+/// Bytes of a nonce.
+pub const NONCE_BYTES: usize = 12;
 /// Plaintexts are padded to a multiple of this, so that lengths say less.
 pub const PAD_BYTES: usize = 32;
 /// AES-256-GCM over the plaintext as it stands.

@@ -26,19 +26,6 @@ struct BodyFile {
     len: u64,
 }
 
-/// One body as it lies on disk.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StoredBody {
-    /// Record it says it belongs to.
-    pub record: RecordId,
-    /// Random nonce.
-    pub nonce: [u8; 12],
-    /// Ciphertext and tag.
-    pub sealed: Vec<u8>,
-    /// Whether its CRC and algorithm are right.
-    pub intact: bool,
-}
-
 impl Bodies {
     /// The body files under `dir`.
     pub fn new(disk: Arc<dyn Disk>, dir: &Path, tenant: TenantId) -> Self {
@@ -175,11 +162,12 @@ impl Bodies {
         Ok(len)
     }
 
-    /// Reads all of a span.
+    /// Reads the frames of a span, as far as they are there.
     ///
     /// # Errors
-    /// `Missing` when the file is gone, `Corrupt` when it is shorter or another class-day's.
-    pub fn read(&self, span: BodySpan) -> Result<Vec<u8>> {
+    /// `Missing` when the file is gone, `Corrupt` when it is another class-day's; those of the
+    /// disk. A file that is too short gives what it has.
+    pub fn read(&self, span: BodySpan) -> Result<Frames> {
         let file = self.file(span.class_day, false)?;
         let path = self.path(span.class_day);
         let mut head = [0; 32];
@@ -189,32 +177,89 @@ impl Bodies {
         if found != (self.tenant, span.class_day) {
             return Err(Error::corrupt(&path, "body file of another tenant, class or day"));
         }
-        let len = usize::try_from(span.end - span.start).unwrap_or(usize::MAX);
-        if file.file.len()? < span.end {
-            return Err(Error::corrupt(&path, "shorter than it must be"));
-        }
-        let mut bytes = vec![0; len];
+        let end = file.file.len()?.min(span.end).max(span.start);
+        let mut bytes = vec![0; usize::try_from(end - span.start).unwrap_or(usize::MAX)];
         file.file.read_exact_at(span.start, &mut bytes)?;
-        Ok(bytes)
+        Ok(Frames::new(bytes, end == span.end))
     }
 }
 
-/// Where each frame of a span starts, by index and group. Stops at the first that is no frame:
-/// what follows cannot be found, and is reported damaged by whoever looks for it.
-pub fn frames(bytes: &[u8]) -> Vec<(EntryIndex, u8, usize)> {
-    let mut reader = Reader::new(bytes);
-    let mut found = Vec::new();
-    while !reader.rest().is_empty() {
-        let offset = reader.offset();
-        let Ok(frame) = body::skip_frame(&mut reader) else { break };
-        found.push((frame.0, frame.1, offset));
-    }
-    found
+/// What is found where a body must lie.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stored<B> {
+    /// There: its CRC and algorithm are right.
+    Body(B),
+    /// Not there, and everything around it is in order.
+    Missing,
+    /// There and damaged, or lost in a damaged stretch.
+    Damaged,
 }
 
-/// The body of the frame that starts at `offset` of a span.
-pub fn body_at(bytes: &[u8], offset: usize) -> Option<StoredBody> {
-    let frame: Frame<'_> = body::read_frame(&mut Reader::new(bytes.get(offset..)?)).ok()?;
-    let sealed = frame.sealed.to_vec();
-    Some(StoredBody { record: frame.record, nonce: frame.nonce, sealed, intact: frame.intact })
+/// The frames of one span, and where each starts.
+#[derive(Clone, Debug)]
+pub struct Frames {
+    bytes: Vec<u8>,
+    /// Ascending as far as the span is sound.
+    places: Vec<(EntryIndex, u8, usize)>,
+    /// Every byte of the span belongs to a frame.
+    sound: bool,
+}
+
+impl Frames {
+    /// Takes the bytes of a span apart; `whole` tells whether they are all of it.
+    pub fn new(bytes: Vec<u8>, whole: bool) -> Self {
+        let mut reader = Reader::new(&bytes);
+        let mut places: Vec<(EntryIndex, u8, usize)> = Vec::new();
+        let mut sound = whole;
+        while !reader.rest().is_empty() {
+            let start = reader.offset();
+            let Ok(frame) = body::read_frame(&mut reader) else {
+                sound = false;
+                break;
+            };
+            let place = (frame.index, frame.group, start);
+            let rises = places.last().is_none_or(|(i, g, _)| (*i, *g) < (frame.index, frame.group));
+            if !rises {
+                sound = false;
+                break;
+            }
+            places.push(place);
+        }
+        Frames { bytes, places, sound }
+    }
+
+    /// How many frames were found.
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The body of group `group` of entry `index`, whose record id is `record`.
+    pub fn find(&self, index: EntryIndex, group: u8, record: &RecordId) -> Stored<Frame<'_>> {
+        let at = self.places.binary_search_by_key(&(index, group), |(i, g, _)| (*i, *g));
+        let start = at.ok().and_then(|at| self.places.get(at)).map(|(_, _, start)| *start);
+        let start = start.or_else(|| self.search(record, group));
+        let rest = start.and_then(|start| self.bytes.get(start..));
+        let Some(rest) = rest else {
+            return if self.sound { Stored::Missing } else { Stored::Damaged };
+        };
+        match body::read_frame(&mut Reader::new(rest)) {
+            Ok(frame)
+                if frame.intact
+                    && (frame.index, frame.group, frame.record) == (index, group, *record) =>
+            {
+                Stored::Body(frame)
+            }
+            _ => Stored::Damaged,
+        }
+    }
+
+    /// Start of the frame that bears a record id, past damage that hides where frames start.
+    fn search(&self, record: &RecordId, group: u8) -> Option<usize> {
+        let record_at = body::FRAME_HEAD_BYTES - body::NONCE_BYTES - RecordId::LEN;
+        let mut found = self.bytes.windows(RecordId::LEN).enumerate();
+        found.find_map(|(at, window)| {
+            let start = at.checked_sub(record_at).filter(|_| window == record.0)?;
+            (self.bytes.get(start + 16) == Some(&group)).then_some(start)
+        })
+    }
 }

@@ -169,6 +169,19 @@ impl Vault {
     ///
     /// # Errors
     /// Those of the store.
+    pub fn entries_of_persons(
+        &self,
+        persons: &[PersonId],
+        only: Option<ClassId>,
+    ) -> Result<Vec<(ClassId, EntryIndex)>> {
+        let cells = self.cells_of(&self.inner.keys.tree(), persons)?;
+        self.entries_of_cells(&cells, only)
+    }
+
+    /// As `entries_of_persons`, from cells already read.
+    ///
+    /// # Errors
+    /// Those of the store.
     pub(crate) fn entries_of_cells(
         &self,
         cells: &[PersonCell],

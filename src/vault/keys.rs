@@ -440,6 +440,15 @@ impl Cache {
         self.owners_until.is_some_and(|known| known >= until)
     }
 
+    /// The person behind each known tag; handles of one person give the least of them.
+    pub(crate) fn owners(&self) -> HashMap<SubjectTag, PersonId> {
+        let least = |person: &PersonId| {
+            let peers = self.persons.get(person).map(|keys| keys.peers.as_slice());
+            peers.unwrap_or_default().iter().fold(*person, |least, peer| least.min(*peer))
+        };
+        self.owners.iter().map(|(tag, (person, _))| (*tag, least(person))).collect()
+    }
+
     fn has_class(&self, person: &PersonId, class: ClassId) -> bool {
         self.persons.get(person).is_some_and(|keys| keys.class(class).is_some())
     }

@@ -3,21 +3,23 @@
 //! opened values to a person records a disclosure first (`vault::disclose`).
 
 use crate::base::entry::{Entry, Head};
-use crate::base::id::{Hash32, SubjectTag};
+use crate::base::id::{Hash32, PersonId, SubjectTag};
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, EntryIndex, TreeSize};
 use crate::crypto::hash::{leaf_hash, sha256};
 use crate::crypto::kdf::{HmacKey, tag};
 use crate::crypto::{aead, merkle::Nodes};
+use crate::format::body::Frame;
 use crate::format::unit::BodySpan;
 use crate::format::{body, entry, unit};
-use crate::store::bodies::{self, StoredBody};
+use crate::store::bodies::{Frames, Stored};
 use crate::store::error::ErrorKind;
 use crate::vault::Vault;
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::keys::{Cache, Keyring};
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -83,6 +85,11 @@ pub(crate) struct ErasedTags {
 }
 
 impl ErasedTags {
+    /// Whether the evidence names this tag.
+    pub(crate) fn contains(&self, tag: &SubjectTag) -> bool {
+        self.tags.contains(tag)
+    }
+
     fn covers(&self, index: EntryIndex, class: ClassId, tags: &[SubjectTag]) -> bool {
         let lapsed = |(intent, classes): &(EntryIndex, Vec<ClassId>)| {
             index < *intent && classes.contains(&class)
@@ -141,6 +148,30 @@ impl Vault {
         Ok(())
     }
 
+    /// Calls `each` with the stored bytes of every entry of a range, in order.
+    ///
+    /// # Errors
+    /// As `for_each_entry`.
+    pub fn for_each_entry_bytes(
+        &self,
+        range: Range<EntryIndex>,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut next = range.start;
+        while next < range.end {
+            let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
+            let bytes = self.inner.log.read(&unit)?;
+            let wanted = (unit.head.first.0..).zip(unit::decode(&bytes)?.entries);
+            for (index, entry) in wanted {
+                if range.contains(&EntryIndex(index)) {
+                    each(entry)?;
+                }
+            }
+            next = EntryIndex(unit.head.end.0);
+        }
+        Ok(())
+    }
+
     /// Calls `each` with every record of a range, in order.
     ///
     /// # Errors
@@ -157,7 +188,7 @@ impl Vault {
             let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
             let bytes = self.inner.log.read(&unit)?;
             let decoded = unit::decode(&bytes)?;
-            let mut frames = Frames::new(&unit.head.spans);
+            let mut frames = Spans::new(&unit.head.spans);
             for bytes in decoded.entries {
                 let entry = entry::decode(bytes)?;
                 if range.contains(&entry.index) {
@@ -181,7 +212,7 @@ impl Vault {
         let unit =
             self.inner.log.unit_of(index).ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
         let bytes = self.entry_bytes(index)?;
-        let mut frames = Frames::new(&unit.head.spans);
+        let mut frames = Spans::new(&unit.head.spans);
         let entry = entry::decode(&bytes)?;
         self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &erased)
     }
@@ -199,7 +230,7 @@ impl Vault {
         entry: Entry,
         leaf: Hash32,
         reading: Reading<'_>,
-        frames: &mut Frames<'_>,
+        frames: &mut Spans<'_>,
         erased: &Erased,
     ) -> Result<Record> {
         let head = &entry.head;
@@ -235,7 +266,7 @@ impl Vault {
         &self,
         entry: &Entry,
         position: u8,
-        stored: Stored,
+        stored: Stored<Frame<'_>>,
         erased: &Erased,
         fields: &mut [RecordField],
     ) -> Result<Fate> {
@@ -305,7 +336,7 @@ impl Vault {
             let unit = unit.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
             let bytes = self.entry_bytes(index)?;
             let entry = entry::decode(&bytes)?;
-            let mut frames = Frames::new(&unit.head.spans);
+            let mut frames = Spans::new(&unit.head.spans);
             let reading = Reading { open: true, destination: None };
             let none = Erased::default();
             let record = self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &none)?;
@@ -320,6 +351,15 @@ impl Vault {
         Ok(known.1.clone())
     }
 
+    /// Who bears each living tag up to this month; handles of one person give the least of them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn tag_owners(&self) -> Result<HashMap<SubjectTag, PersonId>> {
+        self.inner.keys.learn_owners(self.inner.clock.now().day().month())?;
+        Ok(self.inner.keys.cache().owners())
+    }
+
     /// Facts of the log, for reading.
     pub(crate) fn facts(&self) -> std::sync::RwLockReadGuard<'_, Facts> {
         self.inner.facts.read().unwrap_or_else(PoisonError::into_inner)
@@ -331,31 +371,15 @@ impl Vault {
     }
 }
 
-/// A body as found.
-pub(crate) enum Stored {
-    /// There, CRC right.
-    Body(StoredBody),
-    /// Not there.
-    Missing,
-    /// There and damaged.
-    Damaged,
-}
-
 /// The body spans of one unit, read when first asked for.
-pub(crate) struct Frames<'u> {
+pub(crate) struct Spans<'u> {
     spans: &'u [BodySpan],
-    read: HashMap<ClassDay, Option<Span>>,
+    read: HashMap<ClassDay, Stored<Frames>>,
 }
 
-/// The frames of one span, ascending, and where each lies.
-struct Span {
-    bytes: Vec<u8>,
-    frames: Vec<(EntryIndex, u8, usize)>,
-}
-
-impl<'u> Frames<'u> {
+impl<'u> Spans<'u> {
     pub(crate) fn new(spans: &'u [BodySpan]) -> Self {
-        Frames { spans, read: HashMap::new() }
+        Spans { spans, read: HashMap::new() }
     }
 
     fn find(
@@ -364,7 +388,7 @@ impl<'u> Frames<'u> {
         head: &Head,
         index: EntryIndex,
         position: u8,
-    ) -> Result<Stored> {
+    ) -> Result<Stored<Frame<'_>>> {
         let Some(group) = head.groups.get(usize::from(position)) else {
             return Ok(Stored::Missing);
         };
@@ -372,23 +396,19 @@ impl<'u> Frames<'u> {
         let Some(span) = self.spans.iter().find(|s| s.class_day == class_day) else {
             return Ok(Stored::Missing);
         };
-        if !self.read.contains_key(&class_day) {
-            let bytes = match vault.inner.bodies.read(*span) {
-                Ok(bytes) => Some(Span { frames: bodies::frames(&bytes), bytes }),
-                Err(e) if matches!(e.kind, ErrorKind::Missing | ErrorKind::Corrupt) => None,
+        let frames = match self.read.entry(class_day) {
+            Occupied(read) => read.into_mut(),
+            Vacant(vacant) => vacant.insert(match vault.inner.bodies.read(*span) {
+                Ok(frames) => Stored::Body(frames),
+                Err(e) if e.kind == ErrorKind::Missing => Stored::Missing,
+                Err(e) if e.kind == ErrorKind::Corrupt => Stored::Damaged,
                 Err(e) => return Err(e.into()),
-            };
-            self.read.insert(class_day, bytes);
-        }
-        let Some(span) = self.read.get(&class_day).and_then(Option::as_ref) else {
-            return Ok(Stored::Missing);
+            }),
         };
-        let at = span.frames.binary_search_by_key(&(index, position), |(i, g, _)| (*i, *g));
-        let offset = at.ok().and_then(|at| span.frames.get(at)).map(|(_, _, offset)| *offset);
-        let body = offset.and_then(|offset| bodies::body_at(&span.bytes, offset));
-        Ok(match body {
-            Some(body) if body.intact && body.record == head.record => Stored::Body(body),
-            _ => Stored::Damaged,
+        Ok(match frames {
+            Stored::Body(frames) => frames.find(index, position, &head.record),
+            Stored::Missing => Stored::Missing,
+            Stored::Damaged => Stored::Damaged,
         })
     }
 }
@@ -407,13 +427,13 @@ fn open_body(
     head: &Head,
     position: u8,
     base: &HmacKey,
-    stored: &StoredBody,
+    stored: &Frame<'_>,
     out: &mut [RecordField],
 ) -> Fate {
     let digest = commits_digest(head, position);
     let key = Key::new(base.mac(&body::group_key_preimage(&head.record, position, &digest)).0);
     let aad = body::aad(head, position, &digest);
-    let Ok(plain) = aead::open(&key, &stored.nonce, &aad, &stored.sealed) else {
+    let Ok(plain) = aead::open(&key, &stored.nonce, &aad, stored.sealed) else {
         return Fate::AuthFailed;
     };
     let Ok(plain) = body::decode_plain(&plain) else { return Fate::CommitmentMismatch };

@@ -3,16 +3,19 @@
 
 mod support;
 
+mod attacks;
 mod canon;
 mod cli;
 mod conformance;
 mod crash;
+mod golden;
 mod index;
 mod keys_attacks;
 mod keytree;
 mod lanes;
 mod laws;
 mod merkle;
+mod mutated;
 mod note;
 mod policy;
 mod promises;

@@ -1,0 +1,12 @@
+//! `chancery doctor`.
+
+use crate::cli::args::make::Doctor;
+use crate::cli::error::Failure;
+use crate::cli::run::Context;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Runs the command.
+pub(crate) fn run(_context: &mut Context, _args: &Doctor) -> Result<ExitCode> {
+    Err(Failure::failed("NOT_AVAILABLE", "not available in this build; nothing was done").into())
+}

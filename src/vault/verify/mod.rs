@@ -1,0 +1,246 @@
+//! The outsider's check of a data directory: no key, no lock, no trust in the vault, nothing
+//! written. Every entry, every hash, every act and every body's place is held against the signed
+//! checkpoint and against each other. What it cannot tell it says: without a pinned key a log is
+//! only consistent with itself, and whether a body opens needs keys (`Vault::verify_bodies`).
+//!
+//! Units are taken apart by workers in parallel and joined in order. Memory: 250 bytes a unit,
+//! 8 to 16 bytes an entry, and a few units in flight.
+
+mod acts;
+mod chain;
+mod names;
+mod opened;
+mod report;
+mod signed;
+mod unit;
+mod walk;
+
+pub use crate::vault::verify::opened::BodyReport;
+pub use crate::vault::verify::report::{LISTED_MAX, Report, SignedBy, Verdict, exit_code_of};
+
+use crate::base::unit::{ClassDay, EntryIndex, UtcNanos};
+use crate::format::trust::Trust;
+use crate::store::bodies::Bodies;
+use crate::store::disk::Disk;
+use crate::store::error::Error as StoreError;
+use crate::vault::config::{Places, VaultFile};
+use crate::vault::error::Result;
+use crate::vault::verify::acts::Acts;
+use crate::vault::verify::chain::{Chain, Stored};
+use crate::vault::verify::names::Names;
+use crate::vault::verify::unit::{Checked, Tally, Worker};
+use crate::vault::verify::walk::Found;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+/// Units a worker may be ahead of the joiner.
+const AHEAD: usize = 2;
+/// Workers at most: beyond, the joiner is what takes time.
+const WORKERS_MAX: usize = 8;
+
+/// How far to go.
+#[derive(Clone, Default, Debug)]
+pub struct Options {
+    /// A gap in a source's numbers fails the verification.
+    pub strict: bool,
+    /// Recompute the tables of every epoch and hold its seal against them.
+    pub replay_seals: bool,
+    /// Checkpoints of this log kept from before: each must be a prefix of it.
+    pub retained: Vec<String>,
+}
+
+/// Checks a data directory as an outsider. `progress` is told entries done and in all.
+///
+/// # Errors
+/// What kept it from checking: missing, unreadable or newer files. What is wrong is in the report.
+pub fn verify_data(
+    disk: &Arc<dyn Disk>,
+    data: &Path,
+    trust: Option<&Trust>,
+    options: &Options,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report> {
+    let file = VaultFile::read(&**disk, data)?;
+    let places = Places::of(data, Path::new(""), &file.tenant);
+    let mut report = Report::new(file.origin(), file.tenant);
+    let head = signed::Head::read(&**disk, &places, &file, trust, &mut report)?;
+    let units = walk::walk(&**disk, &places.log(), head.size, &mut report)?;
+    let stored = Stored::open(&**disk, &places.tiles())?;
+    let mut chain = Chain::new(file.tenant, stored, head.size);
+    chain.targets = head.targets(&file, trust, &options.retained, &mut report);
+    chain.witnessed = head.witnessed();
+    let acts = Acts::new(&file, options.replay_seals);
+    let mut joiner = Joiner {
+        chain,
+        acts,
+        names: Names::default(),
+        bodies: BTreeMap::new(),
+        report,
+        last_time: UtcNanos(0),
+    };
+    let bodies = Bodies::new(disk.clone(), &places.bodies(), file.tenant);
+    let total = units.last().map_or(0, |u| u.head.end.0);
+    let keep = options.replay_seals;
+    in_order(disk, &bodies, &units, keep, &mut |found, checked| {
+        let last = units.last().is_some_and(|u| u.offset == found.offset && u.hash == found.hash);
+        joiner.take(found, checked, last)?;
+        progress(joiner.chain.tree.size().0, total);
+        Ok(())
+    })?;
+    let Joiner { mut chain, mut acts, names, bodies: totals, mut report, .. } = joiner;
+    chain.finish(&mut report);
+    let size = chain.tree.size();
+    acts.finish(size.0, &mut report);
+    head.finish(&acts.log_keys, size, trust, &mut report);
+    let mut suspects = names.finish(options.strict, &mut report);
+    if !suspects.is_empty() {
+        in_order(disk, &bodies, &units, false, &mut |found, checked| {
+            for (at, seen) in checked.entries.iter().enumerate() {
+                let index = EntryIndex(found.head.first.0 + at as u64);
+                seen.iter().for_each(|seen| suspects.take(index, seen, &mut report));
+            }
+            Ok(())
+        })?;
+    }
+    finish_bodies(&totals, &acts, &bodies, &units, &mut report)?;
+    report.entries = size.0;
+    report.units = units.len() as u64;
+    report.unsigned_tail = size.0.saturating_sub(head.size.0);
+    Ok(report)
+}
+
+/// Where the results of the workers meet.
+struct Joiner {
+    chain: Chain,
+    acts: Acts,
+    names: Names,
+    bodies: BTreeMap<ClassDay, Total>,
+    report: Report,
+    last_time: UtcNanos,
+}
+
+/// What was found of one class-day.
+#[derive(Default)]
+struct Total {
+    tally: Tally,
+    /// Entries whose body is not there; the first ones.
+    missing: Vec<EntryIndex>,
+}
+
+impl Joiner {
+    fn take(&mut self, found: &Found, mut checked: Checked, last: bool) -> Result<()> {
+        let first = self.chain.tree.size().0;
+        let torn = last && found.head.first.0 >= self.chain.signed.0;
+        for mut finding in std::mem::take(&mut checked.findings) {
+            // The end of the log beyond the checkpoint may be what a crash left half written.
+            finding.fails &= !(torn && finding.name == "MALFORMED");
+            self.report.add(finding);
+        }
+        self.chain.take(found, &checked, last, &mut self.report)?;
+        for (at, seen) in checked.entries.iter().enumerate() {
+            let Some(seen) = seen else { continue };
+            let index = EntryIndex(first + at as u64);
+            if index.0 == 0 {
+                self.report.first_time = seen.time;
+            }
+            self.last_time = self.last_time.max(seen.time);
+            *self.report.kinds.entry(seen.kind.name()).or_default() += 1;
+            self.names.take(index, seen, &mut self.report);
+            self.acts.day(index, self.last_time.day());
+            let Some(entry) = &seen.entry else { continue };
+            self.acts.replay(entry, &self.chain.epochs);
+            if seen.kind != crate::base::entry::Kind::Event {
+                self.acts.take(index, entry, &self.chain.epochs, &mut self.report);
+            }
+        }
+        self.report.last_time = self.last_time;
+        for (class_day, tally) in &checked.tallies {
+            let total = &mut self.bodies.entry(*class_day).or_default().tally;
+            total.groups += tally.groups;
+            total.bodies += tally.bodies;
+            total.missing += tally.missing;
+        }
+        for (class_day, index) in checked.missing {
+            let total = self.bodies.entry(class_day).or_default();
+            if (total.missing.len() as u64) < LISTED_MAX {
+                total.missing.push(index);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Has workers take the units apart and gives the results to `each` in order.
+fn in_order(
+    disk: &Arc<dyn Disk>,
+    bodies: &Bodies,
+    units: &[Found],
+    keep: bool,
+    each: &mut dyn FnMut(&Found, Checked) -> Result<()>,
+) -> Result<()> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    std::thread::scope(|scope| {
+        let mut answers = Vec::with_capacity(workers);
+        for number in 0..workers {
+            let (send, receive) = sync_channel(AHEAD);
+            answers.push(receive);
+            scope.spawn(move || {
+                let mut worker = Worker::new(disk, bodies, keep);
+                for found in units.iter().skip(number).step_by(workers) {
+                    let answer = worker.check(found);
+                    let failed = answer.is_err();
+                    if send.send(answer).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+        }
+        for (found, answer) in units.iter().zip(answers.iter().cycle()) {
+            let gone = || StoreError::corrupt(&found.segment, "a worker did not come back");
+            each(found, answer.recv().map_err(|_| gone())??)?;
+        }
+        Ok(())
+    })
+}
+
+/// Missing bodies are justified by prune-done entries, or named.
+fn finish_bodies(
+    totals: &BTreeMap<ClassDay, Total>,
+    acts: &Acts,
+    bodies: &Bodies,
+    units: &[Found],
+    report: &mut Report,
+) -> Result<()> {
+    for (class_day, total) in totals {
+        report.groups += total.tally.groups;
+        if acts.expired.contains(class_day) {
+            report.expired += total.tally.groups;
+            continue;
+        }
+        report.bodies += total.tally.bodies;
+        let left = total.tally.missing.saturating_sub(total.missing.len() as u64);
+        for index in &total.missing {
+            let what = format!("no body in {class_day}, and no entry that says why");
+            report.fail("BODY_MISSING_UNJUSTIFIED", *index, what);
+        }
+        if left > 0 {
+            let what = format!("and {left} more in {class_day}");
+            report.fail("BODY_MISSING_UNJUSTIFIED", None, what);
+        }
+    }
+    let mut ends: BTreeMap<ClassDay, u64> = BTreeMap::new();
+    for span in units.iter().flat_map(|u| &u.head.spans) {
+        let end = ends.entry(span.class_day).or_default();
+        *end = span.end.max(*end);
+    }
+    for (class_day, len) in bodies.list()? {
+        let end = ends.get(&class_day).copied().unwrap_or(0);
+        if len > end && len > crate::format::body::FILE_HEAD_BYTES {
+            let what = format!("{} bytes in {class_day} that no unit names", len - end);
+            report.attention("BODY_UNCOMMITTED", None, what);
+        }
+    }
+    Ok(())
+}

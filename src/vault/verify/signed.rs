@@ -1,0 +1,148 @@
+//! The signed checkpoint, and checkpoints kept from before: what the entries are held against.
+//! A key is believed only when the trust file pins it.
+
+use crate::base::unit::{TreeSize, UtcNanos};
+use crate::crypto::merkle::EMPTY_ROOT;
+use crate::format::checkpoint::Checkpoint;
+use crate::format::note::Note;
+use crate::format::trust::{Trust, Trusted};
+use crate::format::vkey::Verifier;
+use crate::store::disk::Disk;
+use crate::vault::config::{Places, VaultFile};
+use crate::vault::error::Result;
+use crate::vault::verify::chain::Target;
+use crate::vault::verify::report::{Report, SignedBy};
+
+/// The checkpoint file, read before anything else: the log can only have grown since.
+pub(crate) struct Head {
+    note: Option<Vec<u8>>,
+    checkpoint: Option<Checkpoint>,
+    trusted: Option<Trusted>,
+    /// Size it states, believed only as far as the entries bear it out.
+    pub(crate) size: TreeSize,
+}
+
+impl Head {
+    pub(crate) fn read(
+        disk: &dyn Disk,
+        places: &Places,
+        file: &VaultFile,
+        trust: Option<&Trust>,
+        report: &mut Report,
+    ) -> Result<Head> {
+        let path = places.checkpoint();
+        let note = if disk.exists(&path)? { Some(disk.read(&path)?) } else { None };
+        let mut head = Head { note, checkpoint: None, trusted: None, size: TreeSize(0) };
+        let Some(note) = &head.note else { return Ok(head) };
+        head.checkpoint = Note::parse(note).ok().and_then(|n| Checkpoint::parse(&n.text).ok());
+        if head.checkpoint.is_none() {
+            report.fail("MALFORMED", None, "the checkpoint file holds no signed checkpoint");
+        }
+        let origin = file.origin();
+        if head.checkpoint.as_ref().is_some_and(|c| c.origin != origin) {
+            let what = format!("the checkpoint is not of the log {origin}");
+            report.fail("TENANT_MISMATCH", None, what);
+            head.checkpoint = None;
+        }
+        head.size = head.checkpoint.as_ref().map_or(TreeSize(0), |c| c.size);
+        if let (Some(trust), Some(_)) = (trust, &head.checkpoint) {
+            match trust.open_checkpoint(note) {
+                Ok(trusted) => head.trusted = Some(trusted),
+                Err(e) => report.fail(e.verdict(), None, format!("checkpoint: {e}")),
+            }
+        }
+        Ok(head)
+    }
+
+    /// What the tree must have been at which size.
+    pub(crate) fn targets(
+        &self,
+        file: &VaultFile,
+        trust: Option<&Trust>,
+        retained: &[String],
+        report: &mut Report,
+    ) -> Vec<Target> {
+        let target = |c: &Checkpoint, verdict| {
+            let (size, root) = (c.size, c.root);
+            Target { size, root, verdict, met: size.0 == 0 && root == EMPTY_ROOT }
+        };
+        let mut targets: Vec<Target> =
+            self.checkpoint.iter().map(|c| target(c, "ROOT_MISMATCH")).collect();
+        for text in retained {
+            let opened = match trust {
+                Some(trust) => trust.open_checkpoint(text.as_bytes()).map(|t| t.checkpoint),
+                None => {
+                    let parsed = Note::parse(text.as_bytes()).ok();
+                    let parsed = parsed.and_then(|n| Checkpoint::parse(&n.text).ok());
+                    match parsed {
+                        Some(checkpoint) => Ok(checkpoint),
+                        None => {
+                            report.fail("MALFORMED", None, "a retained checkpoint is none");
+                            continue;
+                        }
+                    }
+                }
+            };
+            let kept = match opened {
+                Ok(kept) => kept,
+                Err(e) => {
+                    report.fail(e.verdict(), None, format!("retained checkpoint: {e}"));
+                    continue;
+                }
+            };
+            if kept.origin != file.origin() {
+                let what = "a retained checkpoint is of another log";
+                report.fail("TENANT_MISMATCH", None, what);
+                continue;
+            }
+            let split = self.checkpoint.as_ref().is_some_and(|c| c.contradicts(&kept));
+            let verdict = if split { "EQUIVOCATION" } else { "INCONSISTENT" };
+            targets.push(target(&kept, verdict));
+        }
+        targets
+    }
+
+    /// Earliest time at which a pinned witness saw the checkpoint.
+    pub(crate) fn witnessed(&self) -> Option<UtcNanos> {
+        let witnesses = self.trusted.iter().flat_map(|t| &t.witnesses);
+        witnesses.map(|w| w.time).filter(|t| t.0 > 0).min()
+    }
+
+    /// Says who signed. `own` are the keys that the log itself names.
+    pub(crate) fn finish(
+        &self,
+        own: &[Verifier],
+        size: TreeSize,
+        trust: Option<&Trust>,
+        report: &mut Report,
+    ) {
+        if trust.is_none() {
+            report.doubt("no trust file: consistent with itself at best, signer unknown");
+        }
+        let (Some(note), Some(checkpoint)) = (&self.note, &self.checkpoint) else {
+            if self.note.is_none() && size.0 > 0 {
+                let what = "the log has entries and no signed checkpoint";
+                report.fail("CHECKPOINT_MISSING", None, what);
+            }
+            return;
+        };
+        let (size, root) = (checkpoint.size, checkpoint.root);
+        if let Some(trusted) = &self.trusted {
+            let of = trusted.witnesses.iter().map(|w| (w.name.clone(), w.time));
+            let (key, witnesses) = (trusted.key.to_string(), of.collect());
+            report.signed_by = Some(SignedBy { key, pinned: true, size, root, witnesses });
+        } else if trust.is_none() {
+            match own.iter().rev().find(|key| Checkpoint::open(note, key).is_ok()) {
+                Some(key) => {
+                    let (key, witnesses) = (key.to_string(), Default::default());
+                    let signed = SignedBy { key, pinned: false, size, root, witnesses };
+                    report.signed_by = Some(signed);
+                }
+                None => {
+                    let what = "not signed by any key that the log names as its own";
+                    report.fail("CHECKPOINT_SIGNATURE", None, what);
+                }
+            }
+        }
+    }
+}

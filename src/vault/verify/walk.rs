@@ -1,0 +1,191 @@
+//! The units of a log as they lie on disk, found without trusting any of them: a damaged one is
+//! named and passed over, up to the next that is whole. It never writes, and it holds about 250
+//! bytes a unit.
+
+use crate::base::id::Hash32;
+use crate::base::unit::{EntryIndex, TreeSize};
+use crate::format::unit::{self, UnitHead};
+use crate::format::wire::Reader;
+use crate::store::disk::{Disk, DiskFile, Mode};
+use crate::store::error::Result;
+use crate::vault::verify::report::Report;
+use std::path::{Path, PathBuf};
+
+/// A unit and where it lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) head: UnitHead,
+    /// The hash it ends with.
+    pub(crate) hash: Hash32,
+    pub(crate) segment: PathBuf,
+    pub(crate) offset: u64,
+}
+
+/// One segment being walked.
+struct Segment<'a> {
+    file: &'a dyn DiskFile,
+    path: &'a Path,
+    len: u64,
+}
+
+/// What stands at an offset.
+enum At {
+    /// A unit; its own hash holds.
+    Unit(UnitHead, Hash32),
+    /// A unit whose hash is wrong but whose frame holds.
+    Altered(UnitHead, Hash32),
+    /// A unit of a later version.
+    TooNew,
+    /// No unit.
+    Damage(String),
+}
+
+/// Walks all segments. `signed` is the size of the signed checkpoint: a torn end beyond it was
+/// never acknowledged and asks only for attention.
+pub(crate) fn walk(
+    disk: &dyn Disk,
+    dir: &Path,
+    signed: TreeSize,
+    report: &mut Report,
+) -> Result<Vec<Found>> {
+    let names: Vec<String> = disk.list(dir)?.into_iter().map(|e| e.name).collect();
+    let mut numbers: Vec<u32> =
+        names.iter().filter_map(|n| n.strip_suffix(".seg")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    let mut units: Vec<Found> = Vec::new();
+    for (at, number) in numbers.iter().enumerate() {
+        let path = dir.join(format!("{number:08}.seg"));
+        let file = disk.open(&path, Mode::Read)?;
+        let segment = Segment { file: &*file, path: &path, len: file.len()? };
+        let last = at + 1 == numbers.len();
+        walk_segment(&segment, last.then_some(signed), &mut units, report)?;
+    }
+    Ok(units)
+}
+
+fn walk_segment(
+    segment: &Segment<'_>,
+    torn_from: Option<TreeSize>,
+    units: &mut Vec<Found>,
+    report: &mut Report,
+) -> Result<()> {
+    let mut offset = 0;
+    while offset < segment.len {
+        let next = units.last().map_or(TreeSize(0), |u| u.head.end);
+        let torn = |end: u64| torn_from.is_some_and(|signed| next >= signed) && end == segment.len;
+        match segment.read(offset)? {
+            At::Unit(head, hash) => {
+                let len = head.len;
+                segment.take(head, hash, offset, units, report);
+                offset += len;
+            }
+            At::Altered(head, hash) if !torn(offset + head.len) => {
+                let what = format!("unit {}: its head is not what its hash covers", head.number);
+                report.fail("UNIT_HASH", head.first, what);
+                let len = head.len;
+                segment.take(head, hash, offset, units, report);
+                offset += len;
+            }
+            At::TooNew => {
+                report.doubt("a unit was written by a newer version of Chancery");
+                return Ok(());
+            }
+            found => {
+                let why = match found {
+                    At::Damage(why) => why,
+                    _ => "unit hash".to_owned(),
+                };
+                let Some(resumed) = segment.search(offset + 1)? else {
+                    let left = segment.len - offset;
+                    let what = format!("{left} bytes at the end of a segment are no unit: {why}");
+                    match torn(segment.len) {
+                        true => report.attention("TAIL_TORN", EntryIndex(next.0), what),
+                        false => report.fail("UNIT_DAMAGED", EntryIndex(next.0), what),
+                    }
+                    return Ok(());
+                };
+                let what = format!("{} bytes between units are none: {why}", resumed - offset);
+                report.fail("UNIT_DAMAGED", EntryIndex(next.0), what);
+                offset = resumed;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Segment<'_> {
+    /// Adds a unit, if it is not the copy that a recovery wrote, and judges its place.
+    fn take(
+        &self,
+        head: UnitHead,
+        hash: Hash32,
+        offset: u64,
+        units: &mut Vec<Found>,
+        report: &mut Report,
+    ) {
+        let last = units.last();
+        if offset == 0 && last.is_some_and(|last| last.hash == hash && last.head == head) {
+            return;
+        }
+        let expect = match last {
+            Some(last) => (last.head.number + 1, last.hash, last.head.end.0),
+            None => (0, Hash32::ZERO, 0),
+        };
+        if (head.number, head.prev, head.first.0) != expect {
+            let what = format!(
+                "unit {} with entries {}..{} stands where unit {} from entry {} must",
+                head.number, head.first, head.end, expect.0, expect.2
+            );
+            report.fail("UNIT_CHAIN", EntryIndex(expect.2), what);
+        }
+        units.push(Found { head, hash, segment: self.path.to_owned(), offset });
+    }
+
+    fn read(&self, offset: u64) -> Result<At> {
+        let most = (unit::HEAD_BYTES + unit::SPANS_MAX * unit::SPAN_BYTES) as u64;
+        let left = self.len - offset;
+        let mut bytes = vec![0; usize::try_from(most.min(left)).unwrap_or(0)];
+        self.file.read_exact_at(offset, &mut bytes)?;
+        let version = bytes.get(3).copied().unwrap_or(0);
+        if bytes.starts_with(b"CHU") && version > b'1' && version.is_ascii_digit() {
+            return Ok(At::TooNew);
+        }
+        let head = match unit::decode_head(&mut Reader::new(&bytes)) {
+            Ok(head) => head,
+            Err(e) => return Ok(At::Damage(e.to_string())),
+        };
+        if head.len > left {
+            return Ok(At::Damage("unit is cut short".to_owned()));
+        }
+        let mut hash = [0; unit::HASH_BYTES];
+        let end = offset + head.len;
+        self.file.read_exact_at(end - unit::HASH_BYTES as u64, &mut hash)?;
+        let hash = Hash32(hash);
+        if hash == head.hash() {
+            return Ok(At::Unit(head, hash));
+        }
+        let mut next = [0; unit::MAGIC.len()];
+        let room = self.len - end >= next.len() as u64;
+        if room {
+            self.file.read_exact_at(end, &mut next)?;
+        }
+        match end == self.len || (room && next == unit::MAGIC) {
+            true => Ok(At::Altered(head, hash)),
+            false => Ok(At::Damage("unit hash is wrong".to_owned())),
+        }
+    }
+
+    /// Start of the next whole unit from an offset on.
+    fn search(&self, from: u64) -> Result<Option<u64>> {
+        let left = self.len.saturating_sub(from);
+        let mut bytes = vec![0; usize::try_from(left).unwrap_or(0)];
+        self.file.read_exact_at(from, &mut bytes)?;
+        for (at, window) in bytes.windows(unit::MAGIC.len()).enumerate() {
+            let offset = from + at as u64;
+            if window == unit::MAGIC && matches!(self.read(offset)?, At::Unit(..)) {
+                return Ok(Some(offset));
+            }
+        }
+        Ok(None)
+    }
+}
