@@ -17,3 +17,4 @@ mod policy;
 mod report;
 mod siem;
 mod vault;
+mod verify;

@@ -151,10 +151,8 @@ impl Vault {
         report.generation = found.0;
         let announced = self.facts().root;
         if found != announced && self.read_only().is_none() {
-            let detail = format!(
-                "key tree is at generation {}, the log announced {}",
-                found.0, announced.0
-            );
+            let detail =
+                format!("key tree is at generation {}, the log announced {}", found.0, announced.0);
             report.failures += 1;
             let name = "ROOT_HASH_MISMATCH";
             report.verdicts.push(Verdict { name, index: None, fails: true, detail });

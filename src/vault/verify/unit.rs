@@ -93,7 +93,9 @@ impl<'a> Worker<'a> {
         for (at, message) in messages.iter().enumerate() {
             let index = EntryIndex(found.head.first.0 + at as u64);
             let seen = match entry::decode(message.get(1..).unwrap_or_default()) {
-                Ok(entry) => Some(self.take(entry, index, &found.head, &mut spans, &mut checked)?),
+                Ok(entry) => {
+                    Some(self.take(entry, index, &found.head, &mut spans, &mut checked)?)
+                }
                 Err(e) => {
                     checked.findings.push(fails("MALFORMED", index, e.to_string()));
                     None
@@ -219,7 +221,8 @@ fn extra_frames(
         let Stored::Body(frames) = frames else { continue };
         let named = checked.tallies.get(class_day).map_or(0, |t| t.groups);
         if frames.count() as u64 > named {
-            let detail = format!("{} bodies in {class_day} where {named} are named", frames.count());
+            let detail =
+                format!("{} bodies in {class_day} where {named} are named", frames.count());
             let name = "BODY_EXTRA";
             checked.findings.push(Verdict { name, index: Some(first), fails: false, detail });
         }
