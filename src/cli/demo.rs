@@ -4,11 +4,16 @@
 
 pub mod cast;
 pub mod corpus;
+pub(crate) mod input;
 pub mod prng;
+pub(crate) mod run;
 pub mod scenes;
+pub(crate) mod search;
 pub mod shape;
 pub mod stage;
 pub mod story;
+pub(crate) mod tale;
+pub(crate) mod travel;
 
 use crate::base::unit::{Day, UtcNanos};
 use crate::cli::demo::cast::Cast;

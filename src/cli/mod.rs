@@ -5,8 +5,14 @@ pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod output;
+pub mod world;
 
-/// Runs the command line and says how it ended.
+mod cmd;
+mod error;
+mod medium;
+mod run;
+
+/// Runs the command line of this process and says how it ended.
 pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    run::process()
 }

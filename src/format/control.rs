@@ -80,7 +80,7 @@ payload! {
         why: String,
         /// The law of the floor, or the case handle.
         law: String,
-        /// When the floor ends; absent for a hold.
+        /// When the floor ends; `null` for a hold.
         due: Option<UtcNanos>,
     }
 }
@@ -197,7 +197,8 @@ pub enum KeyRoll {
         /// The change.
         root: RootChange,
     },
-    /// The log key changes: signed by both.
+    /// The log key changes: signed by both. No release writes it yet. It lets a log be consistent
+    /// with itself; pinned trust moves by the signed note of `format/roll` only.
     LogKey {
         /// Old verifier key.
         old: String,

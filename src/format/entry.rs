@@ -24,6 +24,7 @@
 //!     48   tail: index u64 | log time u64, ns | leaf hash of index - 1 [32], zero at 0
 //! ```
 //!
+//! `clear` is not parsed here: the leaf covers its bytes, and `format/control` reads the vault's.
 //! Hence `len mod 64 = 47`: with the leaf prefix 0x00 all but the tail fills whole SHA-256
 //! blocks, so workers hash the head before the place in the log is known.
 

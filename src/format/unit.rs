@@ -5,12 +5,13 @@
 //!   0   4  "CHU1"
 //!   4   8  length of the whole unit in bytes
 //!  12   8  number, from 0, without gaps
-//!  20   8  writer epoch: grows with every opening of the log for writing
+//!  20   8  writer epoch: above that of every unit an earlier opening wrote
 //!  28  32  hash of the previous unit, zero at 0
 //!  60   8  first index      68  8  end index (exclusive)
 //!  76  32  root of the log at end
 //! 108   8  state entries: 1 + index of the last entry before `first` that is not an event,
-//!          disclosure, scan or conflict; 0 = none. Opening follows these back, not the log.
+//!          disclosure, scan or conflict; 0 = none. A reader can follow these back instead of
+//!          reading the log; nothing but the writer vouches for them.
 //! 116   2  n body files
 //! 118      n x class u16 | bucket u32 | start u64 | end u64, ascending by (class, bucket)
 //!          (end - first) x lp16 entry

@@ -62,6 +62,8 @@ pub enum ClassDayState {
     },
     /// A legal hold keeps it.
     Held(CaseId),
+    /// Its class is kept for ever: a rule of its own, with a reason in the policy.
+    Kept,
 }
 
 /// One retention class on one day, as the schedule sees it at the cut-off.
@@ -86,15 +88,16 @@ pub struct Deferred {
     pub class: String,
     /// The legal floor, e.g. `HGB s. 257(4)`.
     pub law: String,
-    /// When the schedule completes the erasure.
-    pub due: UtcNanos,
+    /// When the schedule completes the erasure; `None` = when the hold named by `law` ends.
+    pub due: Option<UtcNanos>,
 }
 
 vocabulary! {
-    /// How many people an erasure took.
+    /// How many people an erasure took; the schedule completes what two people ordered.
     ErasureMode {
         TwoPerson = 0, "two-person";
         SingleOperator = 1, "single-operator";
+        Scheduled = 2, "scheduled";
     }
 }
 

@@ -1,6 +1,6 @@
 //! Evidence: gathered through the vault's verbs, rendered, signed. It never queries past the vault.
 //!
-//! `inputs` is filled by one pass over the entries of a period, `evidence` by the vault;
+//! `gather` fills `inputs` by one pass over the entries of a period, and `evidence` from the vault;
 //! `catalogue` says which controls there are, `rules` decides them, `model` is the document;
 //! `render`, `canvas` and `pdf` print it, `csv` lists its populations, `manifest` is signed.
 //! The same inputs give the same bytes. No status word says that a law is met.
@@ -9,6 +9,7 @@ pub mod canvas;
 pub mod catalogue;
 pub mod csv;
 pub mod evidence;
+pub mod gather;
 pub mod inputs;
 pub mod manifest;
 pub mod model;

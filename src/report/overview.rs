@@ -24,8 +24,9 @@ fn method(context: &Context<'_>) -> Section {
             period.start, period.end, inputs.entries.count, inputs.events
         )),
         Block::Paragraph(
-            "No sealed field was opened for this report. It is computed from the public part of \
-             the entries (codes, counts, positions, hashes) and from the state of the key plane. \
+            "No value of a sealed field went into this report; the verification opened bodies only \
+             to recompute their commitments. It is computed from the public part of the entries \
+             (codes, counts, positions, hashes) and from the state of the key plane. \
              Persons appear under pseudonyms that are salted with the nonce on the first page: \
              they hold in this report only, and without the vault nobody can lead them back. That \
              is pseudonymisation, not anonymisation."

@@ -67,7 +67,41 @@ impl fmt::Display for Error {
         if let Some(source) = &self.source {
             write!(f, ": {source}")?;
         }
-        Ok(())
+        match self.advice() {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// What is safe and what to do, for the verdicts an operator can meet.
+    fn advice(&self) -> Option<&'static str> {
+        let code = self.what.split([':', ' ']).next().unwrap_or_default();
+        Some(match code {
+            "KEK_MISSING" | "SECRET_MISSING" | "ROOT_MISSING" => {
+                "nothing was changed; the keys are not here: mount the key directory or name it"
+            }
+            "KEK_WORLD_READABLE" | "SECRET_WORLD_READABLE" => {
+                "nothing was changed; others may read this key file: chmod 600 it, and consider \
+                 who has read it"
+            }
+            "KEK_PASSPHRASE_NEEDED" => "nothing was changed; give the passphrase of the keys",
+            "KEK_PASSPHRASE_WRONG" => "nothing was changed; give the right passphrase",
+            "KEK_MALFORMED" | "SECRET_MALFORMED" | "SECRET_UNREADABLE" | "ROOT_UNREADABLE"
+            | "ROOT_CORRUPT" => {
+                "nothing was changed; the file is damaged or of other keys: put the live copy back"
+            }
+            "KEK_EXISTS" | "KEYTREE_EXISTS" => {
+                "nothing was changed; keys are here already: choose an empty key directory, or \
+                 remove what an interrupted init left"
+            }
+            "CORRUPT_TAIL" | "UNIT_CHAIN" => {
+                "nothing was cut; keep the files, restore this log from a copy and open it again"
+            }
+            _ if self.kind == ErrorKind::Locked => "nothing was changed; close the other one first",
+            _ => return None,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ pub struct LogClock {
     monotonic_start: u64,
     last: AtomicU64,
     ahead: bool,
+    accepted: bool,
 }
 
 impl LogClock {
@@ -24,9 +25,10 @@ impl LogClock {
         let wall = clock.wall();
         let far = wall.0.saturating_sub(last.0) > CLOCK_ACCEPT_DAYS * NANOS_PER_DAY;
         let ahead = !empty && far && !accept;
+        let accepted = !empty && far && accept;
         let start = if ahead { last } else { wall.max(last) };
         let monotonic_start = clock.monotonic();
-        LogClock { clock, start, monotonic_start, last: AtomicU64::new(last.0), ahead }
+        LogClock { clock, start, monotonic_start, last: AtomicU64::new(last.0), ahead, accepted }
     }
 
     /// Log time now.
@@ -39,6 +41,13 @@ impl LogClock {
     /// Whether the wall clock was too far ahead at open and nobody has accepted it.
     pub fn is_ahead(&self) -> bool {
         self.ahead
+    }
+
+    /// Whether a wall clock too far ahead was accepted at open and no entry since `last` bears
+    /// witness to it yet.
+    pub fn jumped_beyond(&self, last: UtcNanos) -> bool {
+        let apart = self.now().0.saturating_sub(last.0);
+        self.accepted && apart > CLOCK_ACCEPT_DAYS * NANOS_PER_DAY
     }
 
     /// How far the wall clock is from log time, in nanoseconds, when that is worth an alarm.

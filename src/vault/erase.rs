@@ -4,25 +4,34 @@
 //!
 //! Order: keys of the evidence are made; the key tree is held; intent (checked against holds at
 //! its index) ; cache evicted ; new path and root slot, old slot destroyed ; done ; checkpoint.
+//! The intent carries the evidence too, since after a crash nobody could derive it any more.
 
 use crate::base::entry::Kind;
 use crate::base::event::{Identifier, Verb};
 use crate::base::id::{CaseId, JobId, PersonId, SubjectTag};
-use crate::base::limits::{EVIDENCE_CLASS, VAULT_CLASS};
-use crate::base::unit::{ClassId, EntryIndex, NANOS_PER_DAY, UtcNanos};
+use crate::base::limits::EVIDENCE_CLASS;
+use crate::base::unit::{ClassId, EntryIndex, Month, NANOS_PER_DAY, UtcNanos};
 use crate::base::world::random;
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
 use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode, Scope};
-use crate::store::keytree::{KeyTree, Rekeyed};
+use crate::format::seal::row::IndexKey;
+use crate::store::keytree::KeyTree;
 use crate::vault::append::{root_change, unique};
 use crate::vault::error::{Error, Result};
 use crate::vault::hold::{Order, Prepared};
 use crate::vault::keys::{self, Keyring};
-use crate::vault::sequencer::{Check, Committed};
+use crate::vault::read::Reading;
+use crate::vault::sequencer::Check;
 use crate::vault::{Vault, vault_code};
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use zeroize::Zeroizing;
+
+/// Longest basis of an erasure: a code, not a story.
+const BASIS_BYTES_MAX: usize = 64;
+/// Sealed field of the evidence: tags of the records an erasure reached.
+const TAGS: &str = "erasure.tags";
+/// Sealed field of the evidence: how many records those are.
+const RECORDS: &str = "erasure.records";
 
 /// What an erasure would do, before anybody decides.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,13 +75,14 @@ impl Vault {
     /// # Errors
     /// `NotFound` when nobody is known by them: the same for never seen and already erased.
     pub fn preview_erasure(&self, identifiers: &[Identifier]) -> Result<Preview> {
-        let persons = self.persons_named(identifiers)?;
+        let cells = self.living(&self.inner.keys.tree(), identifiers)?;
+        let persons: Vec<PersonId> = cells.iter().map(|cell| cell.id).collect();
         let now = self.inner.clock.now();
         let mut records: BTreeMap<ClassId, u64> = BTreeMap::new();
-        for (class, _) in self.entries_of_persons(&persons, None)? {
+        for (class, _) in self.entries_of_cells(&cells, None)? {
             *records.entry(class).or_default() += 1;
         }
-        let (classes, deferred) = self.split_classes(&persons, now)?;
+        let (classes, deferred) = self.split_classes(&cells, now)?;
         let held = self.facts().holds_on_persons(&persons);
         let identifiers = self.inner.keys.identifiers_of(&persons)?;
         Ok(Preview { persons, identifiers, records, classes, deferred, held })
@@ -83,17 +93,18 @@ impl Vault {
     /// # Errors
     /// `NotFound` when there are none.
     pub fn persons_named(&self, identifiers: &[Identifier]) -> Result<Vec<PersonId>> {
+        let cells = self.living(&self.inner.keys.tree(), identifiers)?;
+        Ok(cells.into_iter().map(|cell| cell.id).collect())
+    }
+
+    /// Cells of the persons these identifiers name, with all peers, but those erased in part.
+    fn living(&self, tree: &KeyTree, identifiers: &[Identifier]) -> Result<Vec<PersonCell>> {
         let mut persons = Vec::new();
         for identifier in identifiers {
-            persons.extend(self.inner.keys.persons_of(identifier)?);
+            persons.extend(keys::persons_in(tree, self.inner.keys.directory(), identifier)?);
         }
-        let persons = unique(persons);
-        let mut living = Vec::new();
-        for person in persons {
-            if self.inner.keys.person(&person)?.is_some_and(|cell| !cell.retired) {
-                living.push(person);
-            }
-        }
+        let mut living = self.cells_of(tree, &unique(persons))?;
+        living.retain(|cell| !cell.retired);
         match living.is_empty() {
             true => Err(Error::NotFound { code: "SUBJECT_UNKNOWN" }),
             false => Ok(living),
@@ -103,19 +114,16 @@ impl Vault {
     /// Classes to destroy now, and those the law or a class-day hold keeps.
     fn split_classes(
         &self,
-        persons: &[PersonId],
+        cells: &[PersonCell],
         now: UtcNanos,
     ) -> Result<(Vec<ClassId>, Vec<Deferred>)> {
-        let mut classes = Vec::new();
-        for person in persons {
-            let cell = self.inner.keys.person(person)?;
-            classes.extend(cell.iter().flat_map(|c| c.keys.iter().map(|k| k.class)));
-        }
+        let mut classes: Vec<ClassId> =
+            cells.iter().flat_map(|cell| cell.keys.iter().map(|key| key.class)).collect();
         classes.sort_unstable();
         classes.dedup();
         let (mut now_classes, mut deferred) = (Vec::new(), Vec::new());
         for class in classes {
-            match self.why_deferred(persons, class, now)? {
+            match self.why_deferred(cells, class, now)? {
                 Some(why) => deferred.push(why),
                 None => now_classes.push(class),
             }
@@ -125,7 +133,7 @@ impl Vault {
 
     fn why_deferred(
         &self,
-        persons: &[PersonId],
+        cells: &[PersonCell],
         class: ClassId,
         now: UtcNanos,
     ) -> Result<Option<Deferred>> {
@@ -142,7 +150,7 @@ impl Vault {
         let Some(floor) = policies.classes().get(class).and_then(|c| c.floor.clone()) else {
             return Ok(None);
         };
-        let last = self.entries_of_persons(persons, Some(class))?.last().copied();
+        let last = self.entries_of_cells(cells, Some(class))?.last().copied();
         let Some((_, last)) = last else { return Ok(None) };
         let bucket = self.entry(last)?.time_log.day();
         let due = UtcNanos(bucket.end().0.saturating_add(u64::from(floor.days) * NANOS_PER_DAY));
@@ -154,37 +162,49 @@ impl Vault {
     /// Erases a person, or as much of one as law and holds allow today.
     ///
     /// # Errors
-    /// `Held` naming the cases, `Denied` without two people, `NotFound` when nobody is known.
+    /// `Held` naming the cases, `Denied` without two people or for a basis that is no code,
+    /// `NotFound` when nobody is known.
     pub fn erase(&self, identifiers: &[Identifier], basis: &str, order: &Order) -> Result<Erased> {
         self.writable()?;
         let mode = order.mode()?;
-        let persons = self.persons_named(identifiers)?;
-        self.erase_persons(&persons, basis, mode, order.fields())
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
+        if basis.is_empty() || basis.len() > BASIS_BYTES_MAX || !basis.bytes().all(plain) {
+            let fix = "the basis stands in clear for ever: give a code such as gdpr-17-1 of \
+                       letters, digits and -._: only";
+            return Err(Error::denied("BASIS_NOT_A_CODE", fix));
+        }
+        self.persons_named(identifiers)?;
+        let whom = |tree: &KeyTree| self.living(tree, identifiers);
+        self.erase_whom(&whom, basis, mode, order.fields())
     }
 
-    pub(crate) fn erase_persons(
+    /// The keys of both entries are made first; then the key tree is held, and with it whom and
+    /// what this is about: nobody joins, is linked or gets another key meanwhile.
+    fn erase_whom(
         &self,
-        persons: &[PersonId],
+        whom: &dyn Fn(&KeyTree) -> Result<Vec<PersonCell>>,
         basis: &str,
         mode: Mode,
         by: Vec<(&'static str, String)>,
     ) -> Result<Erased> {
-        let (classes, deferred) = self.split_classes(persons, self.inner.clock.now())?;
-        let intent = self.prepare_act(Verb::Erase, ClassId(VAULT_CLASS), by)?;
-        let evidence = self.evidence(persons, &classes)?;
-        let job = JobId(random(&*self.inner.world.entropy));
-        let keys = &self.inner.keys;
-        let mut tree = keys.tree();
+        let mut intent = self.evidence(by)?;
+        let evidence = self.evidence(Vec::new())?;
+        let mut tree = self.inner.keys.tree();
+        self.announce_root(&tree)?;
+        let cells = whom(&tree)?;
+        let (classes, deferred) = self.split_classes(&cells, self.inner.clock.now())?;
+        // If a crash takes the keys before the done entry, the tags are only here.
+        intent.set(TAGS, &self.tags(&cells, &classes));
         let plan = EraseIntent {
-            job,
-            persons: persons.to_vec(),
+            job: JobId(random(&*self.inner.world.entropy)),
+            persons: cells.iter().map(|cell| cell.id).collect(),
             basis: basis.to_owned(),
             mode,
             classes,
             deferred,
             generation: tree.generation(),
         };
-        let guarded = persons.to_vec();
+        let guarded = plan.persons.clone();
         let check: Check = Box::new(move |facts| {
             let cases = facts.holds_on_persons(&guarded);
             match cases.is_empty() {
@@ -194,73 +214,77 @@ impl Vault {
         });
         let clear = control::encode(&plan)?;
         let asked = self.commit_act(Kind::EraseIntent, clear, intent, Some(check))?;
-        let (rekeyed, done) = self.finish_erasure(&mut tree, &plan, asked.first, evidence.act)?;
+        let finished = self.finish_erasure(&mut tree, &plan, asked.first, evidence, Vec::new())?;
         drop(tree);
         self.checkpoint()?;
-        Ok(Erased {
-            job,
-            intent: asked.first,
-            done: done.first,
-            persons: plan.persons,
-            records: evidence.records,
-            deferred: plan.deferred,
-            bytes_written: rekeyed.bytes_written,
-        })
+        Ok(finished)
     }
 
-    /// Steps 2 to 5: evict, re-key and scrub, then say so in the log.
-    pub(crate) fn finish_erasure(
+    /// Steps 2 to 5: evict, re-key and scrub, then say so in the log. `known` are tags the intent
+    /// names, for persons whose keys are gone already.
+    fn finish_erasure(
         &self,
         tree: &mut KeyTree,
         plan: &EraseIntent,
         intent: EntryIndex,
-        evidence: Prepared,
-    ) -> Result<(Rekeyed, Committed)> {
+        mut evidence: Prepared,
+        known: Vec<SubjectTag>,
+    ) -> Result<Erased> {
         let keys = &self.inner.keys;
         keys.evict();
-        let changes = removal(tree, keys, &plan.persons, &plan.classes)?;
+        // Only now is every record of these persons in the log: a floor may have begun to apply.
+        let cells = self.cells_of(tree, &plan.persons)?;
+        let (_, deferred) = self.split_classes(&cells, self.inner.clock.now())?;
+        let stays = |class: &ClassId| deferred.iter().any(|d| d.class == *class);
+        let classes: Vec<ClassId> = plan.classes.iter().filter(|c| !stays(c)).copied().collect();
+        let tags = unique([known, self.tags(&cells, &classes)].concat());
+        let records = self.entries_of_tags(&tags)?;
+        evidence.set(TAGS, &tags);
+        evidence.set(RECORDS, &records);
+        let changes = removal(tree, keys, &plan.persons, &classes)?;
         let rekeyed = tree.rekey(changes, self.log_head(), &*self.inner.world.entropy)?;
         keys.evict();
         let done = EraseDone {
             job: plan.job,
             intent,
             persons: plan.persons.clone(),
-            classes: plan.classes.clone(),
-            deferred: plan.deferred.clone(),
+            classes,
+            deferred: deferred.clone(),
             root: root_change(&rekeyed),
             store: "D".to_owned(),
             replicas: "1/1".to_owned(),
         };
         let clear = control::encode(&done)?;
-        let done = self.commit_act(Kind::EraseDone, clear, evidence, None)?;
-        Ok((rekeyed, done))
+        let done = self.commit_act(Kind::EraseDone, clear, evidence, None)?.first;
+        let (job, persons) = (plan.job, plan.persons.clone());
+        let bytes_written = rekeyed.bytes_written;
+        Ok(Erased { job, intent, done, persons, records, deferred, bytes_written })
     }
 
-    /// The sealed part of the done entry: which tags the erasure reached, and how many records.
-    pub(crate) fn evidence(&self, persons: &[PersonId], classes: &[ClassId]) -> Result<Evidence> {
+    /// The sealed part of an erasure's entries, its keys looked up and its values still to come.
+    fn evidence(&self, by: Vec<(&'static str, String)>) -> Result<Prepared> {
         let now = self.inner.clock.now();
-        let mut tags: Vec<SubjectTag> = Vec::new();
-        for person in persons {
-            if let Some(cell) = self.inner.keys.person(person)? {
-                let own = Keyring::tags_of(&cell, classes, now.day().month());
-                tags.extend(own.into_iter().map(|(_, tag)| tag));
-            }
+        let json = |text: String| serde_json::Value::String(text).to_string().into_bytes();
+        let mut fields: Vec<(&'static str, Vec<u8>)> =
+            vec![(RECORDS, b"null".to_vec()), (TAGS, b"[]".to_vec())];
+        fields.extend(by.into_iter().map(|(name, text)| (name, json(text))));
+        self.prepare_json_act(Verb::Erase, ClassId(EVIDENCE_CLASS), fields, now)
+    }
+
+    /// Tags of these persons' records, one month more than there can be yet.
+    fn tags(&self, cells: &[PersonCell], classes: &[ClassId]) -> Vec<SubjectTag> {
+        let until = Month(self.inner.clock.now().day().month().0 + 1);
+        let all = cells.iter().flat_map(|cell| Keyring::tags_of(cell, classes, until));
+        unique(all.map(|(_, tag)| tag).collect())
+    }
+
+    /// Number of entries that bear any of these tags.
+    fn entries_of_tags(&self, tags: &[SubjectTag]) -> Result<u64> {
+        let mut entries = BTreeSet::new();
+        for tag in tags {
+            entries.extend(self.find_key(&IndexKey::subject(*tag))?);
         }
-        tags.sort_unstable();
-        let found = self.entries_of_persons(persons, None)?;
-        let mut entries: Vec<EntryIndex> =
-            found.into_iter().filter(|(c, _)| classes.contains(c)).map(|(_, i)| i).collect();
-        entries.sort_unstable();
-        entries.dedup();
-        let records = entries.len() as u64;
-        let json = |value: serde_json::Value| value.to_string().into_bytes();
-        let fields = vec![
-            ("erasure.records", json(records.into())),
-            ("erasure.tags", json(serde_json::to_value(&tags).unwrap_or_default())),
-        ];
-        let class = ClassId(EVIDENCE_CLASS);
-        let act = self.prepare_json_act(Verb::Erase, class, fields, now)?;
-        Ok(Evidence { act, records })
+        Ok(entries.len() as u64)
     }
 
     /// Erases what earlier erasures had to leave, as far as it is due now.
@@ -270,65 +294,42 @@ impl Vault {
     pub(crate) fn complete_deferred(&self) -> Result<Vec<Erased>> {
         let owed: Vec<(Vec<PersonId>, String)> = {
             let facts = self.facts();
-            let deferring = facts.erasures.values().filter(|e| !e.plan.deferred.is_empty());
-            deferring.map(|e| (e.plan.persons.clone(), e.plan.basis.clone())).collect()
+            let done = facts.erasures.values().filter_map(|e| Some((e, &e.done.as_ref()?.2)));
+            let deferring = done.filter(|(_, done)| !done.deferred.is_empty());
+            deferring.map(|(e, done)| (done.persons.clone(), e.plan.basis.clone())).collect()
         };
         let mut done = Vec::new();
         for (persons, basis) in owed {
-            let mut left = Vec::new();
-            for person in &persons {
-                if self.inner.keys.person(person)?.is_some() {
-                    left.push(*person);
-                }
-            }
-            if left.is_empty() || !self.facts().holds_on_persons(&left).is_empty() {
+            let left = self.cells_of(&self.inner.keys.tree(), &persons)?;
+            if left.is_empty() || !self.facts().holds_on_persons(&persons).is_empty() {
                 continue;
             }
             let (classes, _) = self.split_classes(&left, self.inner.clock.now())?;
             if !classes.is_empty() {
                 let by = vec![("order.requested_by", "schedule".to_owned())];
-                done.push(self.erase_persons(&left, &basis, Mode::Scheduled, by)?);
+                let whom = |tree: &KeyTree| self.cells_of(tree, &persons);
+                done.push(self.erase_whom(&whom, &basis, Mode::Scheduled, by)?);
             }
         }
         Ok(done)
     }
 
-    /// Finishes erasures that a crash interrupted after their intent.
+    /// Finishes erasures that a crash interrupted after their intent. Doing one twice is harmless:
+    /// what is gone stays gone under one more root.
     pub(crate) fn redrive_erasures(&self) -> Result<()> {
-        let open: Vec<(
-            EntryIndex,
-            EraseIntent,
-            (crate::base::unit::Generation, crate::base::id::Hash32),
-        )> = {
+        let open: Vec<(EntryIndex, EraseIntent)> = {
             let facts = self.facts();
             let open = facts.erasures.values().filter(|e| e.done.is_none());
-            open.map(|e| (e.intent, e.plan.clone(), facts.root)).collect()
+            open.map(|e| (e.intent, e.plan.clone())).collect()
         };
-        for (intent, plan, announced) in open {
-            let evidence = self.evidence(&plan.persons, &plan.classes)?;
+        for (intent, plan) in open {
+            let reading = Reading { open: true, destination: None };
+            let asked = self.record(intent, reading)?;
+            let tags = asked.value(TAGS).and_then(|list| serde_json::from_slice(list).ok());
+            let evidence = self.evidence(Vec::new())?;
             let mut tree = self.inner.keys.tree();
-            if tree.generation() == announced.0 {
-                self.finish_erasure(&mut tree, &plan, intent, evidence.act)?;
-                continue;
-            }
-            // The root had changed before the crash: only the done entry is missing.
-            let root = control::RootChange {
-                from: announced.0,
-                to: tree.generation(),
-                old_root: announced.1,
-                new_root: tree.root_hash(),
-            };
-            let done = EraseDone {
-                job: plan.job,
-                intent,
-                persons: plan.persons,
-                classes: plan.classes,
-                deferred: plan.deferred,
-                root,
-                store: "D".to_owned(),
-                replicas: "1/1".to_owned(),
-            };
-            self.commit_act(Kind::EraseDone, control::encode(&done)?, evidence.act, None)?;
+            self.announce_root(&tree)?;
+            self.finish_erasure(&mut tree, &plan, intent, evidence, tags.unwrap_or_default())?;
         }
         Ok(())
     }
@@ -359,12 +360,6 @@ impl Vault {
         keys.evict();
         Ok(person)
     }
-}
-
-/// Evidence of an erasure, ready to append.
-pub(crate) struct Evidence {
-    pub(crate) act: Prepared,
-    pub(crate) records: u64,
 }
 
 /// Code of erasure entries.

@@ -7,10 +7,12 @@ use crate::base::id::{CaseId, PersonId};
 use crate::base::limits::VAULT_CLASS;
 use crate::base::unit::{ClassDay, ClassId, EntryIndex};
 use crate::base::world::random;
+use crate::format::cell::PersonCell;
 use crate::format::control::{self, Mode, Scope};
 use crate::format::seal::row::IndexKey;
+use crate::store::keytree::KeyTree;
 use crate::vault::error::{Error, Result};
-use crate::vault::keys::{EventKeys, Keyring};
+use crate::vault::keys::{self, EventKeys, Keyring};
 use crate::vault::seal::Act;
 use crate::vault::sequencer::{Check, Committed};
 use crate::vault::{Vault, vault_code};
@@ -68,6 +70,16 @@ pub(crate) struct Prepared {
     day: crate::base::unit::Day,
 }
 
+impl Prepared {
+    /// Gives one of its fields another value; the keys do not depend on it.
+    pub(crate) fn set(&mut self, name: &str, value: &impl serde::Serialize) {
+        let fields = self.event.groups.iter_mut().flat_map(|group| &mut group.fields);
+        for field in fields.filter(|field| &*field.name == name) {
+            field.value = Cow::Owned(serde_json::to_vec(value).unwrap_or_default());
+        }
+    }
+}
+
 impl Vault {
     /// Sets a hold. Returns the case handle; setting a further scope names the same case.
     ///
@@ -91,6 +103,10 @@ impl Vault {
         fields.push(("case.name", name.to_owned()));
         let prepared = self.prepare_act(Verb::Hold, ClassId(VAULT_CLASS), fields)?;
         let clear = control::encode(&control::HoldSet { case, scope: scope.clone(), mode })?;
+        let person = match &scope {
+            Scope::Person { person } => Some(*person),
+            Scope::ClassDays { .. } => None,
+        };
         let check: Check = Box::new(move |facts| match &scope {
             Scope::Person { person } if facts.fenced.contains(person) => {
                 Err(Error::NotFound { code: "SUBJECT_UNKNOWN" })
@@ -98,7 +114,12 @@ impl Vault {
             _ => Ok(()),
         });
         // The key tree is held so that no erasure or expiry passes between check and entry.
-        let _tree = self.inner.keys.tree();
+        let tree = self.inner.keys.tree();
+        if let Some(person) = person
+            && self.cells_of(&tree, &[person])?.is_empty()
+        {
+            return Err(Error::NotFound { code: "SUBJECT_UNKNOWN" });
+        }
         let done = self.commit_act(Kind::HoldSet, clear, prepared, Some(check))?;
         Ok((case, done.first))
     }
@@ -120,37 +141,69 @@ impl Vault {
         Ok(done.first)
     }
 
-    /// Class-days in which a person has sealed groups.
+    /// Class-days in which these persons have sealed groups.
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) fn class_days_of(&self, persons: &[PersonId]) -> Result<BTreeSet<ClassDay>> {
+    pub(crate) fn class_days_of(&self, cells: &[PersonCell]) -> Result<BTreeSet<ClassDay>> {
         let mut days = BTreeSet::new();
-        for (class, index) in self.entries_of_persons(persons, None)? {
+<<<<<<< HEAD
+        let found = self.entries_of_persons(persons, None)?;
+        let wanted: BTreeSet<(EntryIndex, ClassId)> = found.iter().map(|(c, i)| (*i, *c)).collect();
+        let mut at: Vec<EntryIndex> = wanted.iter().map(|(index, _)| *index).collect();
+        at.dedup();
+        self.for_entries_at(&at, &mut |entry| {
+            let of = entry.head.groups.iter().filter(|g| wanted.contains(&(entry.index, g.class)));
+=======
+        for (class, index) in self.entries_of_cells(cells, None)? {
             let entry = self.entry(index)?;
             let of = entry.head.groups.iter().filter(|g| g.class == class);
+>>>>>>> h8
             days.extend(of.map(|g| ClassDay { class: g.class, day: g.bucket }));
-        }
+            Ok(())
+        })?;
         Ok(days)
     }
 
-    /// Entries that bear a tag of these persons, with the tag's class.
+    /// Cells of those of these persons that have one.
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) fn entries_of_persons(
+    pub(crate) fn cells_of(&self, tree: &KeyTree, persons: &[PersonId]) -> Result<Vec<PersonCell>> {
+        let directory = self.inner.keys.directory();
+        let cells = persons.iter().map(|person| keys::read_person(tree, directory, person));
+        Ok(cells.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Entries that bear a tag of these persons, with the tag's class; ascending.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn entries_of_persons(
         &self,
         persons: &[PersonId],
         only: Option<ClassId>,
     ) -> Result<Vec<(ClassId, EntryIndex)>> {
+        let cells = self.cells_of(&self.inner.keys.tree(), persons)?;
+        self.entries_of_cells(&cells, only)
+    }
+
+    /// As `entries_of_persons`, from cells already read.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn entries_of_cells(
+        &self,
+        cells: &[PersonCell],
+        only: Option<ClassId>,
+    ) -> Result<Vec<(ClassId, EntryIndex)>> {
         let until = self.inner.clock.now().day().month();
         let mut found = Vec::new();
-        for person in persons {
-            let Some(cell) = self.inner.keys.person(person)? else { continue };
-            let classes: Vec<ClassId> = cell.keys.iter().map(|k| k.class).collect();
+        for cell in cells {
+            let classes = cell.keys.iter().map(|k| k.class);
             let wanted: Vec<ClassId> =
-                classes.into_iter().filter(|c| only.is_none_or(|o| o == *c)).collect();
-            for (class, tag) in Keyring::tags_of(&cell, &wanted, until) {
+                classes.filter(|c| only.is_none_or(|only| only == *c)).collect();
+            for (class, tag) in Keyring::tags_of(cell, &wanted, until) {
                 let hits = self.find_key(&IndexKey::subject(tag))?;
                 found.extend(hits.into_iter().map(|index| (class, index)));
             }

@@ -30,6 +30,8 @@ pub(crate) struct Housekeeper {
     pub(crate) day_start: EntryIndex,
     pub(crate) clerk: Clerk,
     pub(crate) gate: Arc<Gate>,
+    /// Nothing may be appended: owed seals wait for the next opening.
+    pub(crate) silent: bool,
 }
 
 /// Code of the vault's own seals.
@@ -91,20 +93,30 @@ impl Housekeeper {
     }
 
     fn ask(&self, kind: Kind, clear: Vec<u8>) {
+        if self.silent {
+            return;
+        }
         self.clerk.ask(kind, SEAL_CODE, clear);
+    }
+
+    /// Asks for an epoch's seal if it is owed one.
+    fn seal_epoch(&mut self, epoch: &EpochTables) {
+        if epoch.epoch() < self.epochs_sealed {
+            return;
+        }
+        let own = merkle::subtree_root(&*self.tiles, epoch.first(), TreeSize(epoch.end().0));
+        if let Some(payload) = own.and_then(|root| epoch.payload(&epoch.tables(), root)) {
+            self.ask(Kind::Seal, payload.encode());
+            self.epochs_sealed = epoch.epoch() + 1;
+        }
     }
 
     /// Writes an epoch's index and asks for its seal, whichever of the two is owed.
     fn finish_epoch(&mut self, epoch: &EpochTables) -> Result<()> {
+        self.seal_epoch(epoch);
         let tables = epoch.tables();
         let end = TreeSize(epoch.end().0);
         let root = merkle::root_at(&*self.tiles, end);
-        let owed = epoch.epoch() >= self.epochs_sealed;
-        let own = merkle::subtree_root(&*self.tiles, epoch.first(), end);
-        if let Some(payload) = own.and_then(|root| epoch.payload(&tables, root)).filter(|_| owed) {
-            self.ask(Kind::Seal, payload.encode());
-            self.epochs_sealed = epoch.epoch() + 1;
-        }
         let writer = self.index.lock().unwrap_or_else(PoisonError::into_inner).writer();
         if let Some(root) = root {
             // A full disk or a damaged index costs speed, not truth: it is rebuilt at open.
@@ -113,34 +125,50 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// Writes the epochs a wiped index lacks.
+    /// Writes the epochs a wiped index lacks, and asks for seals a crash kept from the log.
     pub(crate) fn rebuild(&mut self) -> Result<()> {
         loop {
             let gap = self.index.lock().unwrap_or_else(PoisonError::into_inner).gap();
             if gap.start >= gap.end {
-                return Ok(());
+                break;
             }
-            let mut tables = EpochTables::new(gap.start.0 / EPOCH_ENTRIES);
-            let mut next = gap.start;
-            while !tables.is_whole() {
-                let Some(unit) = self.log.unit_of(next) else { return Ok(()) };
-                let bytes = self.log.read(&unit)?;
-                for entry in entries_of(&bytes)? {
-                    let entry = entry?;
-                    if entry.index == next && !tables.is_whole() {
-                        tables
-                            .observe(&entry)
-                            .map_err(|_| Error::evidence("MALFORMED", "epoch table"))?;
-                        next = EntryIndex(next.0 + 1);
-                    }
-                }
-            }
-            let before = gap.start;
+            let Some(tables) = self.tables(gap.start.0 / EPOCH_ENTRIES)? else { break };
             self.finish_epoch(&tables)?;
-            let gap = self.index.lock().unwrap_or_else(PoisonError::into_inner).gap();
-            if gap.start == before {
-                return Ok(());
+            let after = self.index.lock().unwrap_or_else(PoisonError::into_inner).gap();
+            if after.start == gap.start {
+                break;
             }
         }
+        // An epoch may be in the index while its seal was still on the way.
+        let whole = self.index.lock().unwrap_or_else(PoisonError::into_inner).tail_from();
+        while self.epochs_sealed < whole.0 / EPOCH_ENTRIES {
+            let before = self.epochs_sealed;
+            let Some(tables) = self.tables(before)? else { break };
+            self.seal_epoch(&tables);
+            if self.epochs_sealed == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tables of a whole epoch, from the log.
+    fn tables(&self, epoch: u64) -> Result<Option<EpochTables>> {
+        let mut tables = EpochTables::new(epoch);
+        let mut next = tables.first();
+        while !tables.is_whole() {
+            let Some(unit) = self.log.unit_of(next) else { return Ok(None) };
+            let bytes = self.log.read(&unit)?;
+            for entry in entries_of(&bytes)? {
+                let entry = entry?;
+                if entry.index == next && !tables.is_whole() {
+                    tables
+                        .observe(&entry)
+                        .map_err(|_| Error::evidence("MALFORMED", "epoch table"))?;
+                    next = EntryIndex(next.0 + 1);
+                }
+            }
+        }
+        Ok(Some(tables))
     }
 }

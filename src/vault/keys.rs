@@ -26,7 +26,12 @@ pub(crate) struct PersonKeys {
     /// Other handles of the same person.
     pub(crate) peers: Vec<PersonId>,
     classes: Vec<SubjectKeys>,
-    token: HmacKey,
+<<<<<<< HEAD
+    /// None once erased in part: a retired person has no pseudonym any more.
+=======
+    /// None once the person is erased in part: pseudonyms die first.
+>>>>>>> h8
+    token: Option<HmacKey>,
 }
 
 struct SubjectKeys {
@@ -47,7 +52,7 @@ impl PersonKeys {
         PersonKeys {
             peers: cell.peers.clone(),
             classes: keys.collect(),
-            token: HmacKey::new(&cell.token),
+            token: (!cell.retired).then(|| HmacKey::new(&cell.token)),
         }
     }
 
@@ -259,9 +264,8 @@ impl Keyring {
             cache.groups.clear();
         }
         // A person may have been evicted since: then nothing of this may be kept.
-        let known = |p: &PersonId, cache: &Cache| cache.persons.contains_key(p);
         for ((person, class, month), tag) in fresh.tags {
-            if known(&person, &cache) {
+            if cache.has_class(&person, class) {
                 cache.tags.insert((person, class, month), tag);
                 cache.owners.insert(tag, (person, class));
             }
@@ -297,21 +301,7 @@ impl Keyring {
     /// # Errors
     /// Those of the store.
     pub fn persons_of(&self, identifier: &Identifier) -> Result<Vec<PersonId>> {
-        let tree = self.tree();
-        let Some(found) = read_identifier(&tree, &self.directory, identifier)? else {
-            return Ok(Vec::new());
-        };
-        let mut persons = found.persons;
-        let mut at = 0;
-        while let Some(person) = persons.get(at).copied() {
-            if let Some(cell) = read_person(&tree, &self.directory, &person)? {
-                let more: Vec<PersonId> =
-                    cell.peers.iter().filter(|p| !persons.contains(p)).copied().collect();
-                persons.extend(more);
-            }
-            at += 1;
-        }
-        Ok(persons)
+        persons_in(&self.tree(), &self.directory, identifier)
     }
 
     /// Cell of a person.
@@ -363,7 +353,7 @@ impl Keyring {
     /// # Errors
     /// Those of the store.
     pub(crate) fn learn_owners(&self, until: Month) -> Result<()> {
-        if self.cache().owners_until.is_some_and(|known| known >= until) {
+        if self.cache().knows_owners(until) {
             return Ok(());
         }
         let (mut persons, mut class_days) = (Vec::new(), Vec::new());
@@ -419,7 +409,7 @@ impl Keyring {
     ) -> Option<[u8; 16]> {
         let (person, _) = cache.owners.get(tag)?;
         let keys = cache.persons.get(person)?;
-        Some(keys.token.mac16(&[&tag::TOKEN[..], destination].concat()))
+        Some(keys.token.as_ref()?.mac16(&[&tag::TOKEN[..], destination].concat()))
     }
 }
 
@@ -447,6 +437,20 @@ impl Cache {
             })
         };
         others.iter().all(same).then_some(person)
+    }
+
+    /// Whether the owner of every living tag up to this month is known.
+    pub(crate) fn knows_owners(&self, until: Month) -> bool {
+        self.owners_until.is_some_and(|known| known >= until)
+    }
+
+    /// The person behind each known tag; handles of one person give the least of them.
+    pub(crate) fn owners(&self) -> HashMap<SubjectTag, PersonId> {
+        let least = |person: &PersonId| {
+            let peers = self.persons.get(person).map(|keys| keys.peers.as_slice());
+            peers.unwrap_or_default().iter().fold(*person, |least, peer| least.min(*peer))
+        };
+        self.owners.iter().map(|(tag, (person, _))| (*tag, least(person))).collect()
     }
 
     fn has_class(&self, person: &PersonId, class: ClassId) -> bool {
@@ -507,6 +511,30 @@ pub(crate) fn read_person(
         Some(Cell::Person(cell)) => Ok(Some(cell)),
         _ => Ok(None),
     }
+}
+
+/// Persons an identifier names in this tree, with all peers.
+///
+/// # Errors
+/// As `read_cell`.
+pub(crate) fn persons_in(
+    tree: &KeyTree,
+    directory: &HmacKey,
+    identifier: &Identifier,
+) -> Result<Vec<PersonId>> {
+    let found = read_identifier(tree, directory, identifier)?;
+    let mut persons = found.map_or_else(Vec::new, |found| found.persons);
+    let mut at = 0;
+    while let Some(person) = persons.get(at).copied() {
+        let peers = read_person(tree, directory, &person)?.map_or_else(Vec::new, |p| p.peers);
+        for peer in peers {
+            if !persons.contains(&peer) {
+                persons.push(peer);
+            }
+        }
+        at += 1;
+    }
+    Ok(persons)
 }
 
 fn read_identifier(

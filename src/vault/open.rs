@@ -61,7 +61,7 @@ impl Vault {
             let fix = "a vault is here already; choose another directory";
             return Err(Error::Conflict { code: "VAULT_EXISTS", first: None, fix: fix.into() });
         }
-        let policies = parse_policies(config)?;
+        parse_policies(config)?;
         let tenant = TenantId(random(&*world.entropy));
         let file = VaultFile::new(name, tenant);
         let places = Places::of(&config.data, &config.keys, &tenant);
@@ -72,30 +72,17 @@ impl Vault {
             let path = places.signing.join(name);
             seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
         }
-        let signer = signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
-        let report = signer_of_reports(&world, &places, &kek, &file)?;
+        signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
         let entropy = &*world.entropy;
         let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
         let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
         let own = (cell::tenant_key(&directory), tenant_cell(entropy).encode());
         tree.put(vec![own], entropy)?;
-        let genesis = control::Genesis {
-            format: 1,
-            origin: file.origin(),
-            tenant,
-            log_key: signer.verifier().to_string(),
-            report_key: report.verifier().to_string(),
-            generation: tree.generation(),
-            root: tree.root_hash(),
-        };
         drop(tree);
-        // The file that says "a vault is here" comes last but for the log's own first entry,
-        // which opening writes when the log is empty.
+        // The file that says "a vault is here" comes last but for the log's own first entries,
+        // which opening writes when they are not there.
         file.write(&**disk, &config.data)?;
-        let vault = Vault::open_with(world, config, Some(genesis))?;
-        vault.adopt_policies(&policies, config, Mode::SingleOperator)?;
-        vault.checkpoint()?;
-        Ok(vault)
+        Vault::open(world, config)
     }
 
     /// Opens a vault.
@@ -105,29 +92,46 @@ impl Vault {
     /// (`ROOT_MISMATCH`, `ROLLED_BACK`, `ROOT_GEN_ROLLBACK`, `ROOT_HASH_MISMATCH`, ...) when the
     /// files contradict their own proofs. Nothing is changed then.
     pub fn open(world: World, config: &Config) -> Result<Vault> {
-        Vault::open_with(world, config, None)
-    }
-
-    fn open_with(
-        world: World,
-        config: &Config,
-        genesis: Option<control::Genesis>,
-    ) -> Result<Vault> {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
-        let opening = Opening::read(world, config, file, genesis.is_none())?;
+        let opening = Opening::read(world, config, file)?;
         let keys = opening.open_keys(config)?;
-        let (vault, _) = opening.start(config, keys, lock)?;
-        if let Some(genesis) = genesis {
-            let code = vault_code(Verb::Create);
-            let clear = control::encode(&genesis)?;
-            vault.inner.clerk.record(Kind::Genesis, code, clear)?;
-        }
+        let vault = opening.start(config, keys, lock)?;
         if vault.inner.read_only.is_none() {
+            vault.begin()?;
             vault.redrive()?;
         }
         vault.load_policies(config)?;
+        if vault.inner.read_only.is_none() && vault.facts().policies.is_none() {
+            vault.adopt_policies(&parse_policies(config)?, config, Mode::SingleOperator)?;
+            vault.checkpoint()?;
+        }
         Ok(vault)
+    }
+
+    /// Writes the genesis into an empty log. A crash may have come between the making of the
+    /// vault and its first entry; then nothing but the tenant's own keys is in the key tree.
+    fn begin(&self) -> Result<()> {
+        if self.size().0 > 0 {
+            return Ok(());
+        }
+        let tree = self.inner.keys.tree();
+        if tree.cells()? > 1 {
+            let detail = "the log is empty, the key tree is not: the log was lost or removed; \
+                          restore it from a backup";
+            return Err(Error::evidence("ROLLED_BACK", detail));
+        }
+        let genesis = control::Genesis {
+            format: 1,
+            origin: self.inner.origin.to_string(),
+            tenant: self.inner.tenant,
+            log_key: self.inner.log_key.to_string(),
+            report_key: self.inner.reports.verifier().to_string(),
+            generation: tree.generation(),
+            root: tree.root_hash(),
+        };
+        let clear = control::encode(&genesis)?;
+        self.inner.clerk.record(Kind::Genesis, vault_code(Verb::Create), clear).map(|_| ())
     }
 }
 
@@ -196,7 +200,7 @@ struct Opening {
 
 impl Opening {
     /// Reads and checks the data plane. With `writable` false nothing is changed.
-    fn read(world: World, config: &Config, file: VaultFile, had: bool) -> Result<Opening> {
+    fn read(world: World, config: &Config, file: VaultFile) -> Result<Opening> {
         let disk = world.disk.clone();
         let places = Places::of(&config.data, &config.keys, &file.tenant);
         let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
@@ -229,7 +233,7 @@ impl Opening {
             );
             notices.push(Notice { code: "TAIL_DROPPED", text });
         }
-        if had && replayed.facts.genesis.is_none() && log.size().0 > 0 {
+        if replayed.facts.genesis.is_none() && log.size().0 > 0 {
             return Err(Error::evidence("MALFORMED", "the log does not begin with its genesis"));
         }
         Ok(Opening {
@@ -311,7 +315,7 @@ impl Opening {
         config: &Config,
         (keys, read_only, more): (Keyring, Option<&'static str>, Vec<Notice>),
         lock: Box<dyn crate::store::disk::DiskLock>,
-    ) -> Result<(Vault, ())> {
+    ) -> Result<Vault> {
         let facts = self.replayed.facts.clone();
         let clock = Arc::new(LogClock::start(
             self.world.clock.clone(),
@@ -374,7 +378,7 @@ impl Opening {
             spawn("sequencer", move || sequencer.run(&messages)),
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
         ];
-        Ok((Vault { inner, threads }, ()))
+        Ok(Vault { inner, threads })
     }
 
     fn note(&self, size: TreeSize) -> String {
@@ -414,6 +418,7 @@ impl Opening {
             day_start: facts.day_start,
             clerk,
             gate: inner.gate.clone(),
+            silent: inner.read_only.is_some() || inner.clock.is_ahead(),
         }
     }
 
@@ -445,6 +450,7 @@ impl Opening {
             origin,
             published,
             notify,
+            failed: None,
         }
     }
 }

@@ -3,10 +3,10 @@
 //! opened values to a person records a disclosure first (`vault::disclose`).
 
 use crate::base::entry::{Entry, Head};
-use crate::base::id::{Hash32, SubjectTag};
+use crate::base::id::{Hash32, PersonId, SubjectTag};
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
 use crate::base::secret::Key;
-use crate::base::unit::{ClassDay, EntryIndex, TreeSize};
+use crate::base::unit::{ClassDay, ClassId, EntryIndex, TreeSize};
 use crate::crypto::hash::{leaf_hash, sha256};
 use crate::crypto::kdf::{HmacKey, tag};
 use crate::crypto::{aead, merkle::Nodes};
@@ -73,7 +73,31 @@ pub struct Reading<'a> {
 }
 
 /// Tags whose owner was erased, from the evidence in erase-done entries.
-pub(crate) type Erased = Arc<HashSet<SubjectTag>>;
+pub(crate) type Erased = Arc<ErasedTags>;
+
+/// What the evidence of erasures says, and which evidence has itself expired.
+#[derive(Default)]
+pub(crate) struct ErasedTags {
+    tags: HashSet<SubjectTag>,
+    /// Erasures whose evidence expired: intent and classes. Nobody can tell any more which
+    /// records they reached, only that they reached none after the intent.
+    lapsed: Vec<(EntryIndex, Vec<ClassId>)>,
+}
+
+impl ErasedTags {
+    /// Whether the evidence names this tag.
+    pub(crate) fn contains(&self, tag: &SubjectTag) -> bool {
+        self.tags.contains(tag)
+    }
+
+    fn covers(&self, index: EntryIndex, class: ClassId, tags: &[SubjectTag]) -> bool {
+        let lapsed = |(intent, classes): &(EntryIndex, Vec<ClassId>)| {
+            index < *intent && classes.contains(&class)
+        };
+        tags.iter().any(|tag| self.tags.contains(tag))
+            || (!tags.is_empty() && self.lapsed.iter().any(lapsed))
+    }
+}
 
 impl Vault {
     /// The bytes of an entry.
@@ -98,6 +122,31 @@ impl Vault {
         Ok(entry::decode(&self.entry_bytes(index)?)?)
     }
 
+    /// Calls `each` with the entries at these indexes, which must ascend; a unit that holds
+    /// several of them is read once.
+    ///
+    /// # Errors
+    /// As `entry`, and those of `each`.
+    pub(crate) fn for_entries_at(
+        &self,
+        ascending: &[EntryIndex],
+        each: &mut dyn FnMut(Entry) -> Result<()>,
+    ) -> Result<()> {
+        let unknown = || Error::NotFound { code: "ENTRY_UNKNOWN" };
+        let mut rest = ascending.iter().peekable();
+        while let Some(index) = rest.peek() {
+            let unit = self.inner.log.unit_of(**index).ok_or_else(unknown)?;
+            let bytes = self.inner.log.read(&unit)?;
+            let decoded = unit::decode(&bytes)?;
+            while let Some(index) = rest.next_if(|index| index.0 < unit.head.end.0) {
+                let at = index.0.checked_sub(unit.head.first.0).ok_or_else(unknown)?;
+                let entry = usize::try_from(at).ok().and_then(|at| decoded.entries.get(at));
+                each(entry::decode(entry.ok_or_else(unknown)?)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `each` with every entry of a range, in order, with its leaf hash.
     ///
     /// # Errors
@@ -120,6 +169,30 @@ impl Vault {
                 }
             }
             next = next.max(EntryIndex(unit.head.end.0));
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with the stored bytes of every entry of a range, in order.
+    ///
+    /// # Errors
+    /// As `for_each_entry`.
+    pub fn for_each_entry_bytes(
+        &self,
+        range: Range<EntryIndex>,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut next = range.start;
+        while next < range.end {
+            let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
+            let bytes = self.inner.log.read(&unit)?;
+            let wanted = (unit.head.first.0..).zip(unit::decode(&bytes)?.entries);
+            for (index, entry) in wanted {
+                if range.contains(&EntryIndex(index)) {
+                    each(entry)?;
+                }
+            }
+            next = EntryIndex(unit.head.end.0);
         }
         Ok(())
     }
@@ -196,7 +269,7 @@ impl Vault {
             for (position, fate) in groups.iter_mut().enumerate() {
                 let position = position as u8;
                 let stored = frames.find(self, head, entry.index, position)?;
-                *fate = self.open_group(head, position, stored, erased, &mut fields);
+                *fate = self.open_group(&entry, position, stored, erased, &mut fields)?;
             }
         }
         let tokens = reading.destination.map_or(Vec::new(), |name| self.tokens(head, name));
@@ -205,7 +278,7 @@ impl Vault {
     }
 
     fn tokens(&self, head: &Head, destination: &[u8]) -> Vec<SubjectToken> {
-        let cache = self.inner.keys.cache();
+        let Ok(cache) = self.owners() else { return Vec::new() };
         let token = |(at, tag): (usize, &SubjectTag)| {
             let token = Keyring::token_of(&cache, tag, destination)?;
             Some(SubjectToken { tag: at as u8, token: crate::base::id::hex(&token) })
@@ -216,30 +289,55 @@ impl Vault {
     /// Opens one group into its fields, or says why not.
     fn open_group(
         &self,
-        head: &Head,
+        entry: &Entry,
         position: u8,
         stored: Stored<Frame<'_>>,
         erased: &Erased,
         fields: &mut [RecordField],
-    ) -> Fate {
-        let Some(group) = head.groups.get(usize::from(position)) else { return Fate::BodyMissing };
+    ) -> Result<Fate> {
+        let head = &entry.head;
+        let Some(group) = head.groups.get(usize::from(position)) else {
+            return Ok(Fate::BodyMissing);
+        };
         let class_day = ClassDay { class: group.class, day: group.bucket };
         let of = |at: &u8| head.tags.get(usize::from(*at)).copied();
         let tags: Vec<SubjectTag> = group.tags.iter().filter_map(of).collect();
-        if self.facts().expired.contains_key(&class_day) {
-            return Fate::Expired;
+        let fate = {
+            let cache = self.owners()?;
+            let base = self.inner.keys.base_key_of(&cache, class_day, &tags);
+            match (base, stored) {
+                (Some(base), Stored::Body(body)) => open_body(head, position, &base, &body, fields),
+                (None, Stored::Body(_)) => Fate::KeyLost,
+                (_, Stored::Missing) => Fate::BodyMissing,
+                (_, Stored::Damaged) => Fate::AuthFailed,
+            }
+        };
+        if fate == Fate::Open {
+            return Ok(fate);
         }
-        let body = match stored {
-            Stored::Body(body) => body,
-            Stored::Missing => return Fate::BodyMissing,
-            Stored::Damaged => return Fate::AuthFailed,
-        };
-        let cache: &Cache = &self.inner.keys.cache();
-        let Some(base) = self.inner.keys.base_key_of(cache, class_day, &tags) else {
-            let justified = tags.iter().any(|tag| erased.contains(tag));
-            return if justified { Fate::Erased } else { Fate::KeyLost };
-        };
-        open_body(head, position, &base, &body, fields)
+        // Asked last, so that an expiry or erasure that passed meanwhile is seen.
+        if self.facts().expired.contains_key(&class_day) {
+            return Ok(Fate::Expired);
+        }
+        let covered = |erased: &Erased| erased.covers(entry.index, group.class, &tags);
+        let lost = fate == Fate::KeyLost && !tags.is_empty();
+        let justified = lost && (covered(erased) || covered(&self.erased_tags()?));
+        Ok(if justified { Fate::Erased } else { fate })
+    }
+
+    /// The cache, with the owner of every living tag in it.
+    fn owners(&self) -> Result<std::sync::RwLockReadGuard<'_, Cache>> {
+        let keys = &self.inner.keys;
+        loop {
+            let month = self.inner.clock.now().day().month();
+            let cache = keys.cache();
+            if cache.knows_owners(month) {
+                return Ok(cache);
+            }
+            // An eviction came between: whoever evicts holds the key tree until it is done.
+            drop(cache);
+            keys.learn_owners(month)?;
+        }
     }
 
     /// Tags of erased persons, as far as their evidence can still be opened.
@@ -247,30 +345,44 @@ impl Vault {
     /// # Errors
     /// Those of the store.
     pub(crate) fn erased_tags(&self) -> Result<Erased> {
-        let done: Vec<EntryIndex> = {
+        let done: Vec<(EntryIndex, EntryIndex, Vec<ClassId>)> = {
             let facts = self.facts();
-            facts.erasures.values().filter_map(|e| Some(e.done.as_ref()?.0)).collect()
+            let done = facts.erasures.values().filter_map(|e| Some((e, e.done.as_ref()?)));
+            done.map(|(e, (at, _, done))| (*at, e.intent, done.classes.clone())).collect()
         };
         let mut known = self.inner.erased.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 == done.len() {
             return Ok(known.1.clone());
         }
-        let mut tags = HashSet::new();
-        for index in &done {
-            let unit = self.inner.log.unit_of(*index);
+        let mut found = ErasedTags::default();
+        let count = done.len();
+        for (index, intent, classes) in done {
+            let unit = self.inner.log.unit_of(index);
             let unit = unit.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
-            let bytes = self.entry_bytes(*index)?;
+            let bytes = self.entry_bytes(index)?;
             let entry = entry::decode(&bytes)?;
             let mut frames = Spans::new(&unit.head.spans);
             let reading = Reading { open: true, destination: None };
             let none = Erased::default();
             let record = self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &none)?;
+            if record.groups.contains(&Fate::Expired) {
+                found.lapsed.push((intent, classes));
+            }
             let list = record.value("erasure.tags").and_then(|v| serde_json::from_slice(v).ok());
             let list: Vec<SubjectTag> = list.unwrap_or_default();
-            tags.extend(list);
+            found.tags.extend(list);
         }
-        *known = (done.len(), Arc::new(tags));
+        *known = (count, Arc::new(found));
         Ok(known.1.clone())
+    }
+
+    /// Who bears each living tag up to this month; handles of one person give the least of them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn tag_owners(&self) -> Result<HashMap<SubjectTag, PersonId>> {
+        self.inner.keys.learn_owners(self.inner.clock.now().day().month())?;
+        Ok(self.inner.keys.cache().owners())
     }
 
     /// Facts of the log, for reading.

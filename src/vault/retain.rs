@@ -11,17 +11,21 @@ use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, UtcNanos};
 use crate::base::world::random;
 use crate::format::cell::{self, Cell};
 use crate::format::control::Scope;
-use crate::format::control::{self, Due, PruneDone, PruneIntent, RootChange};
+use crate::format::control::{self, Due, PruneDone, PruneIntent};
 use crate::store::keytree::KeyTree;
-use crate::vault::append::root_change;
+use crate::vault::Vault;
+use crate::vault::append::{root_change, unique};
 use crate::vault::erase::Erased;
 use crate::vault::error::{Error, Result};
 use crate::vault::sequencer::Check;
-use crate::vault::{Vault, vault_code};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Class-days of one run: their list must fit the clear part of an entry.
 const RUN_DAYS_MAX: usize = 64;
+/// Times a run is planned again because a hold was set or another run passed meanwhile.
+const REPLANS_MAX: usize = 8;
+/// Code of a plan that no longer fits the state at its index.
+const PLAN_CHANGED: &str = "PLAN_CHANGED";
 
 /// One class-day in a plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,7 +111,15 @@ impl Vault {
         let mut held: BTreeMap<ClassDay, BTreeSet<CaseId>> = BTreeMap::new();
         for (case, scope) in holds {
             if let Scope::Person { person } = scope {
-                for day in self.class_days_of(&[person])? {
+                // A hold is on the human: handles found to be the same person count too.
+                let cells = {
+                    let tree = self.inner.keys.tree();
+                    let mut cells = self.cells_of(&tree, &[person])?;
+                    let peers = cells.iter().flat_map(|cell| cell.peers.clone()).collect();
+                    cells.extend(self.cells_of(&tree, &unique(peers))?);
+                    cells
+                };
+                for day in self.class_days_of(&cells)? {
                     held.entry(day).or_default().insert(case);
                 }
             }
@@ -123,17 +135,49 @@ impl Vault {
     pub fn expire(&self, confirm: Option<Day>) -> Result<Expired> {
         self.writable()?;
         let now = self.inner.clock.now();
-        let jump = self.facts().time_jump;
-        if let Some(at) = jump.filter(|_| confirm != Some(now.day())) {
-            let fix = format!(
-                "log time jumped more than seven days at entry {at}; nothing expires until a \
-                 person confirms today's date: --confirm-date {}",
-                now.day()
-            );
-            return Err(Error::denied("EXPIRY_SUSPENDED", fix));
-        }
+        let confirmed = self.confirmed(now, confirm)?;
         let mut done = Expired::default();
+        for _ in 0..REPLANS_MAX {
+            match self.expire_due(now, confirmed, &mut done) {
+                // A hold was set or another run passed between plan and intent: plan again.
+                Err(Error::Conflict { code: PLAN_CHANGED, .. }) => {}
+                other => {
+                    other?;
+                    done.erasures = self.complete_deferred()?;
+                    self.checkpoint()?;
+                    return Ok(done);
+                }
+            }
+        }
+        Err(Error::Overloaded)
+    }
+
+    /// Whether a jump of log time was there and is confirmed.
+    fn confirmed(&self, now: UtcNanos, confirm: Option<Day>) -> Result<bool> {
+        let (jump, last) = {
+            let facts = self.facts();
+            (facts.time_jump, facts.last_time)
+        };
+        // Before the first entry after an accepted jump only the clock knows of it.
+        if jump.is_none() && !self.inner.clock.jumped_beyond(last) {
+            return Ok(false);
+        }
+        if confirm == Some(now.day()) {
+            return Ok(true);
+        }
+        let fix = format!(
+            "log time jumped more than seven days; nothing expires until a person confirms \
+             today's date: --confirm-date {}",
+            now.day()
+        );
+        Err(Error::denied("EXPIRY_SUSPENDED", fix))
+    }
+
+    fn expire_due(&self, now: UtcNanos, confirmed: bool, done: &mut Expired) -> Result<()> {
+        // Taken before the plan: whatever is held or released after it makes the plan void.
+        let holds = self.facts().holds.clone();
         let mut ready = Vec::new();
+        done.held.clear();
         for planned in self.retention_plan()? {
             let late = planned.class_day.day.0.saturating_add(CLASS_DAY_GRACE_DAYS) <= now.day().0;
             match planned.due.filter(|due| *due <= now && late) {
@@ -145,21 +189,27 @@ impl Vault {
             }
         }
         for run in ready.chunks(RUN_DAYS_MAX) {
-            self.expire_run(run, &mut done)?;
+            self.expire_run(run, &holds, done)?;
         }
-        done.erasures = self.complete_deferred()?;
-        if !done.runs.is_empty() {
-            self.checkpoint()?;
+        // The entry of a run is also what records that a person confirmed the date.
+        if confirmed && ready.is_empty() && done.runs.is_empty() {
+            self.expire_run(&[], &holds, done)?;
         }
-        Ok(done)
+        Ok(())
     }
 
-    fn expire_run(&self, run: &[(Planned, UtcNanos)], done: &mut Expired) -> Result<()> {
+    fn expire_run(
+        &self,
+        run: &[(Planned, UtcNanos)],
+        holds: &BTreeMap<CaseId, Vec<(EntryIndex, Scope)>>,
+        done: &mut Expired,
+    ) -> Result<()> {
         let policy = self.facts().policies.map_or(Hash32::ZERO, |(_, _, hash)| hash);
         let by = vec![("order.requested_by", "schedule".to_owned())];
         let intent = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by.clone())?;
         let finish = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by)?;
         let mut tree = self.inner.keys.tree();
+        self.announce_root(&tree)?;
         let plan = PruneIntent {
             job: JobId(random(&*self.inner.world.entropy)),
             class_days: run
@@ -175,16 +225,16 @@ impl Vault {
             generation: tree.generation(),
         };
         let days: Vec<ClassDay> = run.iter().map(|(planned, _)| planned.class_day).collect();
-        let guarded = days.clone();
-        // Holds on persons were looked up before the key tree was held; a hold set since then
-        // would have moved this log's holds, so compare their number at the index.
-        let holds = self.facts().holds.clone();
+        let (guarded, planned_holds) = (days.clone(), holds.clone());
         let check: Check = Box::new(move |facts| {
-            let cases: Vec<CaseId> =
-                guarded.iter().flat_map(|day| facts.holds_on_day(*day)).collect();
-            match cases.is_empty() && facts.holds == holds {
-                true => Ok(()),
-                false => Err(Error::Held { cases }),
+            let gone = guarded.iter().any(|day| facts.fenced_days.contains(day));
+            match gone || facts.holds != planned_holds {
+                true => Err(Error::Conflict {
+                    code: PLAN_CHANGED,
+                    first: None,
+                    fix: "holds changed meanwhile; ask again".to_owned(),
+                }),
+                false => Ok(()),
             }
         });
         let clear = control::encode(&plan)?;
@@ -220,33 +270,17 @@ impl Vault {
 
     /// Finishes expiries that a crash interrupted, and unlinks what one left behind.
     pub(crate) fn redrive_expiries(&self) -> Result<()> {
-        let (open, announced) = {
+        let open: Vec<(EntryIndex, PruneIntent)> = {
             let facts = self.facts();
-            let open: Vec<(EntryIndex, PruneIntent)> = facts
-                .prunes
-                .values()
-                .filter(|p| p.done.is_none())
-                .map(|p| (p.intent, p.plan.clone()))
-                .collect();
-            (open, facts.root)
+            let open = facts.prunes.values().filter(|p| p.done.is_none());
+            open.map(|p| (p.intent, p.plan.clone())).collect()
         };
         for (intent, plan) in open {
             let by = vec![("order.requested_by", "schedule".to_owned())];
             let act = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by)?;
             let mut tree = self.inner.keys.tree();
-            if tree.generation() == announced.0 {
-                self.finish_expiry(&mut tree, &plan, intent, act)?;
-                continue;
-            }
-            let root = RootChange {
-                from: announced.0,
-                to: tree.generation(),
-                old_root: announced.1,
-                new_root: tree.root_hash(),
-            };
-            let class_days = days_of(&plan);
-            let done = PruneDone { job: plan.job, intent, class_days, root };
-            self.commit_act(Kind::PruneDone, control::encode(&done)?, act, None)?;
+            self.announce_root(&tree)?;
+            self.finish_expiry(&mut tree, &plan, intent, act)?;
         }
         let expired: Vec<ClassDay> = self.facts().expired.keys().copied().collect();
         for class_day in expired {
@@ -255,23 +289,11 @@ impl Vault {
         Ok(())
     }
 
-    /// Finishes whatever a crash interrupted, before anything is served.
+    /// Finishes whatever a crash interrupted, before anything is served. A root that changed
+    /// without its done entry is announced first, so that making keys for the rest may grow the
+    /// tree without two changes going unannounced.
     pub(crate) fn redrive(&self) -> Result<()> {
-        let growing = self.facts().growing;
-        if let Some(from) = growing {
-            let announced = self.facts().root;
-            let tree = self.inner.keys.tree();
-            if tree.generation() > from {
-                let root = RootChange {
-                    from,
-                    to: tree.generation(),
-                    old_root: announced.1,
-                    new_root: tree.root_hash(),
-                };
-                let clear = control::encode(&control::KeyRoll::GrowthDone { root })?;
-                self.inner.clerk.record(Kind::KeyRoll, vault_code(Verb::Rotate), clear)?;
-            }
-        }
+        self.announce_root(&self.inner.keys.tree())?;
         self.redrive_erasures()?;
         self.redrive_expiries()
     }

@@ -245,8 +245,8 @@ impl Sealer<'_> {
         for layout in layouts {
             let own = digests.iter().skip(layout.first_group);
             for (at, (key, digest)) in layout.group_keys.iter().zip(own).enumerate() {
-                inner.push(key.inner().clone());
-                outer.push(key.outer().clone());
+                inner.push(*key.inner());
+                outer.push(*key.outer());
                 preimages.push(body::group_key_preimage(&layout.head.record, at as u8, digest));
             }
         }

@@ -38,11 +38,14 @@ impl Vault {
             (index.tail_from(), gap)
         };
         let mut found = Vec::with_capacity(hits.len());
-        for at in hits.into_iter().filter(|at| !gap.contains(at)) {
-            if entry_has(&self.entry(at)?, key) {
-                found.push(at);
+        hits.retain(|at| !gap.contains(at));
+        hits.sort_unstable();
+        self.for_entries_at(&hits, &mut |entry| {
+            if entry_has(&entry, key) {
+                found.push(entry.index);
             }
-        }
+            Ok(())
+        })?;
         for range in [gap, covered..EntryIndex(size.0)] {
             self.for_each_entry(range, &mut |entry, _| {
                 if entry_has(&entry, key) {

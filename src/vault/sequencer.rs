@@ -4,7 +4,7 @@
 //! after a failed write it answers every later job with the same failure.
 
 use crate::base::entry::Kind;
-use crate::base::id::Hash32;
+use crate::base::id::{EventIdTag, Hash32, SourceHandle};
 use crate::base::limits::UNIT_BYTES_TARGET;
 use crate::base::unit::{ClassDay, Day, EntryIndex, TreeSize, UtcNanos};
 use crate::crypto::hash::finish;
@@ -16,6 +16,7 @@ use crate::format::unit::{self, BodySpan, UnitHead};
 use crate::format::vkey::Signer;
 use crate::format::wire::Write;
 use crate::store::bodies::Bodies;
+use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::store::heads::Head;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
@@ -25,6 +26,7 @@ use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::seal::Sealed;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -73,8 +75,13 @@ pub(crate) enum Original {
     TooManyGaps,
 }
 
+/// What finds a duplicate: source, its number, its event id.
+pub(crate) type Name = (SourceHandle, Option<u64>, EventIdTag);
+
 /// A message to the sequencer.
 pub(crate) enum Message {
+    /// Say which of these were sent before, without appending anything.
+    Seen { names: Vec<Name>, reply: SyncSender<Vec<(usize, Original)>> },
     /// Append a batch, all or nothing.
     Append { sealed: Sealed, check: Option<Check>, reply: SyncSender<Outcome> },
     /// Publish the checkpoint now.
@@ -111,6 +118,34 @@ pub(crate) struct Sequencer {
     pub(crate) origin: Arc<str>,
     pub(crate) published: Arc<RwLock<Published>>,
     pub(crate) notify: Sender<()>,
+    /// The first failed write: memory is then ahead of the disk, so nothing more is tried.
+    pub(crate) failed: Option<Failure>,
+}
+
+/// A failed write, to be told to everybody who comes later.
+#[derive(Clone)]
+pub(crate) struct Failure {
+    kind: ErrorKind,
+    path: PathBuf,
+    what: String,
+}
+
+impl Failure {
+    fn of(error: &StoreError) -> Self {
+        let what = match &error.source {
+            Some(source) => format!("{}: {source}", error.what),
+            None => error.what.clone(),
+        };
+        let what = format!(
+            "{what}; what was acknowledged is safe, nothing more is written; see to the disk, \
+             then open the vault again"
+        );
+        Failure { kind: error.kind, path: error.path.clone(), what }
+    }
+
+    fn error(&self) -> Error {
+        Error::Unavailable(StoreError::new(self.kind, &self.path, self.what.clone()))
+    }
 }
 
 /// One commit in the making.
@@ -152,15 +187,27 @@ impl Sequencer {
                         return;
                     }
                 }
-                Message::Publish { reply } => {
-                    let _ = reply.send(self.publish());
-                }
-                Message::Close => {
-                    let _ = self.publish();
-                    return;
+                other => {
+                    if self.other(other) {
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    /// Does what is no append. Returns whether the thread must stop.
+    fn other(&mut self, message: Message) -> bool {
+        match message {
+            Message::Publish { reply } => drop(reply.send(self.publish())),
+            Message::Seen { names, reply } => drop(reply.send(self.duplicates(names.into_iter()))),
+            Message::Append { .. } => {}
+            Message::Close => {
+                let _ = self.publish();
+                return true;
+            }
+        }
+        false
     }
 
     /// Takes what is queued into one commit. Returns whether the thread must stop.
@@ -184,17 +231,7 @@ impl Sequencer {
             }
         }
         self.finish(commit);
-        match after {
-            Some(Message::Publish { reply }) => {
-                let _ = reply.send(self.publish());
-                false
-            }
-            Some(Message::Close) => {
-                let _ = self.publish();
-                true
-            }
-            _ => false,
-        }
+        after.is_some_and(|message| self.other(message))
     }
 
     /// Checks one job against the state at its place, and gives it the place.
@@ -205,6 +242,10 @@ impl Sequencer {
         check: Option<Check>,
         reply: SyncSender<Outcome>,
     ) {
+        if let Some(failed) = &self.failed {
+            commit.rejected.push((reply, Rejected::Failed(failed.error())));
+            return;
+        }
         if let Err(rejected) = self.admit(&sealed, commit.time, check) {
             commit.rejected.push((reply, rejected));
             return;
@@ -229,23 +270,24 @@ impl Sequencer {
         if let Some(check) = check {
             check(&self.own).map_err(Rejected::Failed)?;
         }
-        let duplicates = self.duplicates(sealed);
+        let names = sealed.records.iter().map(|r| (r.source, r.source_seq, r.event_id));
+        let duplicates = self.duplicates(names);
         match duplicates.is_empty() {
             true => Ok(()),
             false => Err(Rejected::Duplicates(duplicates)),
         }
     }
 
-    fn duplicates(&self, sealed: &Sealed) -> Vec<(usize, Original)> {
+    fn duplicates(&self, names: impl Iterator<Item = Name>) -> Vec<(usize, Original)> {
         let mut found = Vec::new();
         let mut batch = HashMap::new();
-        for (position, record) in sealed.records.iter().enumerate() {
-            if record.source_seq.is_none() && record.event_id.is_zero() {
+        for (position, name) in names.enumerate() {
+            let (source, seq, event_id) = name;
+            if seq.is_none() && event_id.is_zero() {
                 continue;
             }
-            match self.window.seen(&record.source, record.source_seq, &record.event_id) {
+            match self.window.seen(&source, seq, &event_id) {
                 Seen::New => {
-                    let name = (record.source, record.source_seq, record.event_id);
                     if let Some(first) = batch.insert(name, position) {
                         batch.insert(name, first);
                         found.push((position, Original::InBatch(first)));
@@ -334,13 +376,13 @@ impl Sequencer {
                 let _ = self.notify.send(());
             }
             Err(error) => {
-                let text = error.to_string();
+                // Places were given in memory that are not on disk: nothing may follow them.
+                let failed = Failure::of(&error);
                 let replies = commit.accepted.into_iter().map(|(reply, ..)| reply);
                 for reply in replies.chain(commit.rejected.into_iter().map(|(reply, _)| reply)) {
-                    let path = error.path.clone();
-                    let again = crate::store::error::Error::new(error.kind, &path, text.clone());
-                    answer(reply, Err(Rejected::Failed(Error::Unavailable(again))));
+                    answer(reply, Err(Rejected::Failed(failed.error())));
                 }
+                self.failed = Some(failed);
             }
         }
     }
@@ -381,9 +423,11 @@ impl Sequencer {
         let (bytes, hash) = unit::encode(&mut head, &commit.entries);
         self.log.commit(head, hash, &bytes)?;
         self.state_before = commit.state_last.or(self.state_before);
-        for (level, hashes) in levels.iter().enumerate() {
-            if !hashes.is_empty() {
-                self.tiles.append(level as u8, hashes)?;
+        // The unit is durable, so it is acknowledged; a failure of what is derived stops the rest.
+        for (level, hashes) in levels.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
+            if let Err(error) = self.tiles.append(level as u8, hashes) {
+                self.failed = Some(Failure::of(&error));
+                break;
             }
         }
         Ok(self.note().into())
@@ -412,6 +456,17 @@ impl Sequencer {
 
     /// Tiles, sync, then the checkpoint file.
     fn publish(&mut self) -> Result<(), Error> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.error());
+        }
+        let result = self.publish_inner();
+        if let Err(Error::Unavailable(error)) = &result {
+            self.failed = Some(Failure::of(error));
+        }
+        result
+    }
+
+    fn publish_inner(&mut self) -> Result<(), Error> {
         let published = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
         if self.head_note.as_deref() == Some(published.note.as_bytes()) {
             return Ok(());

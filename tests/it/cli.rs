@@ -1,5 +1,6 @@
 //! The hands: what is shown, the configuration, the command line, the pages; `demo` below.
 
+mod binary;
 mod demo;
 
 use chancery::base::unit::Day;

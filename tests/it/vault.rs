@@ -19,9 +19,19 @@ fn on_both_disks(story: impl Fn(Arc<dyn Disk>, &Path)) {
 }
 
 fn visit(seq: u64, nurse: &str, patient: &str) -> String {
-    format!(
-        r#"{{"id":"ehr-{seq}","time":"2026-11-21T08:00:00Z","source_seq":{seq},"actor":{{"id":"{nurse}","type":"user","email":"{nurse}@clinic.example"}},"action":"record.open","category":"data","verb":"read","outcome":"success","severity":3,"targets":[{{"type":"patient","id":"{patient}","name":"Patient {patient}"}}],"subjects":[{{"role":"target","identifiers":[{{"kind":"patient_id","value":"{patient}"}}]}}],"origin":{{"ip":"192.0.2.7"}},"reason":"ward round","data":{{"ward":"3b","note":"bed {patient}"}}}}"#
-    )
+    let actor = format!(r#"{{"id":"{nurse}","type":"user","email":"{nurse}@clinic.example"}}"#);
+    let target = format!(r#"{{"type":"patient","id":"{patient}","name":"Patient {patient}"}}"#);
+    let subject = format!(
+        r#"{{"role":"target","identifiers":[{{"kind":"patient_id","value":"{patient}"}}]}}"#
+    );
+    [
+        format!(r#"{{"id":"ehr-{seq}","time":"2026-11-21T08:00:00Z","source_seq":{seq},"#),
+        format!(r#""actor":{actor},"action":"record.open","category":"data","verb":"read","#),
+        format!(r#""outcome":"success","severity":3,"targets":[{target}],"#),
+        format!(r#""subjects":[{subject}],"origin":{{"ip":"192.0.2.7"}},"#),
+        format!(r#""reason":"ward round","data":{{"ward":"3b","note":"bed {patient}"}}}}"#),
+    ]
+    .concat()
 }
 
 fn drafts(texts: &[String]) -> Vec<Draft<'_>> {

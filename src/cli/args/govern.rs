@@ -26,25 +26,25 @@ pub enum SubjectCommand {
     /// Say that identifiers belong to one person
     #[command(after_help = "\
 Examples:
-  chancery subject link email:anna.berg7@mail.example phone:+12015550107
-  chancery subject link @ids.txt --reason 'confirmed at the desk'
+  chancery subject link email:anna.berg7@mail.example phone:+12015550107 --requested-by dana
+  chancery subject link @ids.txt --requested-by dana
 
 @FILE reads one KIND:VALUE per line and keeps identifiers out of the shell's history.")]
     Link {
         /// At least two identifiers of one person
         #[arg(value_name = "KIND:VALUE", value_parser = identifier, required = true)]
         identifiers: Vec<IdentifierArg>,
-        /// How it is known; sealed in the log
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        /// Who says so
+        #[arg(long, value_name = "NAME")]
+        requested_by: String,
     },
     /// Say what an erasure would destroy, defer and leave, without doing it
     #[command(after_help = "\
 Example:
   chancery subject preview email:anna.berg7@mail.example
 
-It names every linked identifier, what a hold or a legal floor defers, and identifiers that often
-occur together with the person's but are not linked.")]
+It names every linked identifier, the records per class, what a legal floor or a hold defers, and
+the cases that forbid it.")]
     Preview {
         /// Any identifier of the person
         #[arg(value_name = "KIND:VALUE", value_parser = identifier)]
@@ -54,7 +54,7 @@ occur together with the person's but are not linked.")]
     #[command(after_help = "\
 Example:
   chancery subject erase email:anna.berg7@mail.example --requested-by dana --approved-by omar \\
-      --reason 'GDPR Art. 17 request of 2026-11-20' --receipt erasure.json
+      --basis gdpr-17-1 --receipt erasure.receipt
 
 The receipt says what was destroyed, what is deferred and until when, and what an erasure cannot
 reach: copies of keys and data made together before it.")]
@@ -62,10 +62,10 @@ reach: copies of keys and data made together before it.")]
         /// Any identifier of the person
         #[arg(value_name = "KIND:VALUE", value_parser = identifier)]
         identifier: IdentifierArg,
-        /// Why; sealed in the log
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-        /// File for the signed receipt [default: standard output]
+        /// Legal basis; stands in the log and the receipt, so name no person in it
+        #[arg(long, value_name = "WORD", default_value = "gdpr-17-1")]
+        basis: String,
+        /// File for the signed receipt; it must not exist [default: standard output]
         #[arg(long, value_name = "FILE")]
         receipt: Option<PathBuf>,
         /// Who asks and who agrees.
@@ -81,6 +81,21 @@ Examples:
         /// Job id of one erasure [default: all that are not final]
         #[arg(value_name = "JOB")]
         job: Option<String>,
+        /// Final ones as well
+        #[arg(long)]
+        all: bool,
+    },
+    /// Print the signed receipt of an erasure again
+    #[command(after_help = "\
+Example:
+  chancery subject receipt 9f86d081884c7d659a2feaa0c55ad015 --out erasure.receipt")]
+    Receipt {
+        /// Job id of the erasure
+        #[arg(value_name = "JOB")]
+        job: String,
+        /// File to write; it must not exist [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -90,8 +105,12 @@ pub enum HoldCommand {
     /// Block erasure and expiry of a person or of a class-day
     #[command(after_help = "\
 Examples:
-  chancery hold set --case '4 C 118/26' --subject patient_id:P204185-4 --reason 'court order'
-  chancery hold set --case '4 C 118/26' --class 3 --from 2026-11-01 --to 2026-11-20")]
+  chancery hold set --case '4 C 118/26' --subject patient_id:P204185-4 --requested-by dana
+  chancery hold set --case '4 C 118/26' --class 1y --from 2026-11-01 --to 2026-11-20 \\
+      --requested-by dana
+
+A hold on a person keeps that person; records of the same class-day wait for it too. Repeat with
+the same --case to widen it.")]
     Set {
         /// Name of the case; shown by every refusal
         #[arg(long, value_name = "NAME")]
@@ -99,31 +118,27 @@ Examples:
         /// Hold this person; repeat for more
         #[arg(long = "subject", value_name = "KIND:VALUE", value_parser = identifier)]
         subjects: Vec<IdentifierArg>,
-        /// Hold this retention class
+        /// Hold this retention class, by name or number
         #[arg(long, value_name = "CLASS", required_unless_present = "subjects")]
-        class: Option<u16>,
-        /// First day held
+        class: Option<String>,
+        /// First day held [default: the first there is]
         #[arg(long, value_name = "DATE", value_parser = day, requires = "class")]
         from: Option<Day>,
-        /// Last day held
+        /// Last day held [default: without end]
         #[arg(long, value_name = "DATE", value_parser = day, requires = "class")]
         to: Option<Day>,
-        /// Why; sealed in the log
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        /// Who asks for it; sealed in the log
+        #[arg(long, value_name = "NAME")]
+        requested_by: String,
     },
     /// End a hold; what it deferred resumes
     #[command(after_help = "\
 Example:
-  chancery hold release --case '4 C 118/26' --requested-by dana --approved-by omar \\
-      --reason 'judgment final'")]
+  chancery hold release --case '4 C 118/26' --requested-by dana --approved-by omar")]
     Release {
         /// Name or id of the case
         #[arg(long, value_name = "NAME")]
         case: String,
-        /// Why; sealed in the log
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
         /// Who asks and who agrees.
         #[command(flatten)]
         approval: Approval,
@@ -163,9 +178,9 @@ Log time decides what is due, never the schedule. A hold blocks what it covers a
         /// Stay and run at the times of this cron expression (seconds first, UTC)
         #[arg(long, value_name = "CRON")]
         schedule: Option<String>,
-        /// Destroy at most this many class-days per run
-        #[arg(long, value_name = "N")]
-        limit: Option<u32>,
+        /// Today's date: needed once after log time jumped more than seven days
+        #[arg(long, value_name = "DATE", value_parser = day)]
+        confirm_date: Option<Day>,
     },
     /// List what was destroyed, with the entry that justifies it
     #[command(after_help = "\
@@ -218,6 +233,15 @@ pub enum ConfigCommand {
 Example:
   chancery config show")]
     Show,
+    /// Write the policy files in force to a folder, to edit them there
+    #[command(after_help = "\
+Example:
+  chancery config policies --out policies")]
+    Policies {
+        /// Folder to write; it must not exist
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Make changed policy files take effect, as a new entry of the log
     #[command(after_help = "\
 Example:

@@ -39,7 +39,7 @@ pub enum Framework {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  chancery report gdpr --from 2026-10-01 --to 2026-11-01 --out report-2026-10
+  chancery report gdpr --from 2026-10-01 --to 2026-11-01 --by dana --out report-2026-10
   chancery verify report-2026-10 --trust trust.policy
 
 A report is evidence for named controls over a named period, not a certificate.")]
@@ -56,9 +56,9 @@ pub struct Report {
     /// Directory to write: report.pdf, report.json, tables as CSV, signed manifest
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Who asked for it; stands in the report
+    /// Role or handle of who asks; stands in the report, so name a role rather than a person
     #[arg(long, value_name = "NAME")]
-    pub requested_by: Option<String>,
+    pub by: String,
 }
 
 /// A format a SIEM reads.
@@ -68,35 +68,76 @@ pub enum ExportFormat {
     Cef,
     /// QRadar Log Event Extended Format 2.0.
     Leef,
-    /// JSON lines.
-    Json,
+}
+
+/// How much of a person a line may show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ExportPreset {
+    /// Tokens and clear fields.
+    Tokens,
+    /// Tokens, clear fields, and granted addresses cut to their prefix.
+    Siem,
+    /// Tokens, clear fields, and granted fields as they are.
+    Named,
 }
 
 /// `chancery export`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  chancery export --format cef --destination soc --out day.cef
-  chancery export --format leef --from 2026-11-20 --destination soc --out day.leef
+  chancery export cef --destination soc --out day.cef
+  chancery export leef --from 2026-11-20 --destination soc --out denied.leef outcome=denied
+  chancery export cef --preset named --grant origin.ip --requested-by dana --approved-by omar \\
+      --purpose 'incident 2026-31' --out incident.cef 'severity>=7'
 
 People appear as tokens: stable per person and destination, dead once the person is erased. What
-has been written to a file is outside the vault's reach.")]
+has been written to a file is outside the vault's reach. FILE appears only when it is whole, with
+FILE.sha256, FILE.manifest.jsonl and FILE.manifest.note, which the report key signed.")]
 pub struct Export {
     /// Format
-    #[arg(long, value_enum)]
+    #[arg(value_enum)]
     pub format: ExportFormat,
+    /// Conditions that must all hold, as for query
+    #[arg(value_name = "FIELD=VALUE")]
+    pub terms: Vec<String>,
     /// Name of the receiver: tokens differ between receivers
     #[arg(long, value_name = "NAME", default_value = "file")]
     pub destination: String,
+    /// How much of a person a line may show
+    #[arg(long, value_enum, default_value_t = ExportPreset::Tokens)]
+    pub preset: ExportPreset,
+    /// Sealed field to show; repeat for more; needs a preset above tokens and two people
+    #[arg(long = "grant", value_name = "FIELD")]
+    pub grants: Vec<String>,
+    /// Why; sealed in the log
+    #[arg(long, value_name = "TEXT", default_value = "export to a file")]
+    pub purpose: String,
+    /// Who asks, and who agrees to a grant.
+    #[command(flatten)]
+    pub approval: ExportApproval,
     /// From this log time on
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub from: Option<UtcNanos>,
     /// Before this log time
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub to: Option<UtcNanos>,
-    /// File to write
+    /// File to write; it must not exist
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+}
+
+/// Who stands behind an export. The vault checks that a grant has two.
+#[derive(Args, Clone, Debug)]
+pub struct ExportApproval {
+    /// Who asks; sealed in the log
+    #[arg(long, value_name = "NAME", default_value = "operator")]
+    pub requested_by: String,
+    /// Who agrees to --grant; must be somebody else
+    #[arg(long, value_name = "NAME")]
+    pub approved_by: Option<String>,
+    /// Grant with one person
+    #[arg(long, conflicts_with = "approved_by")]
+    pub single_operator: bool,
 }
 
 /// `chancery doctor`.
@@ -136,7 +177,7 @@ pub struct Demo {
     pub people: u32,
     /// Events of the invented day
     #[arg(long, value_name = "N", default_value_t = 30_000, conflicts_with = "input",
-        value_parser = clap::value_parser!(u32).range(2_000..=5_000_000))]
+        value_parser = clap::value_parser!(u32).range(500..=5_000_000))]
     pub events: u32,
 }
 

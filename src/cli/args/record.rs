@@ -1,7 +1,7 @@
 //! Arguments of the commands that write, read and prove records.
 
 use crate::base::unit::{EntryIndex, UtcNanos};
-use crate::cli::args::values::{Equality, IdentifierArg, equality, identifier, index, instant};
+use crate::cli::args::values::{IdentifierArg, identifier, index, instant};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -13,18 +13,21 @@ Examples:
   chancery append trail.json --as cloudtrail --source aws-prod
   tail -F app.log | chancery append - --as canonical --source app
 
-Every event is accepted or refused with a code; a batch is all or nothing unless --partial.")]
+Every event is accepted or refused with a code and its line. Without --partial a batch with a bad
+event is refused whole and the run stops there; what came before is durable, and sending it again
+after the fix makes no duplicates where the source numbers or names its events.")]
 pub struct Append {
     /// File of JSON events, one per line or one array; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     pub file: PathBuf,
-    /// Mapping in policies/sources/ that reads the events
-    #[arg(long = "as", value_name = "MAPPING", default_value = "canonical")]
-    pub mapping: String,
+    /// Mapping in policies/sources/ that reads the events [default: the one named like --source,
+    /// else canonical]
+    #[arg(long = "as", value_name = "MAPPING")]
+    pub mapping: Option<String>,
     /// Name of the sending source [default: the mapping's name]
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
-    /// Accept the good events of a batch and report the others
+    /// Accept the good events of a batch, list the others and go on
     #[arg(long)]
     pub partial: bool,
     /// Events of one batch: each batch lies in one unit
@@ -36,24 +39,35 @@ pub struct Append {
     pub receipts: Option<PathBuf>,
 }
 
+/// Opening sealed fields for somebody.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Opening {
+    /// Open the sealed fields that still open
+    #[arg(long, requires = "purpose", requires = "by")]
+    pub open: bool,
+    /// Why they are opened; sealed in the log
+    #[arg(long, value_name = "TEXT", requires = "open")]
+    pub purpose: Option<String>,
+    /// Who reads them; sealed in the log
+    #[arg(long, value_name = "NAME", requires = "open")]
+    pub by: Option<String>,
+}
+
 /// `chancery show`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   chancery show 4711
-  chancery show 4711 --open --reason 'complaint 2026-118'
+  chancery show 4711 --open --purpose 'complaint 2026-118' --by dana
 
 Opening sealed fields is itself recorded in the log, without what was read.")]
 pub struct Show {
     /// Index of the entry, or record id in hex
     #[arg(value_name = "RECORD")]
     pub record: String,
-    /// Open the sealed fields that still open
-    #[arg(long, requires = "reason")]
-    pub open: bool,
-    /// Why they are opened; sealed in the log
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
+    /// What is opened, for what and by whom.
+    #[command(flatten)]
+    pub opening: Opening,
 }
 
 /// `chancery query`.
@@ -62,11 +76,15 @@ pub struct Show {
 Examples:
   chancery query --from 2026-11-20 --to 2026-11-21 outcome=denied
   chancery query --subject email:anna.berg7@mail.example --limit 50
-  chancery --json query category=authentication verb=login outcome=failure --count")]
+  chancery query 'severity>=7' class=1y --limit 20
+  chancery --json query category=authentication verb=login outcome=failure --count
+
+Terms must all hold. Fields: kind category verb code outcome severity class source index time
+event_time record; operators: = >= <= > < (quote them for the shell).")]
 pub struct Query {
-    /// Equalities that must all hold: category, verb, outcome, severity, class, source, kind
-    #[arg(value_name = "FIELD=VALUE", value_parser = equality)]
-    pub equalities: Vec<Equality>,
+    /// Conditions that must all hold
+    #[arg(value_name = "FIELD=VALUE")]
+    pub terms: Vec<String>,
     /// From this log time on
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub from: Option<UtcNanos>,
@@ -82,12 +100,9 @@ pub struct Query {
     /// Print the number of records instead of them
     #[arg(long, conflicts_with = "open")]
     pub count: bool,
-    /// Open the sealed fields that still open
-    #[arg(long, requires = "reason")]
-    pub open: bool,
-    /// Why they are opened; sealed in the log
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
+    /// What is opened, for what and by whom.
+    #[command(flatten)]
+    pub opening: Opening,
 }
 
 /// `chancery verify`.
@@ -96,14 +111,15 @@ pub struct Query {
 Examples:
   chancery verify                                  units, entries, bodies of this vault
   chancery verify --trust trust.policy             the same, with the signer pinned
-  chancery verify entry-42.tlog-proof --trust trust.policy --entry entry-42.bin
+  chancery verify entry-42.tlog-proof --trust trust.policy
+  chancery verify growth.proof --since monday.checkpoint --trust trust.policy
   chancery verify disclosure.json --trust trust.policy
   chancery verify report-2026-11/ --trust trust.policy
 
 Without --trust the best verdict is 'consistent with itself; signer unknown' (exit 4): keys that
 lie beside the evidence are never trusted.")]
 pub struct Verify {
-    /// Proof, disclosure, receipt or report to verify; without it the whole vault
+    /// Proof, disclosure, receipt, report or data directory; without it this vault with its keys
     #[arg(value_name = "PATH")]
     pub path: Option<PathBuf>,
     /// Trust policy, obtained from outside
@@ -112,12 +128,15 @@ pub struct Verify {
     /// Checkpoint seen earlier: the log must be an extension of it
     #[arg(long, value_name = "FILE")]
     pub since: Option<PathBuf>,
-    /// Entry that a proof speaks of, in stored bytes
-    #[arg(long, value_name = "FILE", requires = "path")]
-    pub entry: Option<PathBuf>,
+    /// A number that a counting source skipped fails the verification
+    #[arg(long)]
+    pub strict: bool,
     /// Check the log only; leave the bodies sealed
     #[arg(long, conflicts_with = "path")]
     pub no_bodies: bool,
+    /// Compute every epoch's seal again from the entries
+    #[arg(long)]
+    pub replay_seals: bool,
 }
 
 /// `chancery prove`.
@@ -138,7 +157,7 @@ Example:
     /// That the log of today extends the log of an earlier checkpoint
     #[command(after_help = "\
 Example:
-  chancery prove consistency --since monday.checkpoint --out growth.json")]
+  chancery prove consistency --since monday.checkpoint --out growth.proof")]
     Consistency {
         /// Checkpoint seen earlier
         #[arg(long, value_name = "FILE", required_unless_present = "size")]
@@ -156,8 +175,8 @@ Example:
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  chancery disclose 4711 --field action --field actor.id --recipient 'district court' \\
-      --reason 'order 4 C 118/26' --out disclosure.json
+  chancery disclose 4711 --field action --field actor.id --by dana \\
+      --recipient 'district court' --purpose 'order 4 C 118/26' --out disclosure.json
 
 The file holds the chosen values, their salts and a proof; nothing else of the record can be read
 from it. What is disclosed leaves the vault's reach: an erasure cannot call it back.")]
@@ -173,8 +192,11 @@ pub struct Disclose {
     pub recipient: String,
     /// Why; sealed in the log
     #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-    /// File to write
+    pub purpose: String,
+    /// Who hands it out; sealed in the log
+    #[arg(long, value_name = "NAME")]
+    pub by: String,
+    /// File to write; it must not exist
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }
@@ -182,8 +204,12 @@ pub struct Disclose {
 /// `chancery checkpoint`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Example:
+Examples:
   chancery checkpoint --out monday.checkpoint
+  chancery checkpoint --tiles public/
+
+--tiles writes the log as static files (C2SP tlog-tiles): checkpoint, hash tiles and entry bundles
+for any web server. They hold no keys, no identifiers and no sealed field.
 
 Keep checkpoints where the vault's operator cannot reach them: they are what makes a rewritten
 log visible.")]
@@ -191,4 +217,7 @@ pub struct Checkpoint {
     /// File to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Directory for the static tiles; what is there already and complete is left
+    #[arg(long, value_name = "DIR")]
+    pub tiles: Option<PathBuf>,
 }

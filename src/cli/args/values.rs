@@ -1,4 +1,4 @@
-//! Words of the command line that are more than text: instants, identifiers, equalities.
+//! Words of the command line that are more than text: instants, identifiers, days.
 //! A person's identifier is never printed by `Debug`; `@FILE` keeps it out of shell history.
 
 use crate::base::unit::{Day, EntryIndex, UtcNanos};
@@ -28,21 +28,6 @@ impl fmt::Debug for IdentifierArg {
     }
 }
 
-/// `FIELD=VALUE`: a field of the filter language equals a value.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Equality {
-    /// Field name.
-    pub field: String,
-    /// Value as typed.
-    pub value: String,
-}
-
-impl fmt::Debug for Equality {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Equality({}=..)", self.field)
-    }
-}
-
 /// Parses `KIND:VALUE` or `@FILE`.
 pub fn identifier(text: &str) -> Result<IdentifierArg, String> {
     if let Some(path) = text.strip_prefix('@').filter(|p| !p.is_empty()) {
@@ -53,16 +38,6 @@ pub fn identifier(text: &str) -> Result<IdentifierArg, String> {
             Ok(IdentifierArg::Given { kind: kind.to_owned(), value: value.to_owned() })
         }
         _ => Err("expected KIND:VALUE (as in email:anna@mail.example) or @FILE".to_owned()),
-    }
-}
-
-/// Parses `FIELD=VALUE`.
-pub fn equality(text: &str) -> Result<Equality, String> {
-    match text.split_once('=') {
-        Some((field, value)) if !field.is_empty() => {
-            Ok(Equality { field: field.to_owned(), value: value.to_owned() })
-        }
-        _ => Err("expected FIELD=VALUE, as in outcome=denied".to_owned()),
     }
 }
 

@@ -20,7 +20,8 @@ pub fn run(world: &World, plan: &Plan<'_>, numbers: &mut Numbers) -> Result<()> 
     let (vault, _) = fresh(world, &dir)?;
     let event = |n: u32| {
         format!(
-            r#"{{"source_seq":{n},"actor":{{"id":"s{n}"}},"action":"open","category":"data","verb":"read","outcome":"success"}}"#
+            "{{\"source_seq\":{n},\"actor\":{{\"id\":\"s{n}\"}},\"action\":\"open\",\
+             \"category\":\"data\",\"verb\":\"read\",\"outcome\":\"success\"}}"
         )
     };
     let subjects: Vec<u32> = (0..plan.subjects).collect();

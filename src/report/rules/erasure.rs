@@ -4,7 +4,7 @@
 use crate::base::entry::Kind;
 use crate::base::unit::{NANOS_PER_DAY, UtcNanos};
 use crate::report::catalogue::{Control, Status};
-use crate::report::evidence::{ErasureMode, ErasureStatus, Population};
+use crate::report::evidence::{Deferred, ErasureMode, ErasureStatus, Population};
 use crate::report::model::{Block, Column, Style, Table};
 use crate::report::rules::{Context, Judgement, Origin};
 
@@ -169,10 +169,11 @@ fn deferrals(
     control: &Control,
     rows: &[(Finding, &ErasureStatus)],
 ) -> Table {
+    let due = |d: &Deferred| d.due.map_or("when the hold ends".into(), |due| due.to_string());
     let cells: Vec<Vec<String>> = rows
         .iter()
         .flat_map(|(_, e)| e.deferred.iter().map(|d| (e.job, d)))
-        .map(|(job, d)| vec![job.to_string(), d.class.clone(), d.law.clone(), d.due.to_string()])
+        .map(|(job, d)| vec![job.to_string(), d.class.clone(), d.law.clone(), due(d)])
         .collect();
     let columns = vec![
         Column::new("job", 40, Style::Mono),

@@ -23,7 +23,7 @@ impl Finding {
         let late = status.due.map(|due| now.0.saturating_sub(due.0));
         match (status.state, late) {
             (ClassDayState::Expired { done: None }, _) => Finding::Unjustified,
-            (ClassDayState::Expired { .. }, _) => Finding::None,
+            (ClassDayState::Expired { .. } | ClassDayState::Kept, _) => Finding::None,
             (_, None) => Finding::NoRule,
             (_, Some(0)) => Finding::None,
             (ClassDayState::Held(_), _) => Finding::HeldPastDue,
@@ -108,12 +108,14 @@ fn row(finding: Finding, s: &ClassDayStatus) -> Vec<String> {
         ClassDayState::Expired { done: Some(index) } => format!("expired, prune-done at {index}"),
         ClassDayState::Expired { done: None } => "expired, no prune-done".into(),
         ClassDayState::Held(case) => format!("held by case {case}"),
+        ClassDayState::Kept => "kept for ever by its class".into(),
     };
+    let without = if s.state == ClassDayState::Kept { "never" } else { "no rule" };
     vec![
         s.class_day.to_string(),
         s.class_name.clone(),
         s.groups.to_string(),
-        s.due.map_or("no rule".into(), |due| due.to_string()),
+        s.due.map_or(without.into(), |due| due.to_string()),
         state,
         finding.text().into(),
     ]
@@ -128,6 +130,7 @@ fn bars(context: &Context<'_>, rows: &[ClassDayStatus], exceptions: u64) -> Bars
             ("live".into(), count(&|s| matches!(s, ClassDayState::Live))),
             ("expired".into(), count(&|s| matches!(s, ClassDayState::Expired { .. }))),
             ("held".into(), count(&|s| matches!(s, ClassDayState::Held(_)))),
+            ("kept for ever".into(), count(&|s| matches!(s, ClassDayState::Kept))),
             ("exceptions".into(), exceptions),
         ],
         caption: format!("State at {} (UTC); n = {}.", context.facts.cut_off, rows.len()),

@@ -297,7 +297,7 @@ pub(super) fn troubled() -> World {
     bend_erasure(&mut world, |e| {
         let due = at("2036-12-31T00:00:00Z");
         let law = "HGB s. 257(4): commercial records, ten years".into();
-        e.deferred = vec![Deferred { class: "invoices".into(), law, due }];
+        e.deferred = vec![Deferred { class: "invoices".into(), law, due: Some(due) }];
         e.requested = EntryIndex(430);
         e.completed = Some(EntryIndex(432));
     });

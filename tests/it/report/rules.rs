@@ -106,7 +106,11 @@ fn erasure_takes_each_status() {
     check(id, Status::Attention, "named by a law", |w| {
         bend_erasure(w, |e| {
             let due = at("2036-12-31T00:00:00Z");
-            e.deferred = vec![Deferred { class: "invoices".into(), law: "HGB 257(4)".into(), due }];
+            e.deferred = vec![Deferred {
+                class: "invoices".into(),
+                law: "HGB 257(4)".into(),
+                due: Some(due),
+            }];
         });
     });
     check(id, Status::Attention, "single operator: 1", |w| {

@@ -1,0 +1,240 @@
+//! `chancery doctor`: what is wrong or weak with this vault, and what to do. It repairs nothing
+//! and promises nothing beyond what it looked at.
+
+use crate::base::entry::{GroupPolicy, Kind};
+use crate::base::id::SourceHandle;
+use crate::base::limits::EPOCH_ENTRIES;
+use crate::base::unit::EntryIndex;
+use crate::cli::args::make::Doctor;
+use crate::cli::cmd::keys::CLASS_D;
+use crate::cli::config::{Config, Passphrase};
+use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED};
+use crate::cli::medium::{Medium, free_bytes};
+use crate::cli::output::units::{bytes, count, duration};
+use crate::cli::output::{Progress, Tone};
+use crate::cli::run::Context;
+use crate::vault::Vault;
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// Less free space than this is worth a word: a day of a busy vault.
+const FREE_BYTES_MIN: u64 = 5 << 30;
+
+/// How a finding is meant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Good,
+    Weak,
+    Bad,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Good => "good",
+            Level::Weak => "weak",
+            Level::Bad => "bad",
+        }
+    }
+}
+
+struct Finding {
+    level: Level,
+    code: &'static str,
+    text: String,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, level: Level, code: &'static str, text: impl Into<String>) {
+        self.0.push(Finding { level, code, text: text.into() });
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(context: &mut Context, _args: &Doctor) -> Result<ExitCode> {
+    let config = context.config()?;
+    let vault = context.open_with(&config)?;
+    vault.settle();
+    let mut found = Findings::default();
+    for notice in vault.notices() {
+        let bad = notice.code == "LOG_BEHIND_KEYS";
+        let level = if bad { Level::Bad } else { Level::Weak };
+        found.add(level, notice.code, notice.text.clone());
+    }
+    keys(&config, &mut found);
+    log(&vault, &config, &mut found);
+    duties(&vault, &mut found)?;
+    let sources = sources(context, &vault, &mut found)?;
+    conclude(context, &found.0, &sources)
+}
+
+fn keys(config: &Config, found: &mut Findings) {
+    if config.passphrase == Passphrase::None {
+        let text = "the root key is protected by file permissions only; a vault made with `init \
+                    --passphrase-file` wraps it";
+        found.add(Level::Weak, "KEYS_NO_PASSPHRASE", text);
+    }
+    let medium = Medium::of(&config.keys);
+    let text = format!("{}: {}", medium.name(), medium.promise());
+    let turning = medium.rotational == Some(true) && medium.kind.starts_with("ext");
+    found.add(if turning { Level::Good } else { Level::Weak }, "KEYS_MEDIUM", text);
+    found.add(Level::Weak, "KEYS_CLASS_D", CLASS_D);
+    match open_to_others(&config.keys) {
+        Some(true) => found.add(
+            Level::Bad,
+            "KEYS_DIRECTORY_OPEN",
+            "others may list the key directory: run chmod 700 on it",
+        ),
+        _ => found.add(Level::Good, "KEYS_DIRECTORY", "the key directory is the owner's only"),
+    }
+}
+
+fn open_to_others(dir: &Path) -> Option<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Some(std::fs::metadata(dir).ok()?.permissions().mode() & 0o077 != 0)
+}
+
+fn log(vault: &Vault, config: &Config, found: &mut Findings) {
+    if let Some(apart) = vault.clock().alarm() {
+        let text = format!(
+            "the wall clock is {} from log time; log time is kept and decides what is due",
+            duration(Duration::from_nanos(apart))
+        );
+        found.add(Level::Weak, "CLOCK_APART", text);
+    }
+    let facts = vault.facts_now();
+    if facts.time_jump.is_some() {
+        let text = "log time jumped more than seven days: nothing expires until `chancery retain \
+                    run --confirm-date` names today";
+        found.add(Level::Weak, "EXPIRY_SUSPENDED", text);
+    }
+    let size = vault.size().0;
+    let whole = size / EPOCH_ENTRIES;
+    if facts.epochs_sealed + 1 < whole {
+        let text = format!("{} of {whole} epochs are sealed", facts.epochs_sealed);
+        found.add(Level::Bad, "SEAL_MISSING", text);
+    }
+    let covered = {
+        let index = vault.inner.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let gap = index.gap();
+        index.tail_from().0.saturating_sub(gap.end.0.saturating_sub(gap.start.0))
+    };
+    let text =
+        format!("covers {} of {} entries; the rest is read in full", count(covered), count(size));
+    found.add(Level::Good, "INDEX", text);
+    match free_bytes(&config.data) {
+        Some(free) if free < FREE_BYTES_MIN => {
+            found.add(Level::Weak, "DISK_LOW", format!("{} free for the data", bytes(free)));
+        }
+        Some(free) => found.add(Level::Good, "DISK", format!("{} free", bytes(free))),
+        None => found.add(Level::Good, "DISK", "free space cannot be told here"),
+    }
+}
+
+/// What should have happened by now.
+fn duties(vault: &Vault, found: &mut Findings) -> Result<()> {
+    let now = vault.clock().now();
+    let plan = vault.retention_plan()?;
+    let due: Vec<_> = plan.iter().filter(|p| p.due.is_some_and(|due| due <= now)).collect();
+    let held = due.iter().filter(|p| !p.held.is_empty()).count();
+    match due.len() - held {
+        0 => found.add(Level::Good, "RETENTION", "nothing is overdue"),
+        n => found.add(
+            Level::Weak,
+            "RETENTION_OVERDUE",
+            format!("{n} class-days are due: `chancery retain run`"),
+        ),
+    }
+    if held > 0 {
+        let text = format!("{held} class-days are due and held: `chancery hold list`");
+        found.add(Level::Good, "RETENTION_HELD", text);
+    }
+    let facts = vault.facts_now();
+    let late = facts.erasures.values().filter(|erasure| {
+        let left = erasure.done.as_ref().map_or(&[][..], |(_, _, done)| &done.deferred);
+        left.iter().any(|l| l.due.is_some_and(|due| due <= now))
+    });
+    let late = late.count();
+    if late > 0 {
+        let text = format!("{late} erasures may have a part due now: `chancery retain run`");
+        found.add(Level::Weak, "ERASURE_OVERDUE", text);
+    }
+    Ok(())
+}
+
+/// Per source: events, and those whose unregistered fields could only be sealed to the tenant,
+/// because the event named no person. No erasure reaches those.
+fn sources(context: &Context, vault: &Vault, found: &mut Findings) -> Result<Vec<Value>> {
+    let size = vault.size();
+    let progress = Progress::new(&context.out.style, "reading entries", size.0);
+    let mut tally: BTreeMap<SourceHandle, (u64, u64)> = BTreeMap::new();
+    for start in (0..size.0).step_by(65_536) {
+        let end = (start + 65_536).min(size.0);
+        vault.for_each_entry(EntryIndex(start)..EntryIndex(end), &mut |entry, _| {
+            let head = &entry.head;
+            if head.kind == Kind::Event {
+                let (events, unknown) = tally.entry(head.source).or_default();
+                *events += 1;
+                let group = head.fields.iter().find(|f| &*f.name == "data").map(|f| f.group);
+                let group = group.and_then(|group| head.groups.get(usize::from(group)));
+                *unknown += u64::from(group.is_some_and(|g| g.policy == GroupPolicy::Tenant));
+            }
+            Ok(())
+        })?;
+        progress.add(end - start);
+        if context.stopped() {
+            break;
+        }
+    }
+    progress.done();
+    let mut rows = Vec::with_capacity(tally.len());
+    for (handle, (events, unknown)) in tally {
+        let name = vault.source_name(&handle).map_or_else(|| handle.to_string(), |n| n.to_string());
+        if unknown > 0 {
+            let text = format!(
+                "source {name}: {} of {} events hold unregistered fields and name no person: they \
+                 are sealed to the tenant and no erasure reaches them; map them or name persons",
+                count(unknown),
+                count(events)
+            );
+            found.add(Level::Weak, "UNKNOWN_TENANT_SEALED", text);
+        }
+        rows.push(json!({
+            "source": name, "events": events, "unknown_sealed_to_tenant": unknown,
+        }));
+    }
+    Ok(rows)
+}
+
+fn conclude(context: &mut Context, found: &[Finding], sources: &[Value]) -> Result<ExitCode> {
+    let worst = found.iter().map(|f| f.level).max().unwrap_or(Level::Good);
+    let list: Vec<Value> = found
+        .iter()
+        .map(|f| json!({"level": f.level.name(), "code": f.code, "text": f.text}))
+        .collect();
+    context.out.object(&json!({
+        "level": worst.name(), "findings": list, "sources": sources,
+    }))?;
+    for finding in found {
+        let tone = match finding.level {
+            Level::Good => Tone::Good,
+            Level::Weak => Tone::Warn,
+            Level::Bad => Tone::Bad,
+        };
+        let text = format!("{}: {}", finding.code, finding.text);
+        context.out.status(tone, finding.level.name(), &text)?;
+    }
+    Ok(ExitCode::from(match worst {
+        Level::Good => EXIT_DONE,
+        Level::Weak => EXIT_INCONCLUSIVE,
+        Level::Bad => EXIT_REFUSED,
+    }))
+}

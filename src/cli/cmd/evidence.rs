@@ -1,0 +1,348 @@
+//! Evidence in one file or folder, judged with pinned trust and nothing else: inclusion proof,
+//! consistency proof, disclosure, receipt, ledger, checkpoint, report. The kind is read from the
+//! file itself. Without pinned trust the best answer is that it is consistent with itself.
+
+use crate::base::entry::Entry;
+use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure};
+use crate::cli::output::Tone;
+use crate::cli::run::Context;
+use crate::crypto::hash::leaf_hash;
+use crate::format::bundle::{self, Disclosure};
+use crate::format::checkpoint::Checkpoint;
+use crate::format::note::Note;
+use crate::format::proof::TlogProof;
+use crate::format::trust::Trust;
+use crate::report::manifest;
+use crate::vault::disclose::verify_disclosure;
+use crate::vault::error::Error;
+use crate::vault::prove::{verify_growth, verify_proof};
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// No evidence of ours is larger; a report's PDF of ten thousand pages fits.
+const BYTES_MAX: u64 = 256 << 20;
+/// Verdicts that prove nothing either way: a key or a witness is not pinned.
+const OPEN_VERDICTS: [&str; 2] = ["UNTRUSTED_KEY", "QUORUM_MISSING"];
+
+/// What a file turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Proof,
+    Growth,
+    Disclosure,
+    Receipt,
+    Ledger,
+    Checkpoint,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Proof => "inclusion proof",
+            Kind::Growth => "consistency proof",
+            Kind::Disclosure => "disclosure",
+            Kind::Receipt => "erasure receipt",
+            Kind::Ledger => "erasure ledger",
+            Kind::Checkpoint => "checkpoint",
+        }
+    }
+}
+
+/// What was found out.
+struct Judged {
+    verdict: String,
+    exit: u8,
+    lines: Vec<String>,
+    facts: Value,
+}
+
+impl Judged {
+    fn verified(lines: Vec<String>, facts: Value) -> Self {
+        Judged { verdict: "VERIFIED".to_owned(), exit: EXIT_DONE, lines, facts }
+    }
+
+    fn failed(verdict: &str, detail: String) -> Self {
+        let open = OPEN_VERDICTS.contains(&verdict);
+        let exit = if open { EXIT_INCONCLUSIVE } else { EXIT_REFUSED };
+        Judged { verdict: verdict.to_owned(), exit, lines: vec![detail], facts: Value::Null }
+    }
+
+    fn of(error: &Error) -> Self {
+        let text = error.to_string();
+        let detail = text.strip_prefix(error.code()).unwrap_or(&text);
+        Judged::failed(error.code(), detail.trim_start_matches([':', ' ']).to_owned())
+    }
+}
+
+/// Judges a file or a report's folder.
+pub(crate) fn run(
+    context: &mut Context,
+    path: &Path,
+    trust: Option<&Trust>,
+    since: Option<&Path>,
+) -> Result<ExitCode> {
+    if path.is_dir() {
+        let judged = folder(path, trust)?;
+        return print(context, "report", &judged);
+    }
+    let bytes = read(path)?;
+    let Some(kind) = kind_of(&bytes) else {
+        let message = format!(
+            "{} is no proof, disclosure, receipt, ledger, checkpoint, report or vault",
+            path.display()
+        );
+        return Err(Failure::refused("MALFORMED", message).into());
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let judged = match trust {
+        Some(trust) => with_trust(kind, &text, trust, since)?,
+        None => alone(kind, &text),
+    };
+    print(context, kind.name(), &judged)
+}
+
+fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<ExitCode> {
+    context.out.object(&json!({
+        "kind": kind,
+        "verdict": if judged.exit == EXIT_DONE { "verified" } else { judged.verdict.as_str() },
+        "exit": judged.exit,
+        "facts": judged.facts,
+        "detail": judged.lines,
+    }))?;
+    let tone = match judged.exit {
+        EXIT_DONE => Tone::Good,
+        EXIT_INCONCLUSIVE => Tone::Warn,
+        _ => Tone::Bad,
+    };
+    context.out.status(tone, &judged.verdict, kind)?;
+    for line in &judged.lines {
+        context.out.say(&format!("  {line}"))?;
+    }
+    Ok(ExitCode::from(judged.exit))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let failed = |e: std::io::Error| Failure::file(path, &e);
+    if std::fs::metadata(path).map_err(failed)?.len() > BYTES_MAX {
+        let message = format!("{} is over 256 MiB: no evidence of ours", path.display());
+        return Err(Failure::refused("MALFORMED", message).into());
+    }
+    Ok(std::fs::read(path).map_err(failed)?)
+}
+
+fn kind_of(bytes: &[u8]) -> Option<Kind> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let second = rest.lines().next().unwrap_or_default();
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if first.starts_with("c2sp.org/tlog-proof@") {
+        Some(Kind::Proof)
+    } else if first.strip_prefix("old ").is_some_and(digits) {
+        Some(Kind::Growth)
+    } else if first.starts_with('{') && text.contains(bundle::FORMAT) {
+        Some(Kind::Disclosure)
+    } else if first.ends_with("/erasure-receipt/v1") {
+        Some(Kind::Receipt)
+    } else if first.ends_with("/erasure-ledger/v1") {
+        Some(Kind::Ledger)
+    } else {
+        (digits(second) && text.contains("\n\u{2014} ")).then_some(Kind::Checkpoint)
+    }
+}
+
+fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Result<Judged> {
+    let judged = match kind {
+        Kind::Proof => verify_proof(text, trust).map(|proved| {
+            let mut lines = entry_lines(&proved.entry);
+            lines.push(checkpoint_line(&proved.checkpoint));
+            lines.push(format!(
+                "signed by {}, {} witnesses",
+                proved.signed_by,
+                proved.witnesses.len()
+            ));
+            Judged::verified(lines, entry_facts(&proved.entry, &proved.checkpoint))
+        }),
+        Kind::Disclosure => verify_disclosure(text, trust).map(|disclosed| {
+            let mut lines = entry_lines(&disclosed.entry);
+            let fields = disclosed.fields.iter();
+            lines.extend(fields.map(|(name, value)| format!("{name} = {value}")));
+            lines.push(checkpoint_line(&disclosed.checkpoint));
+            lines.push(format!("signed by {}", disclosed.signed_by));
+            let mut facts = entry_facts(&disclosed.entry, &disclosed.checkpoint);
+            let pairs = disclosed.fields.iter().map(|(name, value)| {
+                let value = serde_json::from_str(value).unwrap_or(Value::Null);
+                (name.clone(), value)
+            });
+            facts["fields"] = Value::Object(pairs.collect());
+            Judged::verified(lines, facts)
+        }),
+        Kind::Growth => {
+            let Some(old) = since else {
+                let message = "name the checkpoint kept from before with --since; nothing was \
+                               verified";
+                return Err(Failure::usage("USAGE", message).into());
+            };
+            verify_growth(&read(old)?, text, trust).map(|grown| {
+                let lines = vec![
+                    format!(
+                        "the log of {} entries begins with the {} of before",
+                        grown.new.size, grown.old.size
+                    ),
+                    checkpoint_line(&grown.new),
+                    format!("signed by {}", grown.signed_by),
+                ];
+                let facts = json!({"old_size": grown.old.size.0, "new_size": grown.new.size.0});
+                Judged::verified(lines, facts)
+            })
+        }
+        Kind::Receipt | Kind::Ledger => return Ok(report_note(text, trust)),
+        Kind::Checkpoint => match trust.open_checkpoint(text.as_bytes()) {
+            Ok(trusted) => {
+                let lines = vec![
+                    checkpoint_line(&trusted.checkpoint),
+                    format!("signed by {}, {} witnesses", trusted.key, trusted.witnesses.len()),
+                ];
+                let size = trusted.checkpoint.size.0;
+                let root = trusted.checkpoint.root.to_string();
+                return Ok(Judged::verified(lines, json!({"size": size, "root": root})));
+            }
+            Err(error) => return Ok(Judged::failed(error.verdict(), error.to_string())),
+        },
+    };
+    Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
+}
+
+/// A note signed by a report key: what it says is shown line by line.
+fn report_note(text: &str, trust: &Trust) -> Judged {
+    match trust.open_report(text.as_bytes()) {
+        Ok(opened) => {
+            let lines: Vec<String> = opened.text.lines().map(str::to_owned).collect();
+            let facts = json!({"text": opened.text});
+            Judged::verified(lines, facts)
+        }
+        Err(error) => Judged::failed(error.verdict(), error.to_string()),
+    }
+}
+
+/// What can be said without trust.
+fn alone(kind: Kind, text: &str) -> Judged {
+    let consistent = match kind {
+        Kind::Proof => proof_alone(text),
+        Kind::Disclosure => serde_json::from_str::<Disclosure>(text)
+            .map_err(|_| "not a disclosure".to_owned())
+            .and_then(|disclosure| proof_alone(&disclosure.proof)),
+        Kind::Growth => Ok(()),
+        Kind::Receipt | Kind::Ledger | Kind::Checkpoint => {
+            Note::parse(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string())
+        }
+    };
+    match consistent {
+        Ok(()) => Judged {
+            verdict: "INCONCLUSIVE".to_owned(),
+            exit: EXIT_INCONCLUSIVE,
+            lines: vec![
+                "consistent with itself; signer unknown".to_owned(),
+                "pin the signer with --trust FILE, obtained from outside".to_owned(),
+            ],
+            facts: Value::Null,
+        },
+        Err(detail) => Judged::failed("MALFORMED", detail),
+    }
+}
+
+fn proof_alone(text: &str) -> std::result::Result<(), String> {
+    let proof = TlogProof::parse(text.as_bytes()).map_err(|e| e.to_string())?;
+    let note = Note::parse(proof.checkpoint.as_bytes()).map_err(|e| e.to_string())?;
+    let checkpoint = Checkpoint::parse(&note.text).map_err(|e| e.to_string())?;
+    let entry = proof.extra.as_deref().ok_or("it carries no entry")?;
+    proof.verify(&leaf_hash(entry), &checkpoint).map_err(|e| e.to_string())
+}
+
+fn folder(path: &Path, trust: Option<&Trust>) -> Result<Judged> {
+    let manifest = path.join(manifest::MANIFEST);
+    if !manifest.exists() {
+        let message = format!(
+            "{} holds neither vault.toml nor {}: no vault and no report",
+            path.display(),
+            manifest::MANIFEST
+        );
+        return Err(Failure::refused("MALFORMED", message).into());
+    }
+    let signed = read(&manifest)?;
+    let Some(trust) = trust else {
+        return Ok(alone(Kind::Receipt, &String::from_utf8_lossy(&signed)));
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|e| Failure::file(path, &e))? {
+        let entry = entry.map_err(|e| Failure::file(path, &e))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != manifest::MANIFEST {
+            files.push((name, read(&entry.path())?));
+        }
+    }
+    let given: Vec<(&str, &[u8])> =
+        files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    Ok(match manifest::verify(&signed, trust, &given) {
+        Ok(found) => {
+            let lines = vec![
+                format!("{} report of {}", found.kind, found.origin),
+                format!("period {} to {}", found.period.0, found.period.1),
+                format!("{} files unchanged, {} entries", found.files.len(), found.entries),
+            ];
+            Judged::verified(lines, json!({"id": found.id, "files": found.files.len()}))
+        }
+        Err(manifest::ManifestError::Signature(error)) => {
+            Judged::failed(error.verdict(), error.to_string())
+        }
+        Err(error) => Judged::failed(error.verdict(), error.to_string()),
+    })
+}
+
+fn entry_lines(entry: &Entry) -> Vec<String> {
+    let head = &entry.head;
+    vec![
+        format!("entry {} of log time {}", entry.index, entry.time_log),
+        format!("{} {} severity {}", head.code, head.outcome, head.severity.value()),
+    ]
+}
+
+fn entry_facts(entry: &Entry, checkpoint: &Checkpoint) -> Value {
+    json!({
+        "index": entry.index.0,
+        "time": entry.time_log.to_string(),
+        "code": entry.head.code.to_string(),
+        "outcome": entry.head.outcome.name(),
+        "origin": checkpoint.origin,
+        "size": checkpoint.size.0,
+        "root": checkpoint.root.to_string(),
+    })
+}
+
+fn checkpoint_line(checkpoint: &Checkpoint) -> String {
+    format!("in the log {} of {} entries", checkpoint.origin, checkpoint.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_says_what_it_is() {
+        for (text, kind) in [
+            ("c2sp.org/tlog-proof@v1\nindex 1\n", Some(Kind::Proof)),
+            ("old 7\nabc\n\nx\n", Some(Kind::Growth)),
+            ("{\"format\":\"chancery/disclosure/v1\"}", Some(Kind::Disclosure)),
+            ("v/r/t/erasure-receipt/v1\ntenant x\n", Some(Kind::Receipt)),
+            ("v/r/t/erasure-ledger/v1\ntenant x\n", Some(Kind::Ledger)),
+            ("v/t/x\n12\nroot\n\n\u{2014} v/t/x sig\n", Some(Kind::Checkpoint)),
+            ("v/t/x\n12\nroot\n", None),
+            ("", None),
+            ("{\"a\":1}", None),
+        ] {
+            assert_eq!(kind_of(text.as_bytes()), kind, "{text}");
+        }
+        assert_eq!(kind_of(b"\xff\xfe"), None);
+    }
+}

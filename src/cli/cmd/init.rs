@@ -1,0 +1,130 @@
+//! `chancery init`: a new vault, and a configuration file that finds it again.
+
+use crate::cli::args::make::Init;
+use crate::cli::cmd::done;
+use crate::cli::config::{Config, FILE_NAME, Mode, Passphrase};
+use crate::cli::error::Failure;
+use crate::cli::run::Context;
+use crate::cli::world::{vault_config, world};
+use crate::vault::Vault;
+use anyhow::Result;
+use serde_json::json;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs the command.
+pub(crate) fn run(context: &mut Context, args: &Init) -> Result<ExitCode> {
+    let mut config = context.config()?;
+    apply_flags(&mut config, args)?;
+    let file = context.global.config.clone().unwrap_or_else(|| config.home.join(FILE_NAME));
+    let had_file = file.exists();
+    if had_file && (args.passphrase_file.is_some() || args.passphrase_env.is_some()) {
+        let message = format!(
+            "{} exists and would not name the passphrase; nothing was done; write it there",
+            file.display()
+        );
+        return Err(Failure::usage("CONFIG_VALUE", message).into());
+    }
+    let files = vault_config(&config, &context.global)?;
+    // The file first: a vault whose passphrase nobody wrote down the place of is lost.
+    if !had_file {
+        std::fs::create_dir_all(&config.home).map_err(|e| Failure::file(&config.home, &e))?;
+        write_config(&file, &config)?;
+    }
+    let made = Vault::init(world(), &files, &config.name);
+    if made.is_err() && !had_file {
+        let _ = std::fs::remove_file(&file);
+    }
+    let vault = made?;
+    let (log, report) = (vault.log_key().to_string(), vault.report_signer().verifier().to_string());
+    context.out.object(&json!({
+        "created": true,
+        "origin": vault.origin(),
+        "tenant": vault.tenant().to_string(),
+        "data": config.data.display().to_string(),
+        "keys": config.keys.display().to_string(),
+        "config": file.display().to_string(),
+        "log_key": log,
+        "report_key": report,
+        "passphrase": config.passphrase != Passphrase::None,
+    }))?;
+    let wrapped = match config.passphrase {
+        Passphrase::None => "protected by file permissions only; no passphrase",
+        _ => "the root key is wrapped under the passphrase",
+    };
+    context.out.say(&format!(
+        "Created vault {}\n\
+         data    {}   back this up, for years if you like\n\
+         keys    {}   NEVER back this up with the data: a copy of both undoes every erasure\n\
+         \x20       {wrapped}\n\
+         config  {}\n\n\
+         Trust: give auditors this, by a way you do not control (`chancery keys trust` prints it \
+         again)\n\
+         log {log}\n\
+         report {report}\n\n\
+         Next: chancery append events.ndjson --source NAME",
+        vault.origin(),
+        config.data.display(),
+        config.keys.display(),
+        file.display(),
+    ))?;
+    done()
+}
+
+fn apply_flags(config: &mut Config, args: &Init) -> Result<()> {
+    if let Some(name) = &args.name {
+        // The same rule as for the file: it stands in every checkpoint.
+        let good = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '.');
+        let ends = |c: char| c == '.' || c == '-';
+        let long = name.len() > 64 || name.is_empty();
+        if long || !name.chars().all(good) || name.starts_with(ends) || name.ends_with(ends) {
+            let message = "--name: 1 to 64 characters of a-z 0-9 . -, a letter or digit at both \
+                           ends; nothing was done";
+            return Err(Failure::usage("VAULT_NAME", message).into());
+        }
+        config.name = name.clone();
+    }
+    if let Some(path) = &args.passphrase_file {
+        let cannot = |e: std::io::Error| Failure::file(path, &e);
+        config.passphrase = Passphrase::File(std::path::absolute(path).map_err(cannot)?);
+    }
+    if let Some(name) = &args.passphrase_env {
+        config.passphrase = Passphrase::Environment(name.clone());
+    }
+    if args.single_operator {
+        config.mode = Mode::SingleOperator;
+    }
+    Ok(())
+}
+
+/// A file with what was chosen, and the rest as comments. It holds no secret.
+fn write_config(file: &Path, config: &Config) -> Result<()> {
+    // A JSON string of these characters is a TOML basic string as well.
+    let quoted = |text: &str| serde_json::Value::String(text.to_owned()).to_string();
+    let mode = match config.mode {
+        Mode::TwoPerson => "two-person",
+        Mode::SingleOperator => "single-operator",
+    };
+    let passphrase = match &config.passphrase {
+        Passphrase::None => "# passphrase_file = \"/run/secrets/vault\"\n".to_owned(),
+        Passphrase::File(path) => {
+            format!("passphrase_file = {}\n", quoted(&path.display().to_string()))
+        }
+        Passphrase::Environment(name) => format!("passphrase_env = {}\n", quoted(name)),
+    };
+    let text = format!(
+        "# Chancery; docs/admin.md explains every key. Relative paths start at this directory.\n\
+         name = {}\n\
+         mode = \"{mode}\"\n\
+         # data = \"chancery-data\"\n\
+         # policies = \"policies\"   # `chancery config policies --out policies` writes them\n\n\
+         [keys]\n\
+         # path = \"keys\"           # never backed up with the data\n\
+         {passphrase}",
+        quoted(&config.name),
+    );
+    let opened = std::fs::OpenOptions::new().write(true).create_new(true).open(file);
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    Ok(written.map_err(|e| Failure::file(file, &e))?)
+}

@@ -1,0 +1,189 @@
+//! `chancery verify`: as an outsider over a data directory, as an insider over every body, or one
+//! file of evidence. It writes nothing. The exit code is the worst of what was found.
+
+use crate::cli::args::record::Verify;
+use crate::cli::cmd::evidence;
+use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_REFUSED, Failure};
+use crate::cli::output::units::count;
+use crate::cli::output::{Align, Progress, Table, Tone};
+use crate::cli::run::Context;
+use crate::cli::world::read_text;
+use crate::format::trust::Trust;
+use crate::store::disk::{Disk, OsDisk};
+use crate::store::error::ErrorKind;
+use crate::vault::error::Error as VaultError;
+use crate::vault::verify::{BodyReport, Options, Report, Verdict, exit_code_of, verify_data};
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Findings printed one by one; the counts say the rest.
+const PRINTED_MAX: usize = 50;
+/// Why bodies were not opened although they should have been.
+const LOCKED: &str = "not opened: another process has this vault open";
+
+/// Runs the command.
+pub(crate) fn run(context: &mut Context, args: &Verify) -> Result<ExitCode> {
+    let trust = match &args.trust {
+        Some(path) => Some(read_trust(path)?),
+        None => None,
+    };
+    match &args.path {
+        Some(path) if path.is_dir() && path.join("vault.toml").exists() => {
+            let report = data(context, path, trust.as_ref(), args)?;
+            conclude(context, &report, None, None)
+        }
+        Some(path) => evidence::run(context, path, trust.as_ref(), args.since.as_deref()),
+        None => whole(context, trust.as_ref(), args),
+    }
+}
+
+fn read_trust(path: &Path) -> Result<Trust> {
+    let text = read_text(path)?;
+    Ok(Trust::parse(&text).map_err(|e| {
+        Failure::usage("TRUST_POLICY", format!("{}: {e}; nothing was verified", path.display()))
+    })?)
+}
+
+/// This vault: first its data as an outsider would, then every body with its keys.
+fn whole(context: &mut Context, trust: Option<&Trust>, args: &Verify) -> Result<ExitCode> {
+    let config = context.config()?;
+    let report = data(context, &config.data, trust, args)?;
+    if args.no_bodies || report.exit_code() == EXIT_REFUSED {
+        // A vault whose evidence fails may not open; what failed is said first.
+        let why = if args.no_bodies { "not asked for" } else { "evidence failed before" };
+        return conclude(context, &report, None, Some(why));
+    }
+    let vault = match context.open_with(&config) {
+        Err(error) if is_locked(&error) => {
+            return conclude(context, &report, None, Some(LOCKED));
+        }
+        opened => opened?,
+    };
+    let progress = Progress::new(&context.out.style, "opening bodies", vault.size().0);
+    let mut told = 0;
+    let stop = context.stop.clone();
+    let bodies = vault.verify_bodies(&mut |done, _| {
+        progress.add(done.saturating_sub(told));
+        told = done;
+        if stop.load(Ordering::Relaxed) {
+            std::process::exit(i32::from(EXIT_INTERRUPTED));
+        }
+    })?;
+    progress.done();
+    conclude(context, &report, Some(&bodies), None)
+}
+
+fn data(context: &Context, data: &Path, trust: Option<&Trust>, args: &Verify) -> Result<Report> {
+    let retained = match &args.since {
+        Some(path) => vec![read_text(path)?],
+        None => Vec::new(),
+    };
+    let options = Options { strict: args.strict, replay_seals: args.replay_seals, retained };
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let mut progress: Option<Progress> = None;
+    let (style, stop) = (context.out.style, context.stop.clone());
+    let mut told = 0;
+    let report = verify_data(&disk, data, trust, &options, &mut |done, total| {
+        let bar = progress.get_or_insert_with(|| Progress::new(&style, "verifying log", total));
+        bar.add(done.saturating_sub(told));
+        told = done;
+        if stop.load(Ordering::Relaxed) {
+            // Nothing was written: there is nothing to close.
+            std::process::exit(i32::from(EXIT_INTERRUPTED));
+        }
+    });
+    report.map_err(|error| {
+        let code = exit_code_of(&error);
+        crate::cli::error::with_exit(&error.into(), code)
+    })
+}
+
+fn word(exit: u8) -> (Tone, &'static str) {
+    match exit {
+        EXIT_DONE => (Tone::Good, "VERIFIED"),
+        EXIT_INCONCLUSIVE => (Tone::Warn, "INCONCLUSIVE"),
+        _ => (Tone::Bad, "FAILED"),
+    }
+}
+
+fn worst(report: u8, bodies: Option<u8>) -> u8 {
+    match (report, bodies) {
+        (EXIT_REFUSED, _) | (_, Some(EXIT_REFUSED)) => EXIT_REFUSED,
+        (code, _) => code,
+    }
+}
+
+fn conclude(
+    context: &mut Context,
+    report: &Report,
+    bodies: Option<&BodyReport>,
+    unopened: Option<&str>,
+) -> Result<ExitCode> {
+    let exit = match worst(report.exit_code(), bodies.map(BodyReport::exit_code)) {
+        EXIT_DONE if unopened == Some(LOCKED) => EXIT_INCONCLUSIVE,
+        exit => exit,
+    };
+    let (tone, word) = word(exit);
+    context.out.object(&json!({
+        "verdict": word.to_lowercase(),
+        "exit": exit,
+        "data": serde_json::to_value(report).unwrap_or(Value::Null),
+        "unopened": unopened,
+        "bodies": bodies.and_then(|b| serde_json::to_value(b).ok()),
+    }))?;
+    let mut table = Table::new(&[("checked", Align::Left), ("", Align::Left)]);
+    let mut row = |name: &str, value: String| table.row(&[name, value.as_str()]);
+    row("log", report.origin.clone());
+    let entries = format!("{} in {} units", count(report.entries), count(report.units));
+    row("entries", entries);
+    row("log time", format!("{} to {}", report.first_time, report.last_time));
+    if let Some(signed) = &report.signed_by {
+        let pinned = if signed.pinned { "by a pinned key" } else { "by the log's own key" };
+        row("checkpoint", format!("{} entries, signed {pinned}", count(signed.size.0)));
+        row("witnesses", signed.witnesses.len().to_string());
+    }
+    row("seals", format!("{}, {} computed again", report.seals, report.seals_replayed));
+    let groups = format!(
+        "{}: {} bodies in place, {} expired, {} erasures",
+        count(report.groups),
+        count(report.bodies),
+        count(report.expired),
+        count(report.erasures)
+    );
+    row("sealed groups", groups);
+    if let Some(bodies) = bodies {
+        let fates: Vec<String> =
+            bodies.fates.iter().map(|(fate, n)| format!("{fate} {}", count(*n))).collect();
+        row("opened with keys", fates.join(", "));
+    } else if let Some(why) = unopened {
+        row("opened with keys", why.to_owned());
+    }
+    context.out.table(&table)?;
+    let found: Vec<&Verdict> =
+        report.verdicts.iter().chain(bodies.iter().flat_map(|b| &b.verdicts)).collect();
+    print_verdicts(context, &found)?;
+    let why =
+        if report.inconclusive.is_empty() { String::new() } else { report.inconclusive.join("; ") };
+    context.out.status(tone, word, &why)?;
+    if exit == EXIT_INCONCLUSIVE && report.signed_by.as_ref().is_none_or(|s| !s.pinned) {
+        context.out.say("Pin the signer with --trust FILE, obtained from outside.")?;
+    }
+    Ok(ExitCode::from(exit))
+}
+
+fn print_verdicts(context: &mut Context, found: &[&Verdict]) -> Result<()> {
+    for verdict in found.iter().take(PRINTED_MAX) {
+        let tone = if verdict.fails { Tone::Bad } else { Tone::Warn };
+        let place = verdict.index.map_or_else(String::new, |index| format!("entry {index}: "));
+        context.out.status(tone, verdict.name, &format!("{place}{}", verdict.detail))?;
+    }
+    if found.len() > PRINTED_MAX {
+        let more = found.len() - PRINTED_MAX;
+        context.out.say(&format!("and {more} more; --json lists them"))?;
+    }
+    Ok(())
+}

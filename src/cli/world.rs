@@ -1,0 +1,256 @@
+//! The real world: the system's clocks, its randomness, its disk, and how a vault is opened with
+//! them. Beside the demo this is the only place where a vault meets the machine.
+
+use crate::base::unit::UtcNanos;
+use crate::base::world::{Clock, Entropy};
+use crate::cli::args::Global;
+use crate::cli::config::{Config, Policies as PolicyPlace};
+use crate::cli::error::Failure;
+use crate::policy::classify::Policies;
+use crate::policy::default_files;
+use crate::store::disk::OsDisk;
+use crate::vault::World;
+use crate::vault::config::Config as VaultConfig;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Bytes asked of the system at once: a few hundred sealed events.
+const DRAW_BYTES: usize = 24 * 1024;
+/// How often the clock asks whether the machine slept.
+const SLEEP_CHECK_NANOS: u64 = 1_000_000_000;
+/// `/proc/uptime` counts hundredths of a second; less than this is rounding.
+const SLEEP_NANOS_MIN: u64 = 100_000_000;
+/// A policy file is a page, not a document.
+const POLICY_BYTES_MAX: u64 = 4 << 20;
+
+/// The system's clocks. `Instant` stands still while a Linux machine sleeps; `/proc/uptime` does
+/// not, so what it has gained is added, to within a tenth of a second. Elsewhere time asleep is
+/// not counted until the vault is opened again.
+pub struct OsClock {
+    start: Instant,
+    booted: Option<u64>,
+    checked: AtomicU64,
+    slept: AtomicU64,
+}
+
+impl OsClock {
+    /// Starts the monotonic clock at zero.
+    pub fn start() -> Self {
+        OsClock {
+            start: Instant::now(),
+            booted: uptime(),
+            checked: AtomicU64::new(0),
+            slept: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Clock for OsClock {
+    fn wall(&self) -> UtcNanos {
+        // Before 1970 there are no events; such a clock is refused as far behind the log.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UtcNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic(&self) -> u64 {
+        let awake = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let checked = self.checked.load(Ordering::Relaxed);
+        if awake.saturating_sub(checked) > SLEEP_CHECK_NANOS {
+            self.checked.store(awake, Ordering::Relaxed);
+            if let (Some(then), Some(now)) = (self.booted, uptime()) {
+                let asleep = now.saturating_sub(then).saturating_sub(awake);
+                if asleep > SLEEP_NANOS_MIN {
+                    self.slept.fetch_max(asleep, Ordering::Relaxed);
+                }
+            }
+        }
+        awake.saturating_add(self.slept.load(Ordering::Relaxed))
+    }
+}
+
+/// Nanoseconds since boot, time asleep included, where the system says.
+fn uptime() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split(' ').next()?.parse().ok()?;
+    Some((seconds * 1e9) as u64)
+}
+
+/// The system's randomness, drawn in larger pieces; every byte is wiped once it is handed out.
+pub struct OsEntropy {
+    pool: Mutex<Pool>,
+}
+
+struct Pool {
+    bytes: Zeroizing<Vec<u8>>,
+    used: usize,
+}
+
+impl OsEntropy {
+    /// An empty pool.
+    pub fn new() -> Self {
+        let bytes = Zeroizing::new(vec![0; DRAW_BYTES]);
+        OsEntropy { pool: Mutex::new(Pool { bytes, used: DRAW_BYTES }) }
+    }
+}
+
+impl Default for OsEntropy {
+    fn default() -> Self {
+        OsEntropy::new()
+    }
+}
+
+impl Entropy for OsEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        if bytes.len() > DRAW_BYTES {
+            return draw(bytes);
+        }
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.used + bytes.len() > DRAW_BYTES {
+            draw(&mut pool.bytes);
+            pool.used = 0;
+        }
+        let from = pool.used;
+        pool.used += bytes.len();
+        if let Some(piece) = pool.bytes.get_mut(from..from + bytes.len()) {
+            bytes.copy_from_slice(piece);
+            piece.zeroize();
+        }
+    }
+}
+
+/// Fills from the system. Without randomness there is no safe way on, not even an error: a caller
+/// could catch it and go on with zeros for keys.
+fn draw(bytes: &mut [u8]) {
+    if getrandom::fill(bytes).is_err() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "chancery: ENTROPY_FAILED: the system gives no randomness; nothing further was \
+             written; what was acknowledged is safe"
+        );
+        std::process::abort();
+    }
+}
+
+/// The real world.
+pub fn world() -> World {
+    World {
+        disk: Arc::new(OsDisk),
+        clock: Arc::new(OsClock::start()),
+        entropy: Arc::new(OsEntropy::new()),
+    }
+}
+
+/// What the vault needs of the configuration: reads policies, passphrase and ledger.
+///
+/// # Errors
+/// What is missing, or not implemented and configured: a setting is never ignored in silence
+/// where somebody could rely on it.
+pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
+    if config.keys_mirror.is_some() {
+        let message = "keys.mirror is configured and this version does not write a second key \
+                       directory; nothing was opened; remove the key to go on with one copy";
+        return Err(Failure::usage("KEYS_MIRROR_UNSUPPORTED", message).into());
+    }
+    if config.tenant != "main" {
+        let message = "this version keeps one tenant, main; nothing was opened; drop --tenant, or \
+                       give each tenant its own --home";
+        return Err(Failure::usage("TENANT_UNSUPPORTED", message).into());
+    }
+    let ledger = match &global.ledger {
+        Some(path) => Some(read_text(path)?),
+        None => None,
+    };
+    Ok(VaultConfig {
+        data: config.data.clone(),
+        keys: config.keys.clone(),
+        passphrase: config.passphrase.read()?,
+        accept_time: global.accept_time,
+        ledger,
+        policies: policies(&config.policies)?,
+        index_on_disk: true,
+    })
+}
+
+/// Reads a text file named on the command line.
+///
+/// # Errors
+/// `FILE_IO`.
+pub fn read_text(path: &Path) -> Result<String> {
+    Ok(std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?)
+}
+
+/// The policy files of a place, checked.
+///
+/// # Errors
+/// What is wrong with them, with file and line.
+pub fn policies(place: &PolicyPlace) -> Result<BTreeMap<String, String>> {
+    let files = match place {
+        PolicyPlace::Folder(dir) => folder(dir)?,
+        PolicyPlace::FolderOrBuiltIn(dir) if dir.is_dir() => folder(dir)?,
+        PolicyPlace::FolderOrBuiltIn(_) => default_files(),
+    };
+    Policies::parse(&files)?;
+    Ok(files)
+}
+
+/// Every `.toml` file of a policy folder that the policies use, by its path below it.
+fn folder(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![(PathBuf::from(dir), String::new())];
+    while let Some((place, prefix)) = open.pop() {
+        let entries = std::fs::read_dir(&place).map_err(|e| Failure::file(&place, &e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| Failure::file(&place, &e))?;
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let below = format!("{prefix}{name}");
+            let kind = entry.metadata().map_err(|e| Failure::file(&path, &e))?;
+            if kind.is_dir() && below == "sources" {
+                open.push((path, "sources/".to_owned()));
+            } else if kind.is_file() && is_policy(&below) {
+                if kind.len() > POLICY_BYTES_MAX {
+                    let message = format!("{} is no policy: over 4 MiB", path.display());
+                    return Err(Failure::usage("POLICY_SYNTAX", message).into());
+                }
+                files.insert(below, read_text(&path)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// What the vault's policies consist of; other files in the folder belong to somebody else.
+fn is_policy(below: &str) -> bool {
+    let source = below.strip_prefix("sources/");
+    matches!(below, "classes.toml" | "fields.toml")
+        || source.is_some_and(|name| name.ends_with(".toml") && !name.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_run_and_randomness_differs() {
+        let clock = OsClock::start();
+        let (wall, first) = (clock.wall(), clock.monotonic());
+        assert!(wall.0 > 1_700_000_000_000_000_000 && clock.monotonic() >= first);
+        let entropy = OsEntropy::new();
+        let (mut a, mut b) = ([0; 32], [0; 32]);
+        for _ in 0..2_000 {
+            entropy.fill(&mut a);
+            assert!(a != b && a != [0; 32]);
+            b = a;
+        }
+        let mut large = vec![0; DRAW_BYTES + 1];
+        entropy.fill(&mut large);
+        assert!(large.iter().any(|byte| *byte != 0));
+        let pool = entropy.pool.lock().unwrap();
+        assert!(pool.bytes.iter().take(pool.used).all(|byte| *byte == 0), "not wiped");
+    }
+}
