@@ -3,14 +3,14 @@
 
 use crate::attacks::forge::{Forge, key};
 use crate::attacks::raw::failures;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use chancery::base::entry::{FieldHead, GroupHead, GroupPolicy, Kind};
 use chancery::base::id::{CaseId, Hash32, JobId, SubjectTag};
-use chancery::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, NANOS_PER_DAY};
-use chancery::crypto::sign::SigningKey;
-use chancery::format::control::{self, KeyRoll, RootChange};
+use chancery::base::unit::{
+    ClassDay, ClassId, Day, EntryIndex, Generation, NANOS_PER_DAY, TreeSize,
+};
+use chancery::format::control::{self, RootChange};
 use chancery::format::entry::{TAIL_BYTES, encode_head};
+use chancery::format::roll::KeyRoll;
 use chancery::format::seal::epoch::EpochTables;
 use chancery::format::seal::payload::{DaySealPayload, SealPayload};
 use chancery::format::trust::Trust;
@@ -93,20 +93,17 @@ fn attack_36_a_key_roll_without_both_signatures_and_a_retired_key() {
     let mut forge = Forge::new();
     forge.events(0..9);
     let origin = forge.file.origin();
-    let (old, new) = (key(&origin, 1), key(&origin, 3));
+    let (old, new, thief) = (key(&origin, 1), key(&origin, 3), key(&origin, 4));
     let names = (old.verifier().to_string(), new.verifier().to_string());
-    let sign = |seed: u8, name: &str| {
-        let key = SigningKey::new(&chancery::base::secret::Key::new([seed; 32]));
-        STANDARD.encode(key.sign(format!("chancery/v1/key-roll\n{name}\n").as_bytes()))
-    };
-    for (by_old, by_new, right) in [
-        (sign(1, &names.1), sign(3, &names.0), true),
-        (sign(1, &names.1), sign(4, &names.0), false),
-        (sign(4, &names.1), sign(3, &names.0), false),
-        (sign(1, &names.0), sign(3, &names.1), false),
-    ] {
-        let (old, new) = (names.0.clone(), names.1.clone());
-        let roll = KeyRoll::LogKey { old, new, by_old, by_new };
+    let until = TreeSize(forge.next());
+    let honest = KeyRoll::sign(&old, &new, until).unwrap();
+    // The last signature line goes: one of the two keys has not signed.
+    let (one_sided, _) = honest.trim_end().rsplit_once('\n').unwrap();
+    let foreign = KeyRoll::sign(&thief, &new, until).unwrap();
+    for (note, right) in
+        [(honest.clone(), true), (format!("{one_sided}\n"), false), (foreign, false)]
+    {
+        let roll = control::KeyRoll::LogKey { note };
         let at = forge.act(Kind::KeyRoll, control::encode(&roll).unwrap());
         match right {
             true => forge.expect(&[]),
@@ -219,7 +216,7 @@ fn acts_without_cause_are_named() {
         old_root: Hash32([old; 32]),
         new_root: Hash32([new; 32]),
     };
-    let grow = |root: RootChange| control::encode(&KeyRoll::GrowthDone { root }).unwrap();
+    let grow = |root: RootChange| control::encode(&control::KeyRoll::GrowthDone { root }).unwrap();
     let mut forge = Forge::new();
     forge.act(Kind::KeyRoll, grow(change(1, 2, 1, 2)));
     forge.expect(&[]);
