@@ -147,18 +147,12 @@ impl Vault {
     /// Those of the store.
     pub(crate) fn class_days_of(&self, cells: &[PersonCell]) -> Result<BTreeSet<ClassDay>> {
         let mut days = BTreeSet::new();
-<<<<<<< HEAD
-        let found = self.entries_of_persons(persons, None)?;
+        let found = self.entries_of_cells(cells, None)?;
         let wanted: BTreeSet<(EntryIndex, ClassId)> = found.iter().map(|(c, i)| (*i, *c)).collect();
         let mut at: Vec<EntryIndex> = wanted.iter().map(|(index, _)| *index).collect();
         at.dedup();
         self.for_entries_at(&at, &mut |entry| {
             let of = entry.head.groups.iter().filter(|g| wanted.contains(&(entry.index, g.class)));
-=======
-        for (class, index) in self.entries_of_cells(cells, None)? {
-            let entry = self.entry(index)?;
-            let of = entry.head.groups.iter().filter(|g| g.class == class);
->>>>>>> h8
             days.extend(of.map(|g| ClassDay { class: g.class, day: g.bucket }));
             Ok(())
         })?;
