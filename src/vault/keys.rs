@@ -26,11 +26,7 @@ pub(crate) struct PersonKeys {
     /// Other handles of the same person.
     pub(crate) peers: Vec<PersonId>,
     classes: Vec<SubjectKeys>,
-<<<<<<< HEAD
-    /// None once erased in part: a retired person has no pseudonym any more.
-=======
     /// None once the person is erased in part: pseudonyms die first.
->>>>>>> h8
     token: Option<HmacKey>,
 }
 
