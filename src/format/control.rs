@@ -197,8 +197,8 @@ pub enum KeyRoll {
         /// The change.
         root: RootChange,
     },
-    /// The log key changes. Reserved: no release writes it, and it moves no trust; the signed note
-    /// of `format/roll` does.
+    /// The log key changes: signed by both. No release writes it yet. It lets a log be consistent
+    /// with itself; pinned trust moves by the signed note of `format/roll` only.
     LogKey {
         /// Old verifier key.
         old: String,

@@ -3,8 +3,8 @@
 
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
-use crate::base::event::{Draft, Event};
-use crate::base::id::Hash32;
+use crate::base::event::{Dedupe, Draft, Event};
+use crate::base::id::{EventIdTag, Hash32};
 use crate::base::limits::{BATCH_EVENTS_MAX, POOL_BYTES_MAX};
 use crate::base::record::Fate;
 use crate::base::refusal::Refusal;
@@ -14,16 +14,17 @@ use crate::format::cell::CellKey;
 use crate::format::control::{self, KeyRoll, RootChange};
 use crate::policy::classify::Scratch;
 use crate::store::keytree::{KeyTree, Put, Rekeyed};
-use crate::vault::clerk::Clerk;
+use crate::vault::clerk::{Clerk, gone};
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::{EventKeys, Wanted};
 use crate::vault::learn::Lesson;
 use crate::vault::read::Reading;
-use crate::vault::sequencer::{Committed, Original, Rejected};
+use crate::vault::sequencer::{Committed, Message, Original, Rejected};
 use crate::vault::{Vault, vault_code};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
 use zeroize::Zeroizing;
 
 /// Times a batch is sealed again because a fence or midnight passed meanwhile.
@@ -124,10 +125,41 @@ impl Vault {
 
     fn try_append(&self, events: &[Event<'_>]) -> Result<std::result::Result<Committed, Rejected>> {
         let day = self.inner.clock.now().day();
-        let keys = self.keys_for(events, day)?;
+        let keys = match self.inner.keys.lookup(events, day) {
+            Ok(keys) => keys,
+            Err(wanted) => {
+                // Asked before anybody is made known: what comes again of an erased person must
+                // not bring the person's identifiers back.
+                let found = match wanted.subjects.is_empty() {
+                    true => Vec::new(),
+                    false => self.seen(events)?,
+                };
+                if !found.is_empty() {
+                    return Ok(Err(Rejected::Duplicates(found)));
+                }
+                self.keys_for(events, day)?
+            }
+        };
         let sealed = self.inner.clerk.sealer(day).events(events, &keys)?;
         let answer = self.inner.clerk.send(sealed, None);
         Ok(Clerk::wait(&answer))
+    }
+
+    /// Which of these events were sent before.
+    fn seen(&self, events: &[Event<'_>]) -> Result<Vec<(usize, Original)>> {
+        let keys = &self.inner.keys;
+        let name = |event: &Event<'_>| {
+            let source = keys.source_handle(&event.source);
+            match &event.dedupe {
+                Dedupe::Sequence(seq) => (source, Some(*seq), EventIdTag::ZERO),
+                Dedupe::EventId(id) => (source, None, keys.event_id_tag(&source, id)),
+                Dedupe::None => (source, None, EventIdTag::ZERO),
+            }
+        };
+        let names = events.iter().map(name).collect();
+        let (reply, answer) = sync_channel(1);
+        let sent = self.inner.clerk.inbox.send(Message::Seen { names, reply });
+        sent.ok().and_then(|()| answer.recv().ok()).ok_or_else(gone)
     }
 
     fn fill(&self, receipts: &mut [Option<Receipt>], positions: &[usize], done: &Committed) {
@@ -274,7 +306,7 @@ impl Vault {
     }
 
     fn same_position(&self, event: &Event<'_>) -> Result<Receipt> {
-        let crate::base::event::Dedupe::Sequence(seq) = event.dedupe else {
+        let Dedupe::Sequence(seq) = event.dedupe else {
             return Err(conflict(None));
         };
         let source = self.inner.keys.source_handle(&event.source);

@@ -78,9 +78,12 @@ pub struct Facts {
     pub day_sealed: Option<Day>,
     /// Where the next day-seal begins.
     pub day_start: EntryIndex,
-    /// First entry whose log time lies more than seven days beyond its predecessor's and after
-    /// which no retention run was confirmed.
+    /// First entry of an opening whose log time lies more than seven days beyond its predecessor's
+    /// and after which no retention run was confirmed.
     pub time_jump: Option<EntryIndex>,
+    /// The next entry is the first one after an opening: only there can a wall clock have moved
+    /// log time, since a running vault counts its own seconds.
+    pub opening: bool,
     /// Log time of the newest entry.
     pub last_time: UtcNanos,
     /// Entries seen.
@@ -121,9 +124,10 @@ impl Facts {
             *self.groups.entry(ClassDay { class, day }).or_default() += 1;
         }
         let jump = time.0.saturating_sub(self.last_time.0) > CLOCK_ACCEPT_DAYS * NANOS_PER_DAY;
-        if jump && index.0 > 0 && self.time_jump.is_none() {
+        if jump && self.opening && index.0 > 0 && self.time_jump.is_none() {
             self.time_jump = Some(index);
         }
+        self.opening = false;
         if index.0 == 0 {
             self.day_start = index;
         }

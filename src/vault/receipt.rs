@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! <vault>/r/<tenant>/erasure-receipt/v1
-//! tenant <hex>  |  erasure <job hex>  |  basis <basis>  |  mode two-person|single-operator|scheduled
+//! tenant <hex>  |  erasure <job hex>  |  basis <basis>
+//! mode two-person|single-operator|scheduled
 //! requested <index> <leaf b64> <log time>
 //! completed <index> <leaf b64> <log time>
 //! root <from> -> <to> <old root b64> <new root b64>

@@ -174,8 +174,11 @@ pub(crate) struct Replayed {
 pub(crate) fn replay(log: &UnitLog, tiles: &Tiles) -> Result<Replayed> {
     let (mut facts, mut window) = (Facts::default(), Window::default());
     let mut last_state = None;
+    let mut epoch = None;
     for number in 0..log.unit_count() {
         let Some(unit) = log.unit(number) else { break };
+        // Every opening writes under a new epoch.
+        facts.opening = epoch.replace(unit.head.epoch) != Some(unit.head.epoch);
         let bytes = log.read(&unit)?;
         for entry in entries_of(&bytes)? {
             let entry: Entry = entry?;
@@ -192,5 +195,6 @@ pub(crate) fn replay(log: &UnitLog, tiles: &Tiles) -> Result<Replayed> {
         Some(last) => tiles.node(0, last).unwrap_or_default(),
         None => Hash32::ZERO,
     };
+    facts.opening = true;
     Ok(Replayed { facts, window, last_state, prev })
 }

@@ -4,7 +4,7 @@
 //! after a failed write it answers every later job with the same failure.
 
 use crate::base::entry::Kind;
-use crate::base::id::Hash32;
+use crate::base::id::{EventIdTag, Hash32, SourceHandle};
 use crate::base::limits::UNIT_BYTES_TARGET;
 use crate::base::unit::{ClassDay, Day, EntryIndex, TreeSize, UtcNanos};
 use crate::crypto::hash::finish;
@@ -75,8 +75,13 @@ pub(crate) enum Original {
     TooManyGaps,
 }
 
+/// What finds a duplicate: source, its number, its event id.
+pub(crate) type Name = (SourceHandle, Option<u64>, EventIdTag);
+
 /// A message to the sequencer.
 pub(crate) enum Message {
+    /// Say which of these were sent before, without appending anything.
+    Seen { names: Vec<Name>, reply: SyncSender<Vec<(usize, Original)>> },
     /// Append a batch, all or nothing.
     Append { sealed: Sealed, check: Option<Check>, reply: SyncSender<Outcome> },
     /// Publish the checkpoint now.
@@ -182,15 +187,27 @@ impl Sequencer {
                         return;
                     }
                 }
-                Message::Publish { reply } => {
-                    let _ = reply.send(self.publish());
-                }
-                Message::Close => {
-                    let _ = self.publish();
-                    return;
+                other => {
+                    if self.other(other) {
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    /// Does what is no append. Returns whether the thread must stop.
+    fn other(&mut self, message: Message) -> bool {
+        match message {
+            Message::Publish { reply } => drop(reply.send(self.publish())),
+            Message::Seen { names, reply } => drop(reply.send(self.duplicates(names.into_iter()))),
+            Message::Append { .. } => {}
+            Message::Close => {
+                let _ = self.publish();
+                return true;
+            }
+        }
+        false
     }
 
     /// Takes what is queued into one commit. Returns whether the thread must stop.
@@ -214,17 +231,7 @@ impl Sequencer {
             }
         }
         self.finish(commit);
-        match after {
-            Some(Message::Publish { reply }) => {
-                let _ = reply.send(self.publish());
-                false
-            }
-            Some(Message::Close) => {
-                let _ = self.publish();
-                true
-            }
-            _ => false,
-        }
+        after.is_some_and(|message| self.other(message))
     }
 
     /// Checks one job against the state at its place, and gives it the place.
@@ -263,23 +270,24 @@ impl Sequencer {
         if let Some(check) = check {
             check(&self.own).map_err(Rejected::Failed)?;
         }
-        let duplicates = self.duplicates(sealed);
+        let names = sealed.records.iter().map(|r| (r.source, r.source_seq, r.event_id));
+        let duplicates = self.duplicates(names);
         match duplicates.is_empty() {
             true => Ok(()),
             false => Err(Rejected::Duplicates(duplicates)),
         }
     }
 
-    fn duplicates(&self, sealed: &Sealed) -> Vec<(usize, Original)> {
+    fn duplicates(&self, names: impl Iterator<Item = Name>) -> Vec<(usize, Original)> {
         let mut found = Vec::new();
         let mut batch = HashMap::new();
-        for (position, record) in sealed.records.iter().enumerate() {
-            if record.source_seq.is_none() && record.event_id.is_zero() {
+        for (position, name) in names.enumerate() {
+            let (source, seq, event_id) = name;
+            if seq.is_none() && event_id.is_zero() {
                 continue;
             }
-            match self.window.seen(&record.source, record.source_seq, &record.event_id) {
+            match self.window.seen(&source, seq, &event_id) {
                 Seen::New => {
-                    let name = (record.source, record.source_seq, record.event_id);
                     if let Some(first) = batch.insert(name, position) {
                         batch.insert(name, first);
                         found.push((position, Original::InBatch(first)));

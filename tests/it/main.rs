@@ -3,6 +3,7 @@
 
 mod support;
 
+mod attacks;
 mod canon;
 mod cli;
 mod conformance;

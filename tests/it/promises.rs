@@ -90,14 +90,16 @@ fn erasing_one_subject_leaves_the_fields_of_another_open() {
         let vault = house.init();
         let at = append(&vault, &[Visit::new(1, "nora", "paul")]).unwrap()[0].index;
         erase(&vault, "paul").unwrap();
-        for vault in [vault, house.open().unwrap()] {
-            let record = read(&vault, at);
+        let check = |vault: &Vault| {
+            let record = read(vault, at);
             assert_eq!(data_fate(&record), Fate::Erased);
             assert!(text(&record).contains("nora@clinic.example"), "{record:?}");
             assert!(!text(&record).contains("paul"));
-            assert_sound(&vault, "one of two");
-            drop(vault);
-        }
+            assert_sound(vault, "one of two");
+        };
+        check(&vault);
+        drop(vault);
+        check(&house.open().unwrap());
     });
 }
 
@@ -107,7 +109,14 @@ fn one_erasure_reaches_a_person_known_by_three_names_in_three_sources() {
         let vault = house.init();
         let event = |seq: u64, kind: &str, value: &str| {
             format!(
-                r#"{{"source_seq":{seq},"action":"record.open","subjects":[{{"role":"target","identifiers":[{{"kind":"{kind}","value":"{value}"}}]}}],"data":{{"note":"about {value}"}}}}"#
+                concat!(
+                    r#"{{"source_seq":{seq},"action":"record.open","data":{{"note":"{value}"}},"#,
+                    r#""subjects":[{{"role":"target","identifiers":"#,
+                    r#"[{{"kind":"{kind}","value":"{value}"}}]}}]}}"#
+                ),
+                seq = seq,
+                kind = kind,
+                value = value
             )
         };
         let names = [("email", "ada@example.org"), ("user_id", "u77"), ("phone", "+4912345678")];
@@ -173,6 +182,7 @@ fn a_hold_refuses_and_names_its_case_until_released() {
             drop(vault);
             house.open().unwrap()
         };
+        append(&vault, &[Visit::new(2, "n1", "p1")]).unwrap();
         let refused = erase(&vault, "p1").unwrap_err();
         assert_eq!(refused.code(), "HOLD_BLOCKED");
         assert!(refused.to_string().contains(&case.to_string()), "{refused}");
@@ -412,6 +422,8 @@ fn counting_sources_get_the_first_receipt_again() {
         assert_eq!(code(append(&vault, &twice)), "DUPLICATE_DIFFERS");
         erase(&vault, "p1").unwrap();
         assert_eq!(code(append(&vault, &[visit(3)])), "DUPLICATE_OF_ERASED");
+        let back = vault.persons_named(&[patient("p1")]);
+        assert_eq!(code(back), "SUBJECT_UNKNOWN", "what came again brings nobody back");
         assert_sound(&vault, "duplicates");
     });
 }
@@ -422,7 +434,12 @@ fn event_ids_get_the_first_receipt_again() {
         let vault = house.init();
         let event = |id: &str, note: &str| {
             format!(
-                r#"{{"id":"{id}","action":"record.open","actor":{{"id":"u1","type":"user"}},"data":{{"note":"{note}"}}}}"#
+                concat!(
+                    r#"{{"id":"{id}","action":"record.open","#,
+                    r#""actor":{{"id":"u1","type":"user"}},"data":{{"note":"{note}"}}}}"#
+                ),
+                id = id,
+                note = note
             )
         };
         let send =
@@ -474,6 +491,22 @@ fn day_seals_follow_each_other_without_gap_or_double() {
     assert!(days.len() >= 6, "{days:?}");
 }
 
+/// Erases one after another, expires and links meanwhile.
+fn govern(vault: &Vault) {
+    for round in 0..25 {
+        match erase(vault, &format!("p{}", round % 11)) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.code(), "SUBJECT_UNKNOWN", "{error}"),
+        }
+        if round % 5 == 0 {
+            let today = vault.clock().now().day();
+            vault.expire(Some(today)).unwrap();
+            let two = [patient("p9"), patient(&format!("q{round}"))];
+            vault.link(&two, &two_people()).unwrap();
+        }
+    }
+}
+
 /// Eight writers, one who erases, expires, links and holds: nothing lost, one line, no standstill.
 #[test]
 fn threads_at_once_lose_nothing() {
@@ -515,19 +548,7 @@ fn threads_at_once_lose_nothing() {
     let governor = {
         let (vault, done) = (vault.clone(), done.clone());
         std::thread::spawn(move || {
-            for round in 0..25 {
-                let id = format!("p{}", round % 11);
-                match erase(&vault, &id) {
-                    Ok(_) => {}
-                    Err(error) => assert_eq!(error.code(), "SUBJECT_UNKNOWN", "{error}"),
-                }
-                if round % 5 == 0 {
-                    let today = vault.clock().now().day();
-                    vault.expire(Some(today)).unwrap();
-                    let two = [patient("p9"), patient(&format!("q{round}"))];
-                    vault.link(&two, &two_people()).unwrap();
-                }
-            }
+            govern(&vault);
             done.send(()).unwrap();
         })
     };
@@ -550,6 +571,34 @@ fn threads_at_once_lose_nothing() {
     assert_sound(&vault, "many threads");
     let fates: BTreeSet<Fate> = read_all(&vault).iter().flat_map(|r| r.groups.clone()).collect();
     assert!(fates.is_subset(&[Fate::Open, Fate::Erased, Fate::Expired].into()), "{fates:?}");
+}
+
+#[test]
+fn an_epoch_gets_one_seal_whoever_opens_meanwhile() {
+    let (house, _) = House::sim();
+    let mut vault = house.init();
+    let text = r#"{"action":"record.open","actor":{"type":"service"}}"#.to_owned();
+    for round in 0..7 {
+        append_json(&vault, "tick", &vec![text.clone(); 9_400]).unwrap();
+        if round >= 5 {
+            vault.settle();
+            drop(vault);
+            vault = house.open().unwrap();
+        }
+    }
+    append_json(&vault, "tick", &[text]).unwrap();
+    vault.settle();
+    vault.checkpoint().unwrap();
+    let mut seals = 0;
+    let whole = EntryIndex(0)..EntryIndex(vault.size().0);
+    vault
+        .for_each_entry(whole, &mut |entry, _| {
+            seals += u64::from(entry.head.kind == Kind::Seal);
+            Ok(())
+        })
+        .unwrap();
+    assert!(vault.size().0 > 65_536);
+    assert_eq!((seals, vault.facts_now().epochs_sealed), (1, 1));
 }
 
 /// What opening says when something is wrong: one line, a stable code, what to do.

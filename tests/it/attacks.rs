@@ -1,0 +1,11 @@
+//! The attacks of the design that aim at data, each made on real files, and the verdict each must
+//! get at its place. The attacker puts right whatever needs no key; what he did not touch must
+//! come out clean. Attacks on keys and erasure stand in `keys_attacks.rs`.
+
+mod bodies;
+mod claims;
+mod forge;
+mod log;
+mod outside;
+mod raw;
+mod salamander;
