@@ -76,6 +76,8 @@ fn check_steps(steps: &BTreeMap<String, Value>) {
         let status = control["status"].as_str().unwrap();
         assert!(matches!(status, "supported" | "attention"), "{control}");
     }
+    assert_eq!(fact("backup", "read_only"), "LOG_BEHIND_KEYS");
+    assert_eq!(fact("backup", "body_hits"), 0);
     let verdicts = fact("tamper", "verdicts");
     let named = |name: &str| verdicts.as_array().unwrap().iter().any(|v| v == name);
     assert!(named("LEAF_MISMATCH") || named("MALFORMED"), "{verdicts}");

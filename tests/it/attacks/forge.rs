@@ -49,8 +49,7 @@ impl Forge {
         file.write(&OsDisk, dir.path()).unwrap();
         let signer = key(&file.origin(), 1);
         let time = UtcNanos::parse("2026-11-21T08:00:00Z").unwrap().0;
-        let mut forge =
-            Forge { dir, file, signer, time, entries: Vec::new(), leaves: Vec::new() };
+        let mut forge = Forge { dir, file, signer, time, entries: Vec::new(), leaves: Vec::new() };
         let genesis = control::Genesis {
             format: 1,
             origin: forge.file.origin(),

@@ -253,10 +253,8 @@ fn attack_43_the_index_deleted_damaged_or_stale() {
     let find = |site: &Site| {
         let vault = site.open().unwrap();
         vault.settle();
-        let named = chancery::base::event::Identifier {
-            kind: "patient_id".into(),
-            value: "p1".into(),
-        };
+        let named =
+            chancery::base::event::Identifier { kind: "patient_id".into(), value: "p1".into() };
         let preview = vault.preview_erasure(&[named]).unwrap();
         preview.records.values().sum::<u64>()
     };
