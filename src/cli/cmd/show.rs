@@ -83,7 +83,7 @@ pub(crate) fn as_json(vault: &Vault, record: &Record, open: bool) -> Value {
             json!({
                 "class": vault.class_name(group.class),
                 "day": group.bucket.to_string(),
-                "sealed_to": if group.policy == GroupPolicy::Tenant { "tenant" } else { "subjects" },
+                "sealed_to": sealed_to(group.policy),
                 "subjects": group.tags,
                 "state": state(*fate),
             })
@@ -107,6 +107,13 @@ pub(crate) fn as_json(vault: &Vault, record: &Record, open: bool) -> Value {
         "fields": fields,
         "clear": clear,
     })
+}
+
+fn sealed_to(policy: GroupPolicy) -> &'static str {
+    match policy {
+        GroupPolicy::Tenant => "tenant",
+        GroupPolicy::AnySubject => "subjects",
+    }
 }
 
 fn fate(record: &Record, group: u8) -> Fate {

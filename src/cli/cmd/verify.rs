@@ -77,6 +77,14 @@ fn whole(context: &mut Context, trust: Option<&Trust>, args: &Verify) -> Result<
     conclude(context, &report, Some(&bodies), None)
 }
 
+/// Whether another process works with the vault: its data can be verified, its bodies not.
+fn is_locked(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<VaultError>() {
+        Some(VaultError::Unavailable(error)) => error.kind == ErrorKind::Locked,
+        _ => false,
+    }
+}
+
 fn data(context: &Context, data: &Path, trust: Option<&Trust>, args: &Verify) -> Result<Report> {
     let retained = match &args.since {
         Some(path) => vec![read_text(path)?],

@@ -386,7 +386,7 @@ fn a_second_opener_waits_outside() {
 fn a_directory_that_cannot_be_written_is_named() {
     let home = Home::new();
     home.write("file", "");
-    let error = home.fails(&["--home", "file/vault", "init"], 3, "FILE_IO");
+    let error = home.fails(&["--home", "file/vault", "init"], 2, "CONFIG_UNREADABLE");
     assert!(error.contains("file/vault"), "{error}");
     let locked = home.path().join("locked");
     std::fs::create_dir(&locked).unwrap();
