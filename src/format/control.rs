@@ -197,17 +197,10 @@ pub enum KeyRoll {
         /// The change.
         root: RootChange,
     },
-    /// The log key changes: signed by both. No release writes it yet. It lets a log be consistent
-    /// with itself; pinned trust moves by the signed note of `format/roll` only.
+    /// The log key changes.
     LogKey {
-        /// Old verifier key.
-        old: String,
-        /// New verifier key.
-        new: String,
-        /// Base64 signature of old over the text `chancery/v1/key-roll\n<new>\n`.
-        by_old: String,
-        /// Base64 signature of new over the text `chancery/v1/key-roll\n<old>\n`.
-        by_new: String,
+        /// A roll note as `format/roll` has it, signed by the old and the new key.
+        note: String,
     },
 }
 

@@ -2,7 +2,8 @@
 //! One mutex guards the key tree, so inserts, splits, erasures and expiries happen one at a time;
 //! a cache in front of it serves the append path. Nothing is handed out before the tree has
 //! synced it. The cache's write lock is the barrier an erasure passes: once it was held, no
-//! reader or sealer still works with an evicted key.
+//! reader still works with an evicted key. A batch in the middle of being sealed may hold a
+//! derived group key a little longer; the fence keeps what it seals out of the log.
 
 use crate::base::event::{Event, Identifier, Subject};
 use crate::base::id::{EventIdTag, PersonId, SourceHandle, SubjectTag, TenantId};

@@ -9,7 +9,7 @@
 //! completed <index> <leaf b64> <log time>
 //! root <from> -> <to> <old root b64> <new root b64>
 //! store D  |  replicas 1/1
-//! classes <ids>  |  records <n or ->
+//! classes <names> |  records <n or ->
 //! deferred <class> <why> <due or -> <law>        one line each
 //! limits <sentence>                              what it does not claim
 //! ```
@@ -31,10 +31,12 @@ use base64::engine::general_purpose::STANDARD;
 /// What every receipt says it does not claim.
 pub const LIMITS: &str = "limits a copy of root and nodes of the key plane made before this \
                           erasure, and values already disclosed or exported, are outside it; \
-                          commitments, tags, times and codes of the records remain in the log";
+                          commitments, tags, times and codes of the records remain in the log: \
+                          docs/format.md section 16 lists what remains and what is not claimed";
 
 impl Vault {
-    /// The signed receipt of an erasure; the same bytes whenever it is asked for.
+    /// The signed receipt of an erasure. It says the same whenever it is asked for, until the
+    /// evidence class expires: then the number of records is `-`.
     ///
     /// # Errors
     /// `NotFound` for an unknown job, `Conflict` for one that is not done.

@@ -3,7 +3,7 @@
 //! Seal: `{"class_root":H,"class_rows":N,"count_root":H,"count_rows":N,"end":N,"entries":N,
 //! "first":N,"index_root":H,"index_rows":N,"root":H,"source_root":H,"source_rows":N,
 //! "t_first":T,"t_last":T}` without spaces. H is 64 lower-case hex digits in quotes, N an integer
-//! of at most 2^53, T nanoseconds since 1970 as decimal digits in quotes (they pass 2^53).
+//! of at most 2^53 - 1, T nanoseconds since 1970 as decimal digits in quotes (they pass 2^53).
 //! Day-seal: `{"day":"YYYY-MM-DD","end":N,"first":N}`; an empty day has `end` = `first`.
 //!
 //! Any other spelling is `MALFORMED`. It never says who was active: the tables do not hold it.
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use std::fmt;
 
 /// Integers beyond this are not the same in every JSON reader.
-const INTEGER_MAX: u64 = 1 << 53;
+const INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// Totals and roots of one whole epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
