@@ -67,6 +67,7 @@ fn check_steps(steps: &BTreeMap<String, Value>) {
         assert_eq!(fact("export", &format!("{file}_refused")), 0);
         assert_eq!(fact("export", &format!("{file}_hits")), 0);
     }
+    assert_eq!(fact("expire", "clock"), "CLOCK_NOT_ACCEPTED");
     assert_eq!(fact("expire", "suspended"), "EXPIRY_SUSPENDED");
     assert!(fact("expire", "bytes_freed").as_u64().unwrap() > 0);
     let controls = fact("report", "report")["controls"].clone();

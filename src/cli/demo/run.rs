@@ -147,7 +147,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     fn tell(&mut self) -> Result<()> {
-        let vault = self.found()?;
+        let mut vault = self.found()?;
         self.ingest(&vault)?;
         let roles = self.cast(&vault)?;
         let trust = self.trust()?;
@@ -160,7 +160,7 @@ impl<W: Write> Story<'_, W> {
         }
         self.feed(&vault, roles.as_ref())?;
         if self.days > 0 {
-            self.expire(&vault)?;
+            vault = self.expire(vault)?;
         }
         self.report(&vault, &trust)?;
         vault.checkpoint()?;
