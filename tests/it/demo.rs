@@ -67,6 +67,7 @@ fn check_steps(steps: &BTreeMap<String, Value>) {
         assert_eq!(fact("export", &format!("{file}_refused")), 0);
         assert_eq!(fact("export", &format!("{file}_hits")), 0);
     }
+    assert_eq!(fact("expire", "clock"), "CLOCK_NOT_ACCEPTED");
     assert_eq!(fact("expire", "suspended"), "EXPIRY_SUSPENDED");
     assert!(fact("expire", "bytes_freed").as_u64().unwrap() > 0);
     let controls = fact("report", "report")["controls"].clone();
@@ -76,6 +77,8 @@ fn check_steps(steps: &BTreeMap<String, Value>) {
         let status = control["status"].as_str().unwrap();
         assert!(matches!(status, "supported" | "attention"), "{control}");
     }
+    assert_eq!(fact("backup", "read_only"), "LOG_BEHIND_KEYS");
+    assert_eq!(fact("backup", "body_hits"), 0);
     let verdicts = fact("tamper", "verdicts");
     let named = |name: &str| verdicts.as_array().unwrap().iter().any(|v| v == name);
     assert!(named("LEAF_MISMATCH") || named("MALFORMED"), "{verdicts}");

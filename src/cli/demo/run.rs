@@ -28,12 +28,16 @@ use crate::vault::World;
 use crate::vault::config::Config as VaultConfig;
 use crate::vault::hold::Order;
 use anyhow::{Result, anyhow};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Days beyond the due date that the key of a class-day is kept anyway, and one for midnight.
 const GRACE_DAYS: u64 = 2;
+
+/// Copy of the data made before the erasure.
+const BACKUP: &str = "old-backup";
 
 /// What every step works with.
 pub(crate) struct Story<'o, W: Write> {
@@ -143,24 +147,28 @@ impl<W: Write> Story<'_, W> {
     }
 
     fn tell(&mut self) -> Result<()> {
-        let vault = self.found()?;
+        let mut vault = self.found()?;
         self.ingest(&vault)?;
         let roles = self.cast(&vault)?;
         let trust = self.trust()?;
         self.checkpoint(&vault, &trust)?;
+        let mut kept = BTreeSet::new();
         if let Some(roles) = &roles {
             self.show(&vault, roles)?;
             self.prove(&vault, roles, &trust)?;
-            self.forget(&vault, roles)?;
+            kept = self.forget(&vault, roles)?;
         }
         self.feed(&vault, roles.as_ref())?;
         if self.days > 0 {
-            self.expire(&vault)?;
+            vault = self.expire(vault)?;
         }
         self.report(&vault, &trust)?;
         vault.checkpoint()?;
         vault.settle();
         drop(vault);
+        if let Some(roles) = &roles {
+            self.backup(roles, &kept)?;
+        }
         self.tamper(&trust)?;
         self.outside(&trust)?;
         self.ending()
@@ -212,4 +220,21 @@ fn size_below(dir: &Path) -> (u64, u64) {
 fn below(dir: &Path) -> String {
     let (files, size) = size_below(dir);
     format!("{} in {} files", bytes(size), count(files))
+}
+
+/// Copies a data directory; its index is derived and stays behind.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true if entry.file_name() == "index" => {}
+            true => copy_tree(&entry.path(), &target)?,
+            false => {
+                std::fs::copy(entry.path(), target)?;
+            }
+        }
+    }
+    Ok(())
 }

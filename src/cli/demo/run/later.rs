@@ -1,22 +1,25 @@
 //! Later: time passes, a class-day falls due, and its keys and bytes go. And the report about it.
 
-use crate::base::unit::UtcNanos;
+use crate::base::unit::{EntryIndex, UtcNanos};
 use crate::cli::cmd::report::{self, Wanted};
 use crate::cli::demo::run::{Story, below};
 use crate::cli::output::units::{bytes, count};
 use crate::format::trust::Trust;
 use crate::report::manifest::{self, MANIFEST};
 use crate::vault::Vault;
+use crate::vault::config::Config;
 use anyhow::{Result, anyhow};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 impl<W: Write> Story<'_, W> {
-    /// Lets time pass to the present, and expires what is due.
-    pub(super) fn expire(&mut self, vault: &Vault) -> Result<()> {
+    /// Closes the vault, lets time pass to the present, opens it and expires what is due.
+    pub(super) fn expire(&mut self, vault: Vault) -> Result<Vault> {
         let days = self.days;
-        self.step("expire", &format!("{days} days pass on the demo's own clock"))?;
+        self.step("expire", &format!("The vault is closed; {days} days pass; it is opened again"))?;
+        drop(vault);
         self.clock.to_present();
+        let vault = self.open_later()?;
         let now = vault.clock().now();
         for planned in vault.retention_plan()? {
             let due = match planned.due {
@@ -32,14 +35,12 @@ impl<W: Write> Story<'_, W> {
                 bytes(planned.bytes)
             ))?;
         }
-        // The first entry after the jump; it is what makes the log ask for a person's word.
-        vault.record_reading("read", Default::default(), 0, &[], "demo: a year later", "clerk")?;
         let suspended = match vault.expire(None) {
             Err(error) => error.code(),
             Ok(_) => "not suspended",
         };
         self.tale.line(&format!(
-            "the clock jumped, so nothing expires until a person confirms the date: {suspended}"
+            "even then nothing expires until a person confirms the date: {suspended}"
         ))?;
         let done = vault.expire(Some(now.day()))?;
         let days: Vec<String> = done.class_days.iter().map(ToString::to_string).collect();
@@ -56,7 +57,29 @@ impl<W: Write> Story<'_, W> {
         self.tale.fact("groups", done.groups);
         self.tale.fact("bytes_freed", done.bytes_freed);
         self.tale.limit("times, codes, outcomes and sizes of expired records stay in the log")?;
-        Ok(())
+        Ok(vault)
+    }
+
+    /// A clock far beyond the last entry is not believed until a person says so.
+    fn open_later(&mut self) -> Result<Vault> {
+        let why = "demo: a look after a long pause";
+        let look = |vault: &Vault| {
+            vault.record_reading("read", EntryIndex(0)..EntryIndex(0), 0, &[], why, "clerk")
+        };
+        let vault = Vault::open(self.world.clone(), &self.config)?;
+        let refused = match look(&vault) {
+            Err(error) => error.code(),
+            Ok(_) => "accepted",
+        };
+        drop(vault);
+        let told = Config { accept_time: true, ..self.config.clone() };
+        let vault = Vault::open(self.world.clone(), &told)?;
+        look(&vault)?;
+        self.tale.line(&format!(
+            "a clock so far ahead is not believed: {refused}; opened with --accept-time"
+        ))?;
+        self.tale.fact("clock", refused);
+        Ok(vault)
     }
 
     /// Writes the report over the whole story, and checks it as an auditor would.

@@ -1,12 +1,18 @@
 //! Outside: a copy with one byte changed gets its verdict by name, and the vault itself is
 //! verified with the trust file alone, without a key.
 
-use crate::cli::demo::run::{Story, below};
+use crate::base::unit::ClassId;
+use crate::cli::demo::run::person::{Read, read_all};
+use crate::cli::demo::run::{BACKUP, Roles, Story, below, copy_tree};
+use crate::cli::demo::search::Needles;
 use crate::cli::output::units::{count, rate};
 use crate::format::trust::Trust;
+use crate::vault::Vault;
+use crate::vault::config::Config;
 use crate::vault::verify::{Options, Report, verify_data};
 use anyhow::{Result, anyhow};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -51,6 +57,33 @@ impl<W: Write> Story<'_, W> {
         self.tale.fact("verdicts", json!(names));
         self.tale.fact("failures", report.failures);
         self.tale.fact("exit", report.exit_code());
+        Ok(())
+    }
+
+    /// Opens the copy of the data made before the erasure beside today's keys.
+    pub(super) fn backup(&mut self, roles: &Roles, kept: &BTreeSet<ClassId>) -> Result<()> {
+        self.step("backup", "Somebody kept a copy of data/ from before the erasure")?;
+        let config =
+            Config { data: self.dir.join(BACKUP), index_on_disk: false, ..self.config.clone() };
+        let vault = Vault::open(self.world.clone(), &config)?;
+        let mode = vault.read_only().unwrap_or("OPEN FOR WRITING");
+        let Read { opened, dead, elsewhere, by_law } =
+            read_all(&vault, &Needles::of(&roles.leaver), kept)?;
+        self.tale.line(&format!(
+            "opened beside today's keys: read-only, {mode}\n\
+             {} bodies open, {} do not; records that name the person: {elsewhere}, and {by_law} \
+             that a law keeps",
+            count(opened),
+            count(dead)
+        ))?;
+        self.tale.fact("read_only", mode);
+        self.tale.fact("bodies_opened", opened);
+        self.tale.fact("bodies_dead", dead);
+        self.tale.fact("body_hits", elsewhere);
+        self.tale.fact("kept_by_law", by_law);
+        self.tale.limit(
+            "with a copy of keys/ from before the erasure it would open: never back keys up",
+        )?;
         Ok(())
     }
 
@@ -106,10 +139,11 @@ impl<W: Write> Story<'_, W> {
             ("keys", "the key plane; never backed up with data"),
             ("report", "report.pdf and what it stands on"),
             ("siem", "events.cef, events.leef with manifests"),
+            (BACKUP, "data/ as it was before the erasure"),
             ("tampered", "the copy with one changed byte"),
         ] {
             let size = below(&self.dir.join(name));
-            self.tale.say(&format!("  {name:<10} {what} ({size})"))?;
+            self.tale.say(&format!("  {name:<12} {what} ({size})"))?;
         }
         let single = "trust.policy checkpoint.note entry.tlog-proof disclosure.json *.receipt";
         self.tale.say(&format!("  {single}"))?;
@@ -122,23 +156,6 @@ impl<W: Write> Story<'_, W> {
         ))?;
         Ok(())
     }
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            // The index is derived and no evidence.
-            true if entry.file_name() == "index" => {}
-            true => copy_tree(&entry.path(), &target)?,
-            false => {
-                std::fs::copy(entry.path(), target)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The first segment of the log.

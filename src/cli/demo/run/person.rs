@@ -4,7 +4,7 @@
 use crate::base::id::PersonId;
 use crate::base::record::Fate;
 use crate::base::unit::{ClassId, EntryIndex};
-use crate::cli::demo::run::{Roles, Story, two_people};
+use crate::cli::demo::run::{BACKUP, Roles, Story, copy_tree, two_people};
 use crate::cli::demo::search::{Found, Needles};
 use crate::cli::output::units::{bytes, count};
 use crate::format::control::Scope;
@@ -14,7 +14,7 @@ use crate::vault::error::Error as VaultError;
 use crate::vault::read::Reading;
 use anyhow::{Result, bail};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Instant;
 
@@ -24,10 +24,12 @@ const CASE: &str = "4 C 118/26";
 const BASIS: &str = "gdpr-17-1";
 
 impl<W: Write> Story<'_, W> {
-    /// Preview, hold, release, erasure, search.
-    pub(super) fn forget(&mut self, vault: &Vault, roles: &Roles) -> Result<()> {
+    /// Preview, hold, release, erasure, search. Gives the classes a law keeps.
+    pub(super) fn forget(&mut self, vault: &Vault, roles: &Roles) -> Result<BTreeSet<ClassId>> {
         let preview = self.preview(vault, roles)?;
         self.hold(vault, roles, &preview)?;
+        // What somebody could have copied the day before; step `backup` opens it again.
+        copy_tree(&self.config.data, &self.dir.join(BACKUP))?;
         let erased = self.erase(vault, roles)?;
         self.look_for(vault, roles, &erased)
     }
@@ -151,7 +153,12 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// Looks for the person in every byte of the vault and in all that still opens.
-    fn look_for(&mut self, vault: &Vault, roles: &Roles, erased: &Erased) -> Result<()> {
+    fn look_for(
+        &mut self,
+        vault: &Vault,
+        roles: &Roles,
+        erased: &Erased,
+    ) -> Result<BTreeSet<ClassId>> {
         self.step("search", "Looked for, everywhere")?;
         let needles = Needles::of(&roles.leaver);
         let mut found = Found::default();
@@ -165,21 +172,7 @@ impl<W: Write> Story<'_, W> {
             found.hits.len()
         ))?;
         let kept: BTreeSet<ClassId> = erased.deferred.iter().map(|d| d.class).collect();
-        let (mut opened, mut dead) = (0_u64, 0_u64);
-        let mut hits: BTreeMap<ClassId, u64> = BTreeMap::new();
-        let end = EntryIndex(vault.size().0);
-        let reading = Reading { open: true, destination: None };
-        vault.for_each_record(EntryIndex(0)..end, reading, &mut |record| {
-            opened += record.groups.iter().filter(|f| **f == Fate::Open).count() as u64;
-            dead += record.groups.iter().filter(|f| **f == Fate::Erased).count() as u64;
-            let values = record.fields.iter().filter_map(|f| f.value.as_deref());
-            if values.into_iter().any(|value| needles.are_in_text(value)) {
-                *hits.entry(record.entry.head.class).or_default() += 1;
-            }
-            Ok(())
-        })?;
-        let elsewhere: u64 = hits.iter().filter(|(c, _)| !kept.contains(c)).map(|(_, n)| n).sum();
-        let by_law: u64 = hits.iter().filter(|(c, _)| kept.contains(c)).map(|(_, n)| n).sum();
+        let Read { opened, dead, elsewhere, by_law } = read_all(vault, &needles, &kept)?;
         self.tale.line(&format!(
             "{} bodies opened and read, {} can be opened no more; records that name the person: \
              {elsewhere}",
@@ -201,6 +194,46 @@ impl<W: Write> Story<'_, W> {
         self.tale.fact("bodies_erased", dead);
         self.tale.fact("body_hits", elsewhere);
         self.tale.fact("kept_by_law", by_law);
-        Ok(())
+        Ok(kept)
     }
+}
+
+/// What reading everything that opens came to.
+pub(super) struct Read {
+    /// Bodies that opened.
+    pub(super) opened: u64,
+    /// Bodies that do not open, because of an erasure or for want of a key.
+    pub(super) dead: u64,
+    /// Records that name the person, in classes where nothing may.
+    pub(super) elsewhere: u64,
+    /// Records that name the person, in classes a law keeps.
+    pub(super) by_law: u64,
+}
+
+/// Opens every body there is and looks for the person.
+///
+/// # Errors
+/// Those of the store.
+pub(super) fn read_all(vault: &Vault, needles: &Needles, kept: &BTreeSet<ClassId>) -> Result<Read> {
+    let mut read = Read { opened: 0, dead: 0, elsewhere: 0, by_law: 0 };
+    let end = EntryIndex(vault.size().0);
+    let reading = Reading { open: true, destination: None };
+    vault.for_each_record(EntryIndex(0)..end, reading, &mut |record| {
+        let count = |dead: bool| {
+            let is_dead = |f: &&Fate| matches!(f, Fate::Erased | Fate::KeyLost);
+            let of = |f: &&Fate| if dead { is_dead(f) } else { **f == Fate::Open };
+            record.groups.iter().filter(of).count() as u64
+        };
+        read.opened += count(false);
+        read.dead += count(true);
+        let mut values = record.fields.iter().filter_map(|f| f.value.as_deref());
+        if values.any(|value| needles.are_in_text(value)) {
+            match kept.contains(&record.entry.head.class) {
+                true => read.by_law += 1,
+                false => read.elsewhere += 1,
+            }
+        }
+        Ok(())
+    })?;
+    Ok(read)
 }
