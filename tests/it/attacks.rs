@@ -7,5 +7,5 @@ mod claims;
 mod forge;
 mod log;
 mod outside;
-mod raw;
+pub(crate) mod raw;
 mod salamander;

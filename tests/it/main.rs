@@ -23,3 +23,4 @@ mod promises;
 mod report;
 mod siem;
 mod vault;
+mod verify;

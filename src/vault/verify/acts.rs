@@ -60,8 +60,11 @@ impl Acts {
         }
     }
 
-    /// Every entry's day.
-    pub(crate) fn day(&mut self, index: EntryIndex, day: Day) {
+    /// Every entry's day; and a log begins with its genesis, and has one.
+    pub(crate) fn place(&mut self, index: EntryIndex, day: Day, kind: Kind, report: &mut Report) {
+        if (index.0 == 0) != (kind == Kind::Genesis) {
+            report.fail("MALFORMED", index, "a log begins with its genesis, and has one");
+        }
         if self.days.last().is_none_or(|(last, _)| *last < day) {
             self.days.push((day, index));
         }
@@ -90,10 +93,6 @@ impl Acts {
         epochs: &[Hash32],
         report: &mut Report,
     ) {
-        if (index.0 == 0) != (entry.head.kind == Kind::Genesis) {
-            let what = "a log begins with its genesis, and has one";
-            report.fail("MALFORMED", index, what);
-        }
         let clear = &entry.head.clear;
         let result = match entry.head.kind {
             Kind::Genesis => self.genesis(index, clear, report),

@@ -148,7 +148,7 @@ impl Joiner {
             self.last_time = self.last_time.max(seen.time);
             *self.report.kinds.entry(seen.kind.name()).or_default() += 1;
             self.names.take(index, seen, &mut self.report);
-            self.acts.day(index, self.last_time.day());
+            self.acts.place(index, self.last_time.day(), seen.kind, &mut self.report);
             let Some(entry) = &seen.entry else { continue };
             self.acts.replay(entry, &self.chain.epochs);
             if seen.kind != crate::base::entry::Kind::Event {

@@ -122,7 +122,7 @@ fn insert(ranges: &mut Ranges, number: u64, index: EntryIndex) -> bool {
 /// Values that occur more than once.
 fn twice(values: &mut [u64]) -> HashSet<u64> {
     values.sort_unstable();
-    values.array_windows().filter(|[a, b]| a == b).map(|[a, _]| *a).collect()
+    values.iter().zip(values.iter().skip(1)).filter(|(a, b)| a == b).map(|(a, _)| *a).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::{ErrorKind, Result};
 use crate::vault::verify::report::Verdict;
 use crate::vault::verify::walk::Found;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -131,13 +132,14 @@ impl<'a> Worker<'a> {
     ) -> Result<Seen> {
         for (position, group) in entry.head.groups.iter().enumerate() {
             let class_day = ClassDay { class: group.class, day: group.bucket };
-            if !spans.contains_key(&class_day) {
-                spans.insert(class_day, self.span(unit, class_day)?);
-            }
-            let stored = match spans.get(&class_day) {
-                Some(Stored::Body(f)) => f.find(index, position as u8, &entry.head.record),
-                Some(Stored::Damaged) => Stored::Damaged,
-                _ => Stored::Missing,
+            let frames = match spans.entry(class_day) {
+                Occupied(read) => read.into_mut(),
+                Vacant(vacant) => vacant.insert(self.span(unit, class_day)?),
+            };
+            let stored = match frames {
+                Stored::Body(f) => f.find(index, position as u8, &entry.head.record),
+                Stored::Damaged => Stored::Damaged,
+                Stored::Missing => Stored::Missing,
             };
             let tally = checked.tallies.entry(class_day).or_default();
             tally.groups += 1;

@@ -308,8 +308,8 @@ fn an_erased_or_expired_body_is_justified_and_damage_beside_it_is_not() {
     assert_eq!((failures(&report), report.erasures), (vec![], 1), "{report:?}");
     // A damaged body of somebody else is not taken for erased.
     let raw = Raw::of(&site);
-    let events = (0..raw.size().0).map(|i| raw.entry(i));
-    let other = events.filter(|e| e.head.source_seq == Some(2)).next_back().unwrap();
+    let mut events = (0..raw.size().0).map(|i| raw.entry(i));
+    let other = events.rfind(|e| e.head.source_seq == Some(2)).unwrap();
     let place = Place::of(&site, &other, 0);
     let mut bad = place.get();
     bad[60] ^= 1;

@@ -21,6 +21,7 @@ use chancery::store::disk::{Disk, OsDisk};
 use chancery::vault::config::{Places, VaultFile};
 use chancery::vault::verify::{Options, Report, verify_data};
 use std::fs;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Entries of one unit.
@@ -86,6 +87,16 @@ impl Forge {
         }
     }
 
+    pub(crate) fn last_leaf(&self) -> Hash32 {
+        *self.leaves.last().unwrap()
+    }
+
+    /// Takes the last entry back.
+    pub(crate) fn pop(&mut self) {
+        self.entries.pop();
+        self.leaves.pop();
+    }
+
     pub(crate) fn next(&self) -> u64 {
         self.entries.len() as u64
     }
@@ -115,6 +126,13 @@ impl Forge {
         let mut head = self.head(Kind::Event, Vec::new());
         (head.source, head.source_seq) = (SourceHandle([source; 16]), Some(number));
         self.push(head)
+    }
+
+    /// Appends bare events of source 1 with these numbers.
+    pub(crate) fn events(&mut self, numbers: Range<u64>) {
+        for number in numbers {
+            self.event(1, number);
+        }
     }
 
     /// Root of the leaves of a range.

@@ -1,0 +1,148 @@
+//! The outsider's verification: what an honest vault looks like, and what it cannot say.
+
+use crate::attacks::raw::{Raw, Site, failures};
+use crate::support::world::two_people;
+use chancery::base::event::Identifier;
+use chancery::base::unit::EntryIndex;
+use chancery::store::disk::{Disk, OsDisk};
+use chancery::vault::verify::{Options, Report, exit_code_of, verify_data};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+fn without_trust(data: &Path) -> Result<Report, chancery::vault::error::Error> {
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    verify_data(&disk, data, None, &Options::default(), &mut |_, _| {})
+}
+
+#[test]
+fn a_vault_that_erased_and_expired_verifies() {
+    let site = Site::with(4);
+    let vault = site.open().unwrap();
+    let patient = Identifier { kind: "patient_id".into(), value: "p1".into() };
+    vault.erase(&[patient], "gdpr-17-1", &two_people()).unwrap();
+    drop(vault);
+    for day in 1..=5 {
+        site.clock.pass_days(1);
+        let vault = site.open().unwrap();
+        site.append(&vault, 16 + day * 5, 1);
+        vault.settle();
+    }
+    let report = site.verify();
+    assert_eq!((failures(&report), report.exit_code()), (vec![], 0), "{report:?}");
+    assert_eq!((report.erasures, report.expired), (1, 0));
+    assert!(report.day_seals >= 4, "{report:?}");
+    // Years later everything but what has a longer class is gone, and each loss is justified.
+    let mut config = site.config.clone();
+    config.accept_time = true;
+    site.clock.pass_days(365 * 12);
+    let seed = crate::support::world::world(Arc::new(OsDisk), &site.clock, 77);
+    let vault = chancery::vault::Vault::open(seed, &config).unwrap();
+    site.append(&vault, 100, 1);
+    let today = vault.clock().now().day();
+    let expired = vault.expire(Some(today)).unwrap();
+    assert!(expired.groups > 20, "{expired:?}");
+    let opened = vault.verify_bodies(&mut |_, _| {}).unwrap();
+    assert_eq!((opened.failures, opened.fates["expired"]), (0, expired.groups), "{opened:?}");
+    drop(vault);
+    let report = site.verify();
+    assert_eq!((failures(&report), report.exit_code()), (vec![], 0), "{report:?}");
+    assert_eq!((report.expired, report.bodies), (expired.groups, report.groups - expired.groups));
+    assert_eq!(report.generation.0, 1 + 1 + expired.runs.len() as u64);
+}
+
+#[test]
+fn without_pinned_trust_it_is_inconclusive_and_never_zero() {
+    let site = Site::with(2);
+    let report = without_trust(&site.config.data).unwrap();
+    assert_eq!((failures(&report), report.exit_code()), (vec![], 4));
+    assert!(report.signed_by.is_some_and(|s| !s.pinned));
+    // Signed by a key that is not the log's.
+    let other = Site::seeded(2, 2);
+    let foreign = fs::read_to_string(other.places().checkpoint()).unwrap();
+    fs::write(site.places().checkpoint(), foreign).unwrap();
+    let report = without_trust(&site.config.data).unwrap();
+    assert_eq!((failures(&report), report.exit_code()), (vec![("TENANT_MISMATCH", None)], 1));
+    fs::remove_file(site.places().checkpoint()).unwrap();
+    assert_eq!(failures(&site.verify()), [("CHECKPOINT_MISSING", None)]);
+    fs::remove_dir_all(site.places().log()).unwrap();
+    let report = site.verify();
+    assert_eq!((report.entries, report.exit_code()), (0, 4), "{report:?}");
+    let empty = tempfile::tempdir().unwrap();
+    let error = without_trust(empty.path()).unwrap_err();
+    assert_eq!((error.code(), exit_code_of(&error)), ("STORE_MISSING", 3));
+    fs::write(empty.path().join("vault.toml"), "format = 9\n").unwrap();
+    assert_eq!(exit_code_of(&without_trust(empty.path()).unwrap_err()), 4);
+}
+
+#[test]
+fn it_writes_nothing_takes_no_lock_and_tells_its_progress() {
+    let site = Site::with(3);
+    let vault = site.open().unwrap();
+    site.append(&vault, 16, 2);
+    let before = snapshot(&site.config.data);
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let mut told = Vec::new();
+    let report = verify_data(
+        &disk,
+        &site.config.data,
+        Some(&site.trust),
+        &Options::default(),
+        &mut |done, all| told.push((done, all)),
+    );
+    let report = report.unwrap();
+    assert_eq!(snapshot(&site.config.data), before);
+    assert_eq!((failures(&report), report.exit_code()), (vec![], 0), "{report:?}");
+    let size = vault.size().0;
+    assert_eq!(told.last(), Some(&(size, size)));
+    assert!(told.is_sorted());
+    let json: serde_json::Value = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["entries"], size);
+    assert_eq!(json["signed_by"]["pinned"], true);
+    assert_eq!(json["kinds"]["event"], 25);
+    assert_eq!(json["verdicts"].as_array().map(Vec::len), Some(0));
+}
+
+fn snapshot(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+        match path.is_dir() {
+            true => found.extend(snapshot(&path)),
+            false => found.push((path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_torn_end_beyond_the_checkpoint_asks_for_attention_only() {
+    let site = Site::with(2);
+    let old = site.checkpoint();
+    let vault = site.open().unwrap();
+    site.append(&vault, 11, 2);
+    drop(vault);
+    let size = Raw::of(&site).size().0;
+    fs::write(site.places().checkpoint(), old).unwrap();
+    let report = site.verify();
+    assert_eq!((failures(&report), report.unsigned_tail), (vec![], 10));
+    let mut segments: Vec<_> =
+        fs::read_dir(site.places().log()).unwrap().map(|e| e.unwrap().path()).collect();
+    segments.sort();
+    let last = segments.iter().rfind(|p| fs::metadata(p).unwrap().len() > 0).unwrap();
+    let bytes = fs::read(last).unwrap();
+    for cut in [1, 40, 500] {
+        fs::write(last, &bytes[..bytes.len() - cut]).unwrap();
+        let report = site.verify();
+        assert_eq!(report.exit_code(), 0, "{report:?}");
+        assert!(report.has("TAIL_TORN", Some(EntryIndex(size - 5))), "{report:?}");
+        assert!(report.counts["BODY_UNCOMMITTED"] > 0);
+    }
+    // Damage with a whole unit after it is no torn end.
+    let mut raw = bytes.clone();
+    let second = raw.windows(4).enumerate().filter(|(_, w)| w == b"CHU1").map(|(at, _)| at);
+    let second: Vec<usize> = second.collect();
+    raw[second[second.len() - 2] + 20] ^= 1;
+    fs::write(last, &raw).unwrap();
+    assert_eq!(site.verify().exit_code(), 1);
+}
