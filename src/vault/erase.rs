@@ -351,7 +351,10 @@ fn allowed(plan: &EraseIntent, facts: &Facts) -> Result<()> {
     if !cases.is_empty() {
         return Err(Error::Held { cases });
     }
-    let covered = |scope: &Scope| matches!(scope, Scope::ClassDays { class, .. } if plan.classes.contains(class));
+    let covered = |scope: &Scope| match scope {
+        Scope::ClassDays { class, .. } => plan.classes.contains(class),
+        Scope::Person { .. } => false,
+    };
     match facts.holds.values().flatten().any(|(_, scope)| covered(scope)) {
         true => Err(Error::Conflict {
             code: PLAN_CHANGED,
