@@ -288,7 +288,8 @@ fn units(out: &mut Vectors, entries: &[Vec<u8>]) {
     };
     let mut bytes = Vec::new();
     entries[1..].iter().for_each(|entry| bytes.put_lp16(entry));
-    let (bytes, hash) = unit::encode(&mut head, &bytes);
+    let sign = |message: &[u8]| log_signer().sign_unit(message);
+    let (bytes, hash) = unit::encode(&mut head, &bytes, sign);
     assert_eq!(unit::decode(&bytes).unwrap().hash, hash);
     put(out, "unit", &bytes);
 }
