@@ -21,9 +21,11 @@
 //!   34  12  nonce, random
 //!   46      ciphertext || tag[16]
 //!
-//! plaintext: seed[32] | n u16 | n x (lp8 name | lp32 value), ascending by name | zeros to a multiple of 32
-//! AAD: 10 05 | tenant | record | group u8 | policy u8 | class u16 | bucket u32 | lp8-counted subject
-//!      tags of the group, 16 bytes each | digest of the group's commitments[32]
+//! plaintext: seed[32] | n u16 | n x (lp8 name | lp32 value), ascending by name
+//!            | zeros to a multiple of 32
+//! AAD: 10 05 | tenant | record | group u8 | policy u8 | class u16 | bucket u32
+//!      | lp8-counted subject tags of the group, 16 bytes each
+//!      | digest of the group's commitments[32]
 //! ```
 
 use crate::base::entry::Head;

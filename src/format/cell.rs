@@ -8,8 +8,10 @@
 //!   class-day   chancery/v1/cell/class-day\0  || class u16 | bucket u32
 //!   tenant      chancery/v1/cell/tenant\0
 //!
-//! identifier  01 | current u8 (0 none, else 1 + position) | n u8 | n x person[16] | lp8 kind | lp16 value
-//! person      02 | person[16] | flags u8 (bit 0: erased in part, no new records) | created u32 (days) | token key[32]
+//! identifier  01 | current u8 (0 none, else 1 + position) | n u8 | n x person[16]
+//!             | lp8 kind | lp16 value
+//! person      02 | person[16] | flags u8 (bit 0: erased in part, no new records)
+//!             | created u32 (days) | token key[32]
 //!             | n u8 | n x (class u16 | created u32 (days) | key[32]), ascending by class
 //!             | m u8 | m x identifier cell key[32], ascending
 //!             | k u8 | k x person[16], ascending: other records of the same person, linked later

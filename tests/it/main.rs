@@ -1,5 +1,7 @@
 //! The one integration test binary: laws of the house, promises, attacks, conformance.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+// A random test prints its seed.
+#![allow(clippy::print_stdout)]
 
 mod support;
 
@@ -7,8 +9,8 @@ mod attacks;
 mod canon;
 mod cli;
 mod conformance;
-mod demo;
 mod crash;
+mod demo;
 mod golden;
 mod index;
 mod keys_attacks;

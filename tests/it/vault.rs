@@ -79,7 +79,7 @@ fn append_read_erase_reopen() {
         let p3 = Identifier { kind: "patient_id".into(), value: "p3".into() };
         let preview = vault.preview_erasure(std::slice::from_ref(&p3)).unwrap();
         assert_eq!(preview.records.values().sum::<u64>(), 4);
-        let erased = vault.erase(&[p3.clone()], "gdpr-17-1", &two_people()).unwrap();
+        let erased = vault.erase(std::slice::from_ref(&p3), "gdpr-17-1", &two_people()).unwrap();
         let receipt = vault.erasure_receipt(erased.job).unwrap();
         assert!(receipt.contains("mode two-person"), "{receipt}");
         let check = |vault: &Vault| {

@@ -131,11 +131,11 @@ fn open_input(path: &Path) -> Result<(Box<dyn Read + Send>, u64)> {
 /// Name under which the events are stored: it selects the mapping.
 fn source_name(policies: &Policies, args: &Append) -> Result<String> {
     let mapping = args.mapping.as_deref();
-    if let Some(mapping) = mapping {
-        if policies.source(mapping).is_none_or(|found| *found.name != *mapping) {
-            let message = "no mapping of that name in policies/sources; nothing was appended";
-            return Err(Failure::usage("SOURCE_UNKNOWN", message).into());
-        }
+    if let Some(mapping) = mapping
+        && policies.source(mapping).is_none_or(|found| *found.name != *mapping)
+    {
+        let message = "no mapping of that name in policies/sources; nothing was appended";
+        return Err(Failure::usage("SOURCE_UNKNOWN", message).into());
     }
     let plain = |name: &str| {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');

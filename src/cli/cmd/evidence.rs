@@ -175,7 +175,9 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
                 let value = serde_json::from_str(value).unwrap_or(Value::Null);
                 (name.clone(), value)
             });
-            facts["fields"] = Value::Object(pairs.collect());
+            if let Value::Object(facts) = &mut facts {
+                facts.insert("fields".to_owned(), Value::Object(pairs.collect()));
+            }
             Judged::verified(lines, facts)
         }),
         Kind::Growth => {
