@@ -373,7 +373,7 @@ impl Opening {
             _locks: vec![lock],
         };
         let keeper = self.housekeeper(&inner, clerk);
-        let sequencer = self.sequencer(facts, clock, published, notify);
+        let sequencer = self.sequencer(facts, clock, published, notify, read_only);
         let threads = vec![
             spawn("sequencer", move || sequencer.run(&messages)),
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
@@ -428,6 +428,7 @@ impl Opening {
         clock: Arc<LogClock>,
         published: Arc<RwLock<Published>>,
         notify: std::sync::mpsc::Sender<()>,
+        read_only: Option<&'static str>,
     ) -> Sequencer {
         let origin = self.file.origin().into();
         let _ = notify.send(());
@@ -450,6 +451,7 @@ impl Opening {
             origin,
             published,
             notify,
+            read_only,
             failed: None,
         }
     }
