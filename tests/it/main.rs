@@ -21,6 +21,7 @@ mod note;
 mod policy;
 mod promises;
 mod report;
+mod review_store;
 mod siem;
 mod vault;
 mod verify;
