@@ -53,6 +53,8 @@ pub mod label {
     pub const CELL_TENANT: &[u8] = b"chancery/v1/cell/tenant\0";
     /// Hash of a unit.
     pub const UNIT: &[u8] = b"chancery/v1/unit\0";
+    /// What the log key signs at the end of a unit, before the unit's hash.
+    pub const UNIT_SIGNATURE: &[u8] = b"chancery/v1/unit-signature\0";
 }
 
 /// HKDF-Expand of a uniformly random key.

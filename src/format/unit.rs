@@ -16,9 +16,12 @@
 //! 118      n x class u16 | bucket u32 | start u64 | end u64, ascending by (class, bucket)
 //!          (end - first) x lp16 entry
 //!     32   hash = SHA-256("chancery/v1/unit\0" || all bytes before the first entry)
+//!     64   Ed25519 signature of the log key over "chancery/v1/unit-signature\0" || hash
 //! ```
 //!
-//! The root binds the entries, so the hash need not cover them again.
+//! The root binds the entries, so the hash need not cover them again. The signature lets recovery
+//! believe what lies beyond the last checkpoint: without it, anyone who can write to the disk
+//! could append acts that the next opening would carry out.
 
 use crate::base::entry::Kind;
 use crate::base::id::Hash32;
@@ -35,6 +38,10 @@ pub const HEAD_BYTES: usize = 118;
 pub const SPAN_BYTES: usize = 22;
 /// Bytes of the hash that ends a unit.
 pub const HASH_BYTES: usize = 32;
+/// Bytes of the signature after it.
+pub const SIGNATURE_BYTES: usize = 64;
+/// Bytes after the last entry.
+pub const TRAILER_BYTES: usize = HASH_BYTES + SIGNATURE_BYTES;
 /// Body files of one unit at most: 24 classes on two days, with room.
 pub const SPANS_MAX: usize = 64;
 
@@ -110,15 +117,25 @@ impl UnitHead {
     }
 }
 
+/// What the log key signs for a unit with this hash.
+pub fn signed_message(hash: &Hash32) -> Vec<u8> {
+    [label::UNIT_SIGNATURE, &hash.0].concat()
+}
+
 /// Encodes a unit around its entries, each already with its two-byte length in front.
-/// `head.len` is filled in. Returns the bytes and the unit's hash.
-pub fn encode(head: &mut UnitHead, entries: &[u8]) -> (Vec<u8>, Hash32) {
-    head.len = (head.head_len() + entries.len() + HASH_BYTES) as u64;
+/// `head.len` is filled in; `sign` signs `signed_message`. Returns the bytes and the unit's hash.
+pub fn encode(
+    head: &mut UnitHead,
+    entries: &[u8],
+    sign: impl FnOnce(&[u8]) -> [u8; SIGNATURE_BYTES],
+) -> (Vec<u8>, Hash32) {
+    head.len = (head.head_len() + entries.len() + TRAILER_BYTES) as u64;
     let mut out = head.encode();
     let hash = sha256(&[label::UNIT, &out]);
-    out.reserve(entries.len() + HASH_BYTES);
+    out.reserve(entries.len() + TRAILER_BYTES);
     out.raw(entries);
     out.raw(&hash.0);
+    out.raw(&sign(&signed_message(&hash)));
     (out, hash)
 }
 
@@ -154,7 +171,7 @@ pub fn decode_head(reader: &mut Reader<'_>) -> Result<UnitHead> {
         }
         spans.push(BodySpan { class_day, start, end });
     }
-    let least = (HEAD_BYTES + count * SPAN_BYTES + HASH_BYTES) as u64;
+    let least = (HEAD_BYTES + count * SPAN_BYTES + TRAILER_BYTES) as u64;
     if len < least {
         return Err(reader.malformed("unit shorter than its head"));
     }
@@ -169,8 +186,10 @@ pub struct Unit<'a> {
     pub head: UnitHead,
     /// Its entries, in order.
     pub entries: Vec<&'a [u8]>,
-    /// The hash it ends with; equals `head.hash()`.
+    /// The hash after its entries; equals `head.hash()`.
     pub hash: Hash32,
+    /// The signature it ends with, not checked here.
+    pub signature: [u8; SIGNATURE_BYTES],
 }
 
 /// Reads a whole unit and checks its own hash. The root must be checked by whoever has the tree.
@@ -189,9 +208,10 @@ pub fn decode(bytes: &[u8]) -> Result<Unit<'_>> {
         entries.push(reader.lp16("entry")?);
     }
     let hash = Hash32(reader.array("unit hash")?);
+    let signature = reader.array("unit signature")?;
     reader.done()?;
     match hash == head.hash() {
-        true => Ok(Unit { head, entries, hash }),
+        true => Ok(Unit { head, entries, hash, signature }),
         false => Err(reader.malformed("unit hash")),
     }
 }

@@ -183,6 +183,11 @@ impl Signer {
         &self.verifier
     }
 
+    /// Signs a unit: a message of its own, which no note text can be.
+    pub fn sign_unit(&self, message: &[u8]) -> [u8; sign::SIGNATURE_BYTES] {
+        self.key.sign(message)
+    }
+
     /// Signs raw bytes; `format/note.rs` builds the message that the algorithm demands.
     pub(in crate::format) fn sign(&self, message: &[u8]) -> [u8; sign::SIGNATURE_BYTES] {
         self.key.sign(message)

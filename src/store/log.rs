@@ -39,6 +39,8 @@ pub struct UnitLog {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     units: RwLock<Vec<Arc<Placed>>>,
+    /// Where a damaged end begins, until `settle` cuts it.
+    damage: Mutex<Option<(u32, u64)>>,
     writer: Mutex<Option<Writer>>,
     poisoned: AtomicBool,
 }
@@ -57,41 +59,61 @@ struct Break {
 }
 
 impl UnitLog {
-    /// Opens the log. `sealed` is the size of the signed checkpoint: no unit within it may be
-    /// dropped. With `writable` a damaged tail is cut, otherwise it is only passed over.
+    /// Reads the heads of all units. `sealed` is the size of the signed checkpoint: no unit within
+    /// it may be dropped. Nothing is changed on disk before `settle`.
     ///
     /// # Errors
     /// `Corrupt` with `CORRUPT_TAIL` or `UNIT_CHAIN`; `TooNew` for a later version's unit.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        sealed: TreeSize,
-        writable: bool,
-    ) -> Result<(UnitLog, Recovery)> {
-        if writable {
-            disk.create_dir(dir)?;
-        }
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, sealed: TreeSize) -> Result<(UnitLog, Recovery)> {
         let log = UnitLog {
             disk,
             dir: dir.to_owned(),
             units: RwLock::new(Vec::new()),
+            damage: Mutex::new(None),
             writer: Mutex::new(None),
             poisoned: AtomicBool::new(false),
         };
         let segments = log.segments()?;
         let mut recovery = Recovery::default();
-        if let Some(found) = log.walk(&segments, writable)? {
+        if let Some(found) = log.walk(&segments)? {
             recovery.dropped = Some(log.judge(&segments, &found, sealed)?);
-            if writable {
-                log.cut(found.segment, found.offset)?;
-            }
+            log.mark(found.segment, found.offset);
         }
         Ok((log, recovery))
     }
 
+    fn mark(&self, segment: u32, offset: u64) {
+        *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some((segment, offset));
+    }
+
+    /// Makes what opening found durable, before anything refers to it: cuts a damaged end, and
+    /// writes the last unit again at its place and syncs it when it lies beyond `sealed`, because
+    /// a crash may have left it in memory only. The same bytes at the same place: a crash in
+    /// between harms nothing.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn settle(&self, sealed: TreeSize) -> Result<()> {
+        self.disk.create_dir(&self.dir)?;
+        let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((segment, offset)) = damage {
+            self.cut(segment, offset)?;
+        }
+        let Some(last) = self.last().filter(|last| last.head.end > sealed) else { return Ok(()) };
+        let bytes = self.read(&last)?;
+        let file = self.disk.open(&self.path(last.segment), Mode::Write)?;
+        file.write_at(last.offset, &bytes)?;
+        file.sync()?;
+        self.disk.sync_dir(&self.dir)
+    }
+
     fn segments(&self) -> Result<Vec<u32>> {
         let names = self.disk.list(&self.dir)?;
-        let number = |name: &str| name.strip_suffix(".seg")?.parse::<u32>().ok();
+        // Only names this log writes: a copy beside them is not a segment.
+        let number = |name: &str| {
+            let digits = name.strip_suffix(".seg").filter(|d| d.len() == 8)?;
+            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u32>().ok())?
+        };
         let mut found: Vec<u32> = names.iter().filter_map(|e| number(&e.name)).collect();
         found.sort_unstable();
         Ok(found)
@@ -102,7 +124,7 @@ impl UnitLog {
     }
 
     /// Reads the heads of all units in order; stops at the first that is not what it must be.
-    fn walk(&self, segments: &[u32], writable: bool) -> Result<Option<Break>> {
+    fn walk(&self, segments: &[u32]) -> Result<Option<Break>> {
         for segment in segments {
             let path = self.path(*segment);
             let file = self.disk.open(&path, Mode::Read)?;
@@ -110,9 +132,6 @@ impl UnitLog {
             while offset < len {
                 match self.read_head(&*file, &path, offset, len)? {
                     Ok((head, hash)) => {
-                        if offset == 0 {
-                            self.supersede(&head, writable)?;
-                        }
                         if let Err(why) = self.follows(&head) {
                             return Ok(Some(Break { segment: *segment, offset, why }));
                         }
@@ -126,20 +145,6 @@ impl UnitLog {
             }
         }
         Ok(None)
-    }
-
-    /// A segment that starts with a unit already seen was written by a recovery that adopted it:
-    /// the older copy ends there.
-    fn supersede(&self, head: &UnitHead, writable: bool) -> Result<()> {
-        let old = self.units().iter().find(|u| u.head.number == head.number).cloned();
-        let Some(old) = old.filter(|old| old.head == *head || old.head.prev == head.prev) else {
-            return Ok(());
-        };
-        self.units_mut().truncate(usize::try_from(old.head.number).unwrap_or(0));
-        match writable {
-            true => self.cut(old.segment, old.offset),
-            false => Ok(()),
-        }
     }
 
     /// The head and hash at `offset`, or why there is none.
@@ -168,7 +173,7 @@ impl UnitLog {
             return Ok(Err("unit is cut short".to_owned()));
         }
         let mut hash = [0; unit::HASH_BYTES];
-        file.read_exact_at(offset + head.len - unit::HASH_BYTES as u64, &mut hash)?;
+        file.read_exact_at(offset + head.len - unit::TRAILER_BYTES as u64, &mut hash)?;
         let hash = Hash32(hash);
         match hash == head.hash() {
             true => Ok(Ok((head, hash))),
@@ -292,38 +297,12 @@ impl UnitLog {
         self.path(unit.segment)
     }
 
-    /// Removes the last unit, whose entries were found damaged beyond the checkpoint.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn drop_last(&self) -> Result<()> {
-        let last = self.units_mut().pop();
-        match last {
-            Some(last) => self.cut(last.segment, last.offset),
-            None => Ok(()),
+    /// Forgets the last unit, whose entries were found damaged beyond the checkpoint; `settle`
+    /// cuts it off.
+    pub fn drop_last(&self) {
+        if let Some(last) = self.units_mut().pop() {
+            self.mark(last.segment, last.offset);
         }
-    }
-
-    /// Writes the last unit anew into a segment of its own and syncs it, because a crash may have
-    /// left it in memory only; then cuts the old copy. Opening handles a crash between the two.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn adopt_last(&self) -> Result<()> {
-        let Some(last) = self.last() else { return Ok(()) };
-        let bytes = self.read(&last)?;
-        let segment = last.segment + 1;
-        let file = self.disk.open(&self.path(segment), Mode::Create)?;
-        file.set_len(0)?;
-        file.write_at(0, &bytes)?;
-        file.sync()?;
-        self.disk.sync_dir(&self.dir)?;
-        self.cut(last.segment, last.offset)?;
-        let placed = Placed { segment, offset: 0, ..Placed::clone(&last) };
-        let mut units = self.units_mut();
-        units.pop();
-        units.push(Arc::new(placed));
-        Ok(())
     }
 
     /// Commits unit `head.number`: write, sync, and the directory's sync for a new segment.
@@ -368,6 +347,8 @@ impl UnitLog {
             let file = self.disk.open(&self.path(segment), Mode::Write)?;
             let len = file.len()?;
             if len < SEGMENT_BYTES_MAX {
+                // A crash may have come between making this segment and making its name durable.
+                self.disk.sync_dir(&self.dir)?;
                 return Ok(Writer { segment, file, len });
             }
         }

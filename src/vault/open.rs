@@ -33,7 +33,7 @@ use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
-use crate::vault::recover::{self, Replayed};
+use crate::vault::recover::{self, Loaded};
 use crate::vault::sequencer::{Message, Published, Sequencer};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
@@ -95,6 +95,7 @@ impl Vault {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
         let opening = Opening::read(world, config, file)?;
+        let had_checkpoint = opening.head_note.is_some();
         let keys = opening.open_keys(config)?;
         let vault = opening.start(config, keys, lock)?;
         if vault.inner.read_only.is_none() {
@@ -104,6 +105,9 @@ impl Vault {
         vault.load_policies(config)?;
         if vault.inner.read_only.is_none() && vault.facts().policies.is_none() {
             vault.adopt_policies(&parse_policies(config)?, config, Mode::SingleOperator)?;
+        }
+        if vault.inner.read_only.is_none() && !had_checkpoint {
+            // From here on a log without a checkpoint is one that lost it.
             vault.checkpoint()?;
         }
         Ok(vault)
@@ -192,8 +196,7 @@ struct Opening {
     tiles: Arc<Tiles>,
     bodies: Arc<Bodies>,
     lanes: Lanes,
-    tree: crate::crypto::merkle::Compact,
-    replayed: Replayed,
+    loaded: Loaded,
     notices: Vec<Notice>,
     sealed: TreeSize,
 }
@@ -213,27 +216,22 @@ impl Opening {
         let head_note = head.load()?;
         let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
-        let (log, mut recovery) = UnitLog::open(disk.clone(), &places.log(), sealed, true)?;
-        let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
+        let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
         let lanes = Lanes::detect();
-        let tree = recover::tree(&log, &tiles, signed.as_ref(), &lanes, true, &mut recovery)?;
-        let adopts = log.last().is_some_and(|last| last.head.end > sealed);
-        if adopts {
-            log.adopt_last()?;
-        }
+        let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
+        let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
+        recover::tiles(&log, &tiles, signed.as_ref(), &loaded.tree, &lanes)?;
         let bodies = Bodies::new(disk, &places.bodies(), file.tenant);
-        recover::bodies(&log, &bodies)?;
-        let replayed = recover::replay(&log, &tiles)?;
         let mut notices = Vec::new();
-        if let Some((first, bytes)) = recovery.dropped {
+        if let Some((first, bytes)) = recovery.dropped.or(loaded.dropped) {
             let text = format!(
-                "a torn commit of {bytes} bytes after entry {} was dropped; it was never \
-                 acknowledged",
-                first.0
+                "the last commit, {bytes} bytes from entry {first} on, is torn or not signed by \
+                 this log, and is dropped; whoever holds a receipt for one of its entries must \
+                 send them again"
             );
             notices.push(Notice { code: "TAIL_DROPPED", text });
         }
-        if replayed.facts.genesis.is_none() && log.size().0 > 0 {
+        if loaded.facts.genesis.is_none() && log.size().0 > 0 {
             return Err(Error::evidence("MALFORMED", "the log does not begin with its genesis"));
         }
         Ok(Opening {
@@ -249,8 +247,7 @@ impl Opening {
             tiles: Arc::new(tiles),
             bodies: Arc::new(bodies),
             lanes,
-            tree,
-            replayed,
+            loaded,
             notices,
             sealed,
         })
@@ -261,7 +258,7 @@ impl Opening {
         let disk = self.world.disk.clone();
         let (tenant, key) = (self.file.tenant, self.kek.key());
         let peek = KeyTree::peek(disk.clone(), &self.places.tree, tenant, key)?;
-        let facts = &self.replayed.facts;
+        let facts = &self.loaded.facts;
         let mut notices = Vec::new();
         let mut read_only = None;
         let (announced, root) = facts.root;
@@ -289,12 +286,11 @@ impl Opening {
                 return Err(Error::evidence("ROOT_HASH_MISMATCH", detail));
             }
         }
-        match &config.ledger {
-            Some(text) => Ledger::open(text, self.reports.verifier(), &self.file)?.check(
-                peek.generation,
-                facts,
-                self.log.size(),
-            )?,
+        let report_key = self.reports.verifier();
+        let ledger = config.ledger.as_ref();
+        let ledger = ledger.map(|text| Ledger::open(text, report_key, &self.file)).transpose()?;
+        match &ledger {
+            Some(ledger) => ledger.check(peek.generation, facts, self.log.size())?,
             None => notices.push(Notice {
                 code: "UNWITNESSED",
                 text: "no erasure ledger was given: if data and keys were both restored from one \
@@ -306,8 +302,19 @@ impl Opening {
             code: "KEYS_SINGLE_COPY",
             text: "keys lie in one directory only: losing it loses every sealed field".to_owned(),
         });
+        let known = peek.log_size.0 == 0 || peek.log_size > self.log.size();
+        if !known && root_at(&*self.tiles, peek.log_size) != Some(peek.log_root) {
+            let detail = "the key tree was last changed beside another history of this log";
+            return Err(Error::evidence("INCONSISTENT", detail));
+        }
+        if read_only.is_none() {
+            self.log.settle(self.sealed)?;
+            recover::bodies(&self.log, &self.bodies)?;
+        }
         let tree = KeyTree::open(disk, &self.places.tree, tenant, key, &*self.world.entropy)?;
-        Ok((Keyring::new(tenant, tree)?, read_only, notices))
+        let keys = Keyring::new(tenant, tree)?;
+        ledger.map_or(Ok(()), |ledger| ledger.check_persons(&keys))?;
+        Ok((keys, read_only, notices))
     }
 
     fn start(
@@ -316,7 +323,7 @@ impl Opening {
         (keys, read_only, more): (Keyring, Option<&'static str>, Vec<Notice>),
         lock: Box<dyn crate::store::disk::DiskLock>,
     ) -> Result<Vault> {
-        let facts = self.replayed.facts.clone();
+        let facts = self.loaded.facts.clone();
         let clock = Arc::new(LogClock::start(
             self.world.clock.clone(),
             facts.last_time,
@@ -329,7 +336,7 @@ impl Opening {
         let (notify, news) = channel();
         let published = Arc::new(RwLock::new(Published {
             size,
-            root: if size.0 == 0 { EMPTY_ROOT } else { self.tree.root() },
+            root: if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() },
             note: self.note(size).into(),
         }));
         let clerk = Clerk {
@@ -392,7 +399,7 @@ impl Opening {
         }
         let origin = self.file.origin();
         let checkpoint =
-            crate::format::checkpoint::Checkpoint { origin, size, root: self.tree.root() };
+            crate::format::checkpoint::Checkpoint { origin, size, root: self.loaded.tree.root() };
         checkpoint.sign(&[&self.signer]).unwrap_or_default()
     }
 
@@ -405,7 +412,7 @@ impl Opening {
     }
 
     fn housekeeper(&self, inner: &Inner, clerk: Clerk) -> Housekeeper {
-        let facts = &self.replayed.facts;
+        let facts = &self.loaded.facts;
         let next = inner.index.lock().unwrap_or_else(|e| e.into_inner()).tail_from();
         let start = facts.day_start.min(next);
         Housekeeper {
@@ -440,13 +447,13 @@ impl Opening {
             head: self.head,
             head_note: self.head_note,
             facts,
-            own: self.replayed.facts,
-            window: self.replayed.window,
+            own: self.loaded.facts,
+            window: self.loaded.window,
             clock,
             lanes: self.lanes,
-            tree: self.tree,
-            prev: self.replayed.prev,
-            state_before: self.replayed.last_state,
+            tree: self.loaded.tree,
+            prev: self.loaded.prev,
+            state_before: self.loaded.last_state,
             signer: self.signer,
             origin,
             published,

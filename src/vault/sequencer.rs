@@ -445,7 +445,8 @@ impl Sequencer {
             state_before: self.state_before,
             spans,
         };
-        let (bytes, hash) = unit::encode(&mut head, &commit.entries);
+        let sign = |message: &[u8]| self.signer.sign_unit(message);
+        let (bytes, hash) = unit::encode(&mut head, &commit.entries, sign);
         self.log.commit(head, hash, &bytes)?;
         self.state_before = commit.state_last.or(self.state_before);
         // The unit is durable, so it is acknowledged; a failure of what is derived stops the rest.

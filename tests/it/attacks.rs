@@ -5,6 +5,7 @@
 mod bodies;
 mod claims;
 mod forge;
+mod history;
 mod log;
 mod outside;
 pub(crate) mod raw;

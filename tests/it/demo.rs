@@ -126,6 +126,17 @@ fn demo_tells_the_story_and_nothing_of_the_leaver_is_left() {
             assert!(!hit, "{} names the erased person", path.display());
         }
     }
+    for (evidence, expected) in
+        [("data", 0), ("report", 0), ("disclosure.json", 0), ("tampered", 1)]
+    {
+        let status = Command::new(env!("CARGO_BIN_EXE_chancery"))
+            .args(["verify", dir.join(evidence).to_str().unwrap()])
+            .args(["--trust", dir.join("trust.policy").to_str().unwrap()])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert_eq!(status.status.code(), Some(expected), "{evidence}: {text}");
+    }
     let shown = ["report/report.pdf", "report/report.json", "report/manifest.note"];
     let feeds = ["siem/events.cef.manifest.note", "siem/events.leef.sha256", "trust.policy"];
     for name in shown.iter().chain(&feeds) {

@@ -22,6 +22,7 @@ mod policy;
 mod promises;
 mod report;
 mod review_store;
+mod review_govern;
 mod siem;
 mod vault;
 mod verify;

@@ -275,11 +275,18 @@ fn folder(path: &Path, trust: Option<&Trust>) -> Result<Judged> {
         return Ok(alone(Kind::Receipt, &String::from_utf8_lossy(&signed)));
     };
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|e| Failure::file(path, &e))? {
-        let entry = entry.map_err(|e| Failure::file(path, &e))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name != manifest::MANIFEST {
-            files.push((name, read(&entry.path())?));
+    // A report has one level of directories below it: its tables.
+    let mut places = vec![(path.to_owned(), String::new())];
+    while let Some((place, prefix)) = places.pop() {
+        for entry in std::fs::read_dir(&place).map_err(|e| Failure::file(&place, &e))? {
+            let entry = entry.map_err(|e| Failure::file(&place, &e))?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            let is_dir = entry.file_type().map_err(|e| Failure::file(&place, &e))?.is_dir();
+            if is_dir && prefix.is_empty() {
+                places.push((entry.path(), format!("{name}/")));
+            } else if name != manifest::MANIFEST {
+                files.push((name, read(&entry.path())?));
+            }
         }
     }
     let given: Vec<(&str, &[u8])> =

@@ -126,7 +126,8 @@ impl<W: Write> Story<'_, W> {
     fn opening(&mut self) -> Result<()> {
         let what = match &self.input.scenario {
             Some(s) => format!(
-                "An invented day at a clinic and a software service: {} events, {} people, seed {}.",
+                "An invented day at a clinic and a software service: {} events, {} people, \
+                 seed {}.",
                 count(s.events as u64),
                 count(s.people as u64),
                 s.seed

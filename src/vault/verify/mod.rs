@@ -94,6 +94,7 @@ pub fn verify_data(
     let size = chain.tree.size();
     acts.finish(size.0, &mut report);
     head.finish(&acts.log_keys, size, trust, &mut report);
+    signed::tail(&**disk, &units, head.size, &head.keys(trust, &file, &acts), &mut report)?;
     let mut suspects = names.finish(options.strict, &mut report);
     if !suspects.is_empty() {
         in_order(disk, &bodies, &units, false, &mut |found, checked| {

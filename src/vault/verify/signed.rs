@@ -6,12 +6,15 @@ use crate::crypto::merkle::EMPTY_ROOT;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
 use crate::format::trust::{Trust, Trusted};
+use crate::format::unit;
 use crate::format::vkey::Verifier;
-use crate::store::disk::Disk;
+use crate::store::disk::{Disk, Mode};
 use crate::vault::config::{Places, VaultFile};
 use crate::vault::error::Result;
+use crate::vault::verify::acts::Acts;
 use crate::vault::verify::chain::Target;
 use crate::vault::verify::report::{Report, SignedBy};
+use crate::vault::verify::walk::Found;
 
 /// The checkpoint file, read before anything else: the log can only have grown since.
 pub(crate) struct Head {
@@ -102,6 +105,18 @@ impl Head {
         targets
     }
 
+    /// Keys that may have signed units: the pinned ones of this log, or those the log names.
+    pub(crate) fn keys(
+        &self,
+        trust: Option<&Trust>,
+        file: &VaultFile,
+        acts: &Acts,
+    ) -> Vec<Verifier> {
+        let Some(trust) = trust else { return acts.log_keys.clone() };
+        let pinned = trust.logs().iter().map(|log| log.verifier.clone());
+        pinned.filter(|key| key.name() == file.origin()).collect()
+    }
+
     /// Earliest time at which a pinned witness saw the checkpoint.
     pub(crate) fn witnessed(&self) -> Option<UtcNanos> {
         let witnesses = self.trusted.iter().flat_map(|t| &t.witnesses);
@@ -145,4 +160,29 @@ impl Head {
             }
         }
     }
+}
+
+/// Checks the signature of every unit beyond the checkpoint: nothing else vouches for those.
+pub(crate) fn tail(
+    disk: &dyn Disk,
+    units: &[Found],
+    signed: TreeSize,
+    keys: &[Verifier],
+    report: &mut Report,
+) -> Result<()> {
+    for (at, found) in units.iter().enumerate().filter(|(_, u)| u.head.end > signed) {
+        let mut signature = [0; unit::SIGNATURE_BYTES];
+        let end = found.offset + found.head.len;
+        let file = disk.open(&found.segment, Mode::Read)?;
+        file.read_exact_at(end - unit::SIGNATURE_BYTES as u64, &mut signature)?;
+        let message = unit::signed_message(&found.hash);
+        if !keys.iter().any(|key| key.key().verify(&message, &signature).is_ok()) {
+            let what = format!("unit {} is not signed by the log key", found.head.number);
+            match at + 1 == units.len() {
+                true => report.attention("TAIL_TORN", found.head.first, what),
+                false => report.fail("FORGED_TAIL", found.head.first, what),
+            }
+        }
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use crate::base::entry::{Entry, Kind};
 use crate::base::id::{EventIdTag, Hash32, RecordId, SourceHandle, TenantId};
 use crate::base::unit::{ClassDay, EntryIndex, UtcNanos};
 use crate::crypto::lanes::Lanes;
-use crate::format::unit::HASH_BYTES;
+use crate::format::unit::TRAILER_BYTES;
 use crate::format::{entry, unit::UnitHead};
 use crate::store::bodies::{Bodies, Frames, Stored};
 use crate::store::disk::{Disk, DiskFile, Mode};
@@ -191,7 +191,7 @@ fn fails(name: &'static str, index: EntryIndex, detail: String) -> Verdict {
 
 /// Where the entries of a unit start and end, as far as their lengths make sense.
 fn places(bytes: &[u8], head: &UnitHead, findings: &mut Vec<Verdict>) -> Vec<(usize, usize)> {
-    let end = bytes.len().saturating_sub(HASH_BYTES);
+    let end = bytes.len().saturating_sub(TRAILER_BYTES);
     let mut at = head.head_len();
     let mut places = Vec::new();
     for index in head.first.0..head.end.0 {

@@ -49,8 +49,7 @@ pub(crate) fn walk(
     report: &mut Report,
 ) -> Result<Vec<Found>> {
     let names: Vec<String> = disk.list(dir)?.into_iter().map(|e| e.name).collect();
-    let mut numbers: Vec<u32> =
-        names.iter().filter_map(|n| n.strip_suffix(".seg")?.parse().ok()).collect();
+    let mut numbers: Vec<u32> = names.iter().filter_map(|n| segment_number(n)).collect();
     numbers.sort_unstable();
     let mut units: Vec<Found> = Vec::new();
     for (at, number) in numbers.iter().enumerate() {
@@ -61,6 +60,11 @@ pub(crate) fn walk(
         walk_segment(&segment, last.then_some(signed), &mut units, report)?;
     }
     Ok(units)
+}
+
+/// Number of a segment, if the name is one this log writes.
+fn segment_number(name: &str) -> Option<u32> {
+    name.strip_suffix(".seg").filter(|digits| digits.len() == 8)?.parse().ok()
 }
 
 fn walk_segment(
@@ -114,7 +118,7 @@ fn walk_segment(
 }
 
 impl Segment<'_> {
-    /// Adds a unit, if it is not the copy that a recovery wrote, and judges its place.
+    /// Adds a unit, and judges its place.
     fn take(
         &self,
         head: UnitHead,
@@ -124,9 +128,6 @@ impl Segment<'_> {
         report: &mut Report,
     ) {
         let last = units.last();
-        if offset == 0 && last.is_some_and(|last| last.hash == hash && last.head == head) {
-            return;
-        }
         let expect = match last {
             Some(last) => (last.head.number + 1, last.hash, last.head.end.0),
             None => (0, Hash32::ZERO, 0),
@@ -159,7 +160,7 @@ impl Segment<'_> {
         }
         let mut hash = [0; unit::HASH_BYTES];
         let end = offset + head.len;
-        self.file.read_exact_at(end - unit::HASH_BYTES as u64, &mut hash)?;
+        self.file.read_exact_at(end - unit::TRAILER_BYTES as u64, &mut hash)?;
         let hash = Hash32(hash);
         if hash == head.hash() {
             return Ok(At::Unit(head, hash));

@@ -1,7 +1,7 @@
 //! Attacks on bodies: swapped, moved, planted, damaged and deleted. Damage is never mistaken for
 //! forgetting, and a lost body never takes its neighbours along.
 
-use crate::attacks::raw::{Raw, Site, failures};
+use crate::attacks::raw::{Raw, Site, failures, steal};
 use crate::attacks::salamander::two_keys;
 use crate::support::world::{SeedEntropy, two_people};
 use chancery::base::entry::Entry;
@@ -134,6 +134,7 @@ fn attack_13_a_group_moved_to_a_longer_class() {
     site.append(&vault, 26, 1);
     drop(vault);
     let mut raw = Raw::of(&site);
+    raw.stolen = Some(steal(&site));
     let index = raw.size().0 - 1;
     let entry = raw.entry(index);
     let last = entry.head.groups.len() as u8 - 1;
@@ -151,7 +152,7 @@ fn attack_13_a_group_moved_to_a_longer_class() {
     let spans = &mut raw.units.last_mut().unwrap().0.spans;
     spans.push(BodySpan { class_day: longer, start, end: bytes.len() as u64 });
     spans.sort();
-    // Beyond the checkpoint, which the attacker set back, nothing is signed.
+    // He set the checkpoint back and stole the log key: only the sealed body is out of reach.
     raw.cover_up();
     fs::write(site.places().checkpoint(), old).unwrap();
     let report = site.verify();

@@ -193,7 +193,8 @@ impl Forge {
                 framed.extend_from_slice(&(entry.len() as u16).to_be_bytes());
                 framed.extend_from_slice(entry);
             }
-            let (unit, hash) = unit::encode(&mut head, &framed);
+            let sign = |message: &[u8]| self.signer.sign_unit(message);
+            let (unit, hash) = unit::encode(&mut head, &framed, sign);
             bytes.extend_from_slice(&unit);
             prev = hash;
         }

@@ -5,14 +5,18 @@ use crate::support::world::{HandClock, config, world};
 use chancery::base::entry::Entry;
 use chancery::base::event::Draft;
 use chancery::base::id::Hash32;
+use chancery::base::secret::Key;
 use chancery::base::unit::{ClassDay, EntryIndex, NANOS_PER_SECOND, TreeSize};
 use chancery::crypto::hash::leaf_hash;
 use chancery::crypto::lanes::Lanes;
 use chancery::crypto::merkle::Compact;
+use chancery::crypto::sign::SigningKey;
 use chancery::format::entry;
 use chancery::format::trust::Trust;
 use chancery::format::unit::{self, UnitHead};
+use chancery::format::vkey::{Algorithm, Signer};
 use chancery::store::disk::{Disk, OsDisk};
+use chancery::store::kek::{Kek, open_secret};
 use chancery::vault::Vault;
 use chancery::vault::config::{Config, Places, VaultFile};
 use chancery::vault::verify::{Options, Report, verify_data};
@@ -115,6 +119,18 @@ pub(crate) fn failures(report: &Report) -> Vec<(&'static str, Option<u64>)> {
 pub(crate) struct Raw {
     pub(crate) units: Vec<(UnitHead, Vec<Vec<u8>>)>,
     places: Places,
+    /// The log key, if the attacker stole that too.
+    pub(crate) stolen: Option<Signer>,
+}
+
+/// The log key of a site, as somebody who may read the key directory finds it.
+pub(crate) fn steal(site: &Site) -> Signer {
+    let kek = Kek::open(&OsDisk, &site.config.keys, None).unwrap();
+    let path = site.places().signing.join("log.key");
+    let seed = open_secret(&OsDisk, &path, &kek, "chancery/v1/signing/log").unwrap();
+    let file = VaultFile::read(&OsDisk, &site.config.data).unwrap();
+    let key = SigningKey::new(&Key::from_slice(&seed).unwrap());
+    Signer::new(&file.origin(), Algorithm::Ed25519, key).unwrap()
 }
 
 impl Raw {
@@ -132,7 +148,7 @@ impl Raw {
                 rest = &rest[len..];
             }
         }
-        Raw { units, places }
+        Raw { units, places, stolen: None }
     }
 
     pub(crate) fn entries(&self) -> Vec<Vec<u8>> {
@@ -196,14 +212,16 @@ impl Raw {
             if head.state_before.is_some_and(|s| s.0 >= head.first.0) {
                 head.state_before = None;
             }
-            encode(head, entries);
+            encode(head, entries, self.stolen.as_ref());
             prev = head.hash();
         }
     }
 
     /// Writes the units as they are, in one segment.
     pub(crate) fn write(&mut self) {
-        let bytes: Vec<u8> = self.units.iter_mut().flat_map(|(h, e)| encode(h, e)).collect();
+        let key = self.stolen.as_ref();
+        let units = self.units.iter_mut();
+        let bytes: Vec<u8> = units.flat_map(|(h, e)| encode(h, e, key)).collect();
         for segment in segments(&self.places) {
             fs::remove_file(segment).unwrap();
         }
@@ -238,13 +256,14 @@ impl Raw {
 }
 
 /// The bytes of a unit.
-fn encode(head: &mut UnitHead, entries: &[Vec<u8>]) -> Vec<u8> {
+fn encode(head: &mut UnitHead, entries: &[Vec<u8>], key: Option<&Signer>) -> Vec<u8> {
     let mut framed = Vec::new();
     for entry in entries {
         framed.extend_from_slice(&(entry.len() as u16).to_be_bytes());
         framed.extend_from_slice(entry);
     }
-    unit::encode(head, &framed).0
+    // Without a key the best he can do is to leave the place of the signature empty.
+    unit::encode(head, &framed, |message| key.map_or([0; 64], |key| key.sign_unit(message))).0
 }
 
 fn segments(places: &Places) -> Vec<PathBuf> {

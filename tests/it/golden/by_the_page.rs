@@ -356,7 +356,7 @@ impl Page {
 
     fn unit(&mut self, entries: &[Vec<u8>]) {
         let lists = [lp16(&entries[1]), lp16(&entries[2])].concat();
-        let len = (118 + 22 + lists.len() + 32) as u64;
+        let len = (118 + 22 + lists.len() + 32 + 64) as u64;
         let mut head = b"CHU1".to_vec();
         [len, 1, 2].iter().for_each(|n: &u64| head.extend(n.to_be_bytes()));
         head.extend([0x66; 32]);
@@ -367,7 +367,10 @@ impl Page {
         head.extend(DAY.to_be_bytes());
         [32, 500].iter().for_each(|n: &u64| head.extend(n.to_be_bytes()));
         let hash = h(&[b"chancery/v1/unit\0", &head]);
-        self.put("unit", &[head, lists, hash.to_vec()].concat());
+        let message = [b"chancery/v1/unit-signature\0".as_slice(), &hash].concat();
+        let key = ed25519_dalek::SigningKey::from_bytes(&[0x51; 32]);
+        let signature = key.sign(&message).to_bytes();
+        self.put("unit", &[head, lists, hash.to_vec(), signature.to_vec()].concat());
     }
 
     /// Three entries: genesis (vault.create), event 1 (data.read, source, tags), event 2 (seq 9).

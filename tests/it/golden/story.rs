@@ -250,7 +250,7 @@ fn opened(files: &BTreeMap<String, Vec<u8>>) -> Vec<Vec<bool>> {
 }
 
 fn segment_end<'a>(unit: &Cursor<'a>) -> &'a [u8] {
-    &unit.0[unit.0.len() - 32..]
+    &unit.0[unit.0.len() - 96..unit.0.len() - 64]
 }
 
 fn groups(entry: &[u8], files: &BTreeMap<String, Vec<u8>>, living: &Living) -> Vec<bool> {

@@ -31,7 +31,7 @@ struct Intake {
 
 impl<W: Write> Story<'_, W> {
     /// Makes the vault and the trust file.
-    pub(super) fn found(&mut self) -> Result<Vault> {
+    pub(crate) fn found(&mut self) -> Result<Vault> {
         self.step("init", "A vault is made")?;
         let vault = Vault::init(self.world.clone(), &self.config, NAME)?;
         let (log, report) = (vault.log_key().clone(), vault.report_signer().verifier().clone());
@@ -44,7 +44,8 @@ impl<W: Write> Story<'_, W> {
         );
         disk.replace(&self.dir.join("chancery.toml"), toml.as_bytes())?;
         self.tale.line(&format!(
-            "origin {}\ndata/ may be backed up for years; keys/ never is; trust.policy pins {} keys",
+            "origin {}\ndata/ may be backed up for years; keys/ never is; \
+             trust.policy pins {} keys",
             vault.origin(),
             trust.logs().len() + trust.reports().len()
         ))?;
@@ -61,7 +62,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// Appends every event, durably.
-    pub(super) fn ingest(&mut self, vault: &Vault) -> Result<()> {
+    pub(crate) fn ingest(&mut self, vault: &Vault) -> Result<()> {
         self.step("ingest", "Events come in: parsed, classified, sealed, chained, synced")?;
         let began = Instant::now();
         let mut intake: BTreeMap<String, Intake> = BTreeMap::new();

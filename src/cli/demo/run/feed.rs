@@ -16,7 +16,7 @@ const SHOWN: usize = 220;
 
 impl<W: Write> Story<'_, W> {
     /// Writes both files.
-    pub(super) fn feed(&mut self, vault: &Vault, roles: Option<&Roles>) -> Result<()> {
+    pub(crate) fn feed(&mut self, vault: &Vault, roles: Option<&Roles>) -> Result<()> {
         self.step("export", "A SIEM gets CEF and LEEF, persons as tokens")?;
         let filter = Filter::default();
         let end = EntryIndex(vault.size().0);

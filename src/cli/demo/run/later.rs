@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 impl<W: Write> Story<'_, W> {
     /// Closes the vault, lets time pass to the present, opens it and expires what is due.
-    pub(super) fn expire(&mut self, vault: Vault) -> Result<Vault> {
+    pub(crate) fn expire(&mut self, vault: Vault) -> Result<Vault> {
         let days = self.days;
         self.step("expire", &format!("The vault is closed; {days} days pass; it is opened again"))?;
         drop(vault);
@@ -83,7 +83,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// Writes the report over the whole story, and checks it as an auditor would.
-    pub(super) fn report(&mut self, vault: &Vault, trust: &Trust) -> Result<()> {
+    pub(crate) fn report(&mut self, vault: &Vault, trust: &Trust) -> Result<()> {
         self.step("report", "A GDPR report, signed")?;
         let dir = self.dir.join("report");
         let integrity = report::integrity(&self.world, vault, &self.config.data, &mut |_, _| {})?;

@@ -25,7 +25,7 @@ const VALUE_COLUMNS: usize = 64;
 
 impl<W: Write> Story<'_, W> {
     /// Decides whom the story is about. `None` when the log names nobody.
-    pub(super) fn cast(&mut self, vault: &Vault) -> Result<Option<Roles>> {
+    pub(crate) fn cast(&mut self, vault: &Vault) -> Result<Option<Roles>> {
         match self.input.scenario {
             Some(scenario) => self.cast_invented(vault, &scenario.cast()).map(Some),
             None => cast_real(vault),
@@ -48,7 +48,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// Publishes and shows the checkpoint.
-    pub(super) fn checkpoint(&mut self, vault: &Vault, trust: &Trust) -> Result<()> {
+    pub(crate) fn checkpoint(&mut self, vault: &Vault, trust: &Trust) -> Result<()> {
         self.step("checkpoint", "The log is signed")?;
         let note = vault.checkpoint()?;
         let trusted = trust.open_checkpoint(note.as_bytes())?;
@@ -65,7 +65,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// One record as stored and as opened.
-    pub(super) fn show(&mut self, vault: &Vault, roles: &Roles) -> Result<()> {
+    pub(crate) fn show(&mut self, vault: &Vault, roles: &Roles) -> Result<()> {
         self.step("record", &format!("Entry {} as it lies, and as it opens", roles.shown))?;
         let stored = vault.entry_bytes(roles.shown)?;
         let entry = vault.entry(roles.shown)?;
@@ -125,7 +125,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// Proves the record, discloses two of its fields, and checks both as an outsider.
-    pub(super) fn prove(&mut self, vault: &Vault, roles: &Roles, trust: &Trust) -> Result<()> {
+    pub(crate) fn prove(&mut self, vault: &Vault, roles: &Roles, trust: &Trust) -> Result<()> {
         self.step("prove", "An outsider checks a proof and two fields, with the trust file alone")?;
         let proof = vault.prove(roles.shown)?;
         let proved = verify_proof(&proof, trust)?;

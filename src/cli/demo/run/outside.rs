@@ -19,7 +19,7 @@ use std::time::Instant;
 
 impl<W: Write> Story<'_, W> {
     /// Flips one byte of a copy of the log.
-    pub(super) fn tamper(&mut self, trust: &Trust) -> Result<()> {
+    pub(crate) fn tamper(&mut self, trust: &Trust) -> Result<()> {
         self.step("tamper", "Somebody changes one byte of a copy")?;
         let copy = self.dir.join("tampered");
         copy_tree(&self.config.data, &copy)?;
@@ -61,7 +61,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// Opens the copy of the data made before the erasure beside today's keys.
-    pub(super) fn backup(&mut self, roles: &Roles, kept: &BTreeSet<ClassId>) -> Result<()> {
+    pub(crate) fn backup(&mut self, roles: &Roles, kept: &BTreeSet<ClassId>) -> Result<()> {
         self.step("backup", "Somebody kept a copy of data/ from before the erasure")?;
         let config =
             Config { data: self.dir.join(BACKUP), index_on_disk: false, ..self.config.clone() };
@@ -88,7 +88,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// Verifies the vault as somebody who has the data and the trust file.
-    pub(super) fn outside(&mut self, trust: &Trust) -> Result<()> {
+    pub(crate) fn outside(&mut self, trust: &Trust) -> Result<()> {
         self.step("verify", "An outsider verifies everything: trust file, no keys")?;
         let options = Options { replay_seals: true, ..Options::default() };
         let began = Instant::now();
@@ -130,7 +130,7 @@ impl<W: Write> Story<'_, W> {
     }
 
     /// Where everything lies, and what to try.
-    pub(super) fn ending(&mut self) -> Result<()> {
+    pub(crate) fn ending(&mut self) -> Result<()> {
         self.tale.end()?;
         let dir = self.dir.display().to_string();
         self.tale.say(&format!("\nEverything lies in {dir}:"))?;

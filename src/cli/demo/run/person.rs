@@ -25,7 +25,7 @@ const BASIS: &str = "gdpr-17-1";
 
 impl<W: Write> Story<'_, W> {
     /// Preview, hold, release, erasure, search. Gives the classes a law keeps.
-    pub(super) fn forget(&mut self, vault: &Vault, roles: &Roles) -> Result<BTreeSet<ClassId>> {
+    pub(crate) fn forget(&mut self, vault: &Vault, roles: &Roles) -> Result<BTreeSet<ClassId>> {
         let preview = self.preview(vault, roles)?;
         self.hold(vault, roles, &preview)?;
         // What somebody could have copied the day before; step `backup` opens it again.
@@ -199,22 +199,22 @@ impl<W: Write> Story<'_, W> {
 }
 
 /// What reading everything that opens came to.
-pub(super) struct Read {
+pub(crate) struct Read {
     /// Bodies that opened.
-    pub(super) opened: u64,
+    pub(crate) opened: u64,
     /// Bodies that do not open, because of an erasure or for want of a key.
-    pub(super) dead: u64,
+    pub(crate) dead: u64,
     /// Records that name the person, in classes where nothing may.
-    pub(super) elsewhere: u64,
+    pub(crate) elsewhere: u64,
     /// Records that name the person, in classes a law keeps.
-    pub(super) by_law: u64,
+    pub(crate) by_law: u64,
 }
 
 /// Opens every body there is and looks for the person.
 ///
 /// # Errors
 /// Those of the store.
-pub(super) fn read_all(vault: &Vault, needles: &Needles, kept: &BTreeSet<ClassId>) -> Result<Read> {
+pub(crate) fn read_all(vault: &Vault, needles: &Needles, kept: &BTreeSet<ClassId>) -> Result<Read> {
     let mut read = Read { opened: 0, dead: 0, elsewhere: 0, by_law: 0 };
     let end = EntryIndex(vault.size().0);
     let reading = Reading { open: true, destination: None };
