@@ -180,6 +180,13 @@ impl Disk for OsDisk {
 
     fn create_dir(&self, dir: &Path) -> Result<()> {
         let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.exists()).collect();
+        if missing.is_empty() {
+            // A kill may have come between making it and making its name durable.
+            return match dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+                Some(parent) => self.sync_dir(parent),
+                None => Ok(()),
+            };
+        }
         for part in missing.iter().rev() {
             match fs::create_dir(part) {
                 Ok(()) => {}

@@ -59,10 +59,13 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> &'static str {
     result.unwrap_err().code()
 }
 
+/// Whose lookups are counted, how many are left, and what happens at the last.
+type Armed = (ThreadId, usize, Box<dyn FnOnce() + Send>);
+
 /// A clock that lets somebody else act at one thread's n-th look at it.
 struct HookClock {
     hand: Arc<HandClock>,
-    armed: Mutex<Option<(ThreadId, usize, Box<dyn FnOnce() + Send>)>>,
+    armed: Mutex<Option<Armed>>,
 }
 
 impl Clock for HookClock {
