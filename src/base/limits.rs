@@ -23,6 +23,9 @@ pub const CLEAR_BYTES_MAX: usize = 8 * 1024;
 pub const IDENTIFIER_BYTES_MAX: usize = 256;
 /// Identifiers linked to one person: 64 x 32 bytes = 2 KiB of a 4,031-byte leaf.
 pub const PERSON_LINKS_MAX: usize = 64;
+/// Handles one identifier may have named, with those that erasures had to leave: its cell must
+/// fit a node of the key tree.
+pub const IDENTIFIER_PERSONS_MAX: usize = 200;
 /// Retention classes with a key for one person: 24 x 42 bytes = 1 KiB of the same leaf.
 pub const PERSON_CLASSES_MAX: usize = 24;
 /// Handles linked to be one person: 24 x 38 + 64 x 32 + 32 x 16 + 41 = 3,513 bytes of the leaf.

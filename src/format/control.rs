@@ -275,6 +275,13 @@ pub enum Config {
         /// Who stood behind it.
         mode: Mode,
     },
+    /// Identifiers were said to belong to one person; they themselves are named nowhere.
+    Link {
+        /// Who stood behind it.
+        mode: Mode,
+        /// All handles of that person, ascending.
+        persons: Vec<PersonId>,
+    },
     /// A source was met for the first time; its name is the sealed field `source.name`.
     Source {
         /// Its handle.

@@ -15,6 +15,9 @@ const DAYS_OF_YEAR: u32 = 365;
 /// Longest finite retention: 200 years; beyond it say `forever`.
 const KEEP_DAYS_MAX: u32 = 200 * DAYS_OF_YEAR;
 
+/// Longest name of a law, in bytes.
+pub const LAW_BYTES_MAX: usize = 100;
+
 /// A bound that a law sets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bound {
@@ -254,7 +257,30 @@ fn keep_days(text: &str) -> Option<Option<u32>> {
     (1..=KEEP_DAYS_MAX).contains(&days).then_some(Some(days))
 }
 
+/// Laws and reasons stand in receipts and reports, one item a line: nothing in them may look
+/// like another line, and a law must fit the entry of an erasure.
+fn texts(page: Page<'_>, span: &Range<usize>, raw: &RawClass) -> Result<(), PolicyError> {
+    let hidden = |c: char| {
+        let mark = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
+        c.is_control() || mark || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    let bounds = [&raw.floor, &raw.ceiling];
+    let mut laws = bounds.into_iter().flatten().map(|bound| bound.law.as_str());
+    if laws.clone().any(|law| law.len() > LAW_BYTES_MAX) {
+        let reason = format!("{}: a law is named in at most {LAW_BYTES_MAX} bytes", raw.name);
+        return Err(page.error(span, "CLASS_LAW", reason));
+    }
+    match laws.any(|law| law.chars().any(hidden)) || raw.reason.chars().any(hidden) {
+        true => {
+            let reason = "a law or reason holds a control character or an invisible mark";
+            Err(page.error(span, "CLASS_TEXT", reason))
+        }
+        false => Ok(()),
+    }
+}
+
 fn checked(page: Page<'_>, span: &Range<usize>, raw: RawClass) -> Result<Class, PolicyError> {
+    texts(page, span, &raw)?;
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if raw.name.is_empty() || raw.name.len() > 32 || !raw.name.bytes().all(plain) {
         let reason = "a class name is 1 to 32 of a-z, 0-9 and `-`";

@@ -8,26 +8,34 @@
 
 use crate::base::entry::Kind;
 use crate::base::event::{Identifier, Verb};
-use crate::base::id::{CaseId, JobId, PersonId, SubjectTag};
-use crate::base::limits::EVIDENCE_CLASS;
-use crate::base::unit::{ClassId, EntryIndex, Month, NANOS_PER_DAY, UtcNanos};
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, SubjectTag};
+use crate::base::limits::{CLEAR_BYTES_MAX, EVIDENCE_CLASS};
+use crate::base::refusal::Refusal;
+use crate::base::unit::{ClassId, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
 use crate::base::world::random;
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
-use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode, Scope};
+use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode, RootChange, Scope};
 use crate::format::seal::row::IndexKey;
+use crate::policy::classes::LAW_BYTES_MAX;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::{root_change, unique};
 use crate::vault::error::{Error, Result};
+use crate::vault::facts::Facts;
 use crate::vault::hold::{Order, Prepared};
 use crate::vault::keys::{self, Keyring};
 use crate::vault::read::Reading;
+use crate::vault::retain::PLAN_CHANGED;
 use crate::vault::sequencer::Check;
 use crate::vault::{Vault, vault_code};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use zeroize::Zeroizing;
 
+/// Handles one erasure may name: its entries must be writable when the keys are gone.
+pub const ERASURE_PERSONS_MAX: usize = 64;
 /// Longest basis of an erasure: a code, not a story.
 const BASIS_BYTES_MAX: usize = 64;
+/// Integers of control payloads stay below 2^53.
+const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Sealed field of the evidence: tags of the records an erasure reached.
 const TAGS: &str = "erasure.tags";
 /// Sealed field of the evidence: how many records those are.
@@ -163,7 +171,8 @@ impl Vault {
     ///
     /// # Errors
     /// `Held` naming the cases, `Denied` without two people or for a basis that is no code,
-    /// `NotFound` when nobody is known.
+    /// `NotFound` when nobody is known, `Invalid` `ERASURE_TOO_LARGE` for more than
+    /// `ERASURE_PERSONS_MAX` handles.
     pub fn erase(&self, identifiers: &[Identifier], basis: &str, order: &Order) -> Result<Erased> {
         self.writable()?;
         let mode = order.mode()?;
@@ -204,14 +213,9 @@ impl Vault {
             deferred,
             generation: tree.generation(),
         };
-        let guarded = plan.persons.clone();
-        let check: Check = Box::new(move |facts| {
-            let cases = facts.holds_on_persons(&guarded);
-            match cases.is_empty() {
-                true => Ok(()),
-                false => Err(Error::Held { cases }),
-            }
-        });
+        bounded(&plan)?;
+        let planned = plan.clone();
+        let check: Check = Box::new(move |facts| allowed(&planned, facts));
         let clear = control::encode(&plan)?;
         let asked = self.commit_act(Kind::EraseIntent, clear, intent, Some(check))?;
         let finished = self.finish_erasure(&mut tree, &plan, asked.first, evidence, Vec::new())?;
@@ -234,7 +238,10 @@ impl Vault {
         keys.evict();
         // Only now is every record of these persons in the log: a floor may have begun to apply.
         let cells = self.cells_of(tree, &plan.persons)?;
-        let (_, deferred) = self.split_classes(&cells, self.inner.clock.now())?;
+        let (free, mut deferred) = self.split_classes(&cells, self.inner.clock.now())?;
+        // What only fell due since the intent was not asked for: it stays listed, so that the
+        // schedule asks for it.
+        deferred.extend(plan.deferred.iter().filter(|d| free.contains(&d.class)).cloned());
         let stays = |class: &ClassId| deferred.iter().any(|d| d.class == *class);
         let classes: Vec<ClassId> = plan.classes.iter().filter(|c| !stays(c)).copied().collect();
         let tags = unique([known, self.tags(&cells, &classes)].concat());
@@ -333,37 +340,56 @@ impl Vault {
         }
         Ok(())
     }
-
-    /// Links identifiers: from now on they are one person, and are erased together.
-    ///
-    /// # Errors
-    /// `Invalid` when a limit is passed.
-    pub fn link(&self, identifiers: &[Identifier], order: &Order) -> Result<PersonId> {
-        self.writable()?;
-        if order.requested_by.trim().is_empty() {
-            return Err(Error::denied("TWO_PEOPLE", "say who asks: --requested-by"));
-        }
-        let keys = &self.inner.keys;
-        let mut tree = keys.tree();
-        let day = self.inner.clock.now().day();
-        let (changes, person) = {
-            let facts = self.facts();
-            let entropy = &*self.inner.world.entropy;
-            let directory = keys.directory();
-            let mut lesson =
-                crate::vault::learn::Lesson::new(&tree, directory, &facts, entropy, day);
-            let subject = crate::base::event::Subject { identifiers: identifiers.to_vec() };
-            let person = lesson.subject(&subject)?;
-            (lesson.changes(), person)
-        };
-        self.put(&mut tree, changes)?;
-        keys.evict();
-        Ok(person)
-    }
 }
 
 /// Code of erasure entries.
 pub const ERASE: crate::base::event::EventCode = vault_code(Verb::Erase);
+
+/// Whether no hold at the intent's own index forbids the plan.
+fn allowed(plan: &EraseIntent, facts: &Facts) -> Result<()> {
+    let cases = facts.holds_on_persons(&plan.persons);
+    if !cases.is_empty() {
+        return Err(Error::Held { cases });
+    }
+    let covered = |scope: &Scope| matches!(scope, Scope::ClassDays { class, .. } if plan.classes.contains(class));
+    match facts.holds.values().flatten().any(|(_, scope)| covered(scope)) {
+        true => Err(Error::Conflict {
+            code: PLAN_CHANGED,
+            first: None,
+            fix: "holds changed meanwhile; ask again".to_owned(),
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a plan whose done entry could be too large to write once the keys are gone: every
+/// class may come to be deferred meanwhile, for the longest law.
+fn bounded(plan: &EraseIntent) -> Result<()> {
+    let all = plan.classes.iter().copied().chain(plan.deferred.iter().map(|d| d.class));
+    let deferred = all.clone().map(|class| Deferred {
+        class,
+        why: "floor".to_owned(),
+        law: "x".repeat(LAW_BYTES_MAX),
+        due: Some(UtcNanos(u64::MAX)),
+    });
+    let most = Generation(INTEGER_MAX);
+    let worst = EraseDone {
+        job: plan.job,
+        intent: EntryIndex(most.0),
+        persons: plan.persons.clone(),
+        classes: all.clone().collect(),
+        deferred: deferred.collect(),
+        root: RootChange { from: most, to: most, old_root: Hash32::ZERO, new_root: Hash32::ZERO },
+        store: "D".to_owned(),
+        replicas: "1/1".to_owned(),
+    };
+    let fits = control::encode(&worst)?.len() <= CLEAR_BYTES_MAX;
+    if fits && plan.persons.len() <= ERASURE_PERSONS_MAX {
+        return Ok(());
+    }
+    let fix = "erase fewer people at once, each with an entry of its own; nothing was done";
+    Err(Refusal::new("ERASURE_TOO_LARGE", fix).limit(ERASURE_PERSONS_MAX as u64).into())
+}
 
 type Changes = Vec<(CellKey, Option<Zeroizing<Vec<u8>>>)>;
 
@@ -419,4 +445,49 @@ fn unlink(cell: &mut cell::IdentifierCell, person: &PersonId, gone: bool) {
     let still = current.filter(|c| c != person);
     let place = still.and_then(|c| cell.persons.iter().position(|p| *p == c));
     cell.current = place.and_then(|at| u8::try_from(at).ok());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::unit::Day;
+
+    fn plan(persons: usize, classes: usize) -> EraseIntent {
+        EraseIntent {
+            job: JobId([1; 16]),
+            persons: (0..persons).map(|n| PersonId([n as u8; 16])).collect(),
+            basis: "gdpr-17-1".to_owned(),
+            mode: Mode::TwoPerson,
+            classes: (1..=classes).map(|n| ClassId(n as u16)).collect(),
+            deferred: Vec::new(),
+            generation: Generation(3),
+        }
+    }
+
+    #[test]
+    fn a_class_day_hold_at_the_intents_index_stops_the_plan() {
+        let check = |class: u16, expect: Option<&str>| {
+            let (from, to) = (Day(1), Day(2));
+            let scope = Scope::ClassDays { class: ClassId(class), from, to };
+            let mut facts = Facts::default();
+            facts.holds.insert(CaseId([2; 16]), vec![(EntryIndex(0), scope)]);
+            let got = allowed(&plan(1, 4), &facts);
+            assert_eq!(got.err().map(|e| e.code()), expect, "class {class}");
+        };
+        check(4, Some(PLAN_CHANGED));
+        check(5, None);
+    }
+
+    #[test]
+    fn a_done_entry_that_might_not_fit_is_refused_before_the_intent() {
+        let check = |persons, classes, fits| {
+            let got = bounded(&plan(persons, classes)).err().map(|e| e.code());
+            let expect = if fits { None } else { Some("ERASURE_TOO_LARGE") };
+            assert_eq!(got, expect, "{persons} persons, {classes} classes");
+        };
+        check(33, 24, true);
+        check(64, 4, true);
+        check(65, 1, false);
+        check(64, 32, false);
+    }
 }

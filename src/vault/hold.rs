@@ -2,15 +2,17 @@
 //! gone, and it says so.
 
 use crate::base::entry::Kind;
-use crate::base::event::{Dedupe, Event, Field, Group, Outcome, Severity, Verb};
+use crate::base::event::{Dedupe, Event, Field, Group, Identifier, Outcome, Severity, Verb};
 use crate::base::id::{CaseId, PersonId};
 use crate::base::limits::VAULT_CLASS;
+use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassDay, ClassId, EntryIndex};
 use crate::base::world::random;
 use crate::format::cell::PersonCell;
 use crate::format::control::{self, Mode, Scope};
 use crate::format::seal::row::IndexKey;
 use crate::store::keytree::KeyTree;
+use crate::vault::append::unique;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::{self, EventKeys, Keyring};
 use crate::vault::seal::Act;
@@ -20,10 +22,14 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Who asks for an act that needs two people.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Longest name of a person in an order.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Who asks for an act that needs two people. The names are what these people say of themselves:
+/// that they are two different strings nobody could mistake for each other is all that is checked.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Who asks.
+    /// Who asks: printable ASCII, single inner spaces.
     pub requested_by: String,
     /// Who approves; somebody else.
     pub approved_by: Option<String>,
@@ -31,18 +37,50 @@ pub struct Order {
     pub single_operator: bool,
 }
 
+impl std::fmt::Debug for Order {
+    /// No names: they belong in sealed fields only.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let approved = self.approved_by.is_some();
+        write!(f, "Order(approved: {approved}, single_operator: {})", self.single_operator)
+    }
+}
+
+/// A name as it is compared: two spellings that look alike must not count as two people, so
+/// there is nothing in it but printable ASCII and single spaces.
+fn tidy(name: &str) -> Result<String> {
+    let name = name.trim_matches(' ');
+    let plain = name.bytes().all(|b| b.is_ascii_graphic() || b == b' ') && !name.contains("  ");
+    match plain && name.len() <= NAME_BYTES_MAX {
+        true => Ok(name.to_ascii_lowercase()),
+        false => {
+            let fix = "names of people are at most 128 printable ASCII characters with single \
+                       spaces, so that no two look alike: give an account name or an address";
+            Err(Error::denied("NAME_NOT_PLAIN", fix))
+        }
+    }
+}
+
 impl Order {
+    /// Name of who asks, as it is compared.
+    ///
+    /// # Errors
+    /// `Denied`: `NAME_NOT_PLAIN`, or `TWO_PEOPLE` when nobody is named.
+    pub(crate) fn requester(&self) -> Result<String> {
+        let requester = tidy(&self.requested_by)?;
+        match requester.is_empty() {
+            true => Err(Error::denied("TWO_PEOPLE", "say who asks: --requested-by")),
+            false => Ok(requester),
+        }
+    }
+
     /// The mode this order has, if it may go ahead.
     ///
     /// # Errors
-    /// `Denied` `TWO_PEOPLE` unless two different people stand behind it.
+    /// `Denied`: `TWO_PEOPLE` unless two different people stand behind it, `NAME_NOT_PLAIN` for
+    /// a name that could be mistaken for another.
     pub fn mode(&self) -> Result<Mode> {
-        let tidy = |name: &str| name.trim().to_lowercase();
-        let requester = tidy(&self.requested_by);
-        if requester.is_empty() {
-            return Err(Error::denied("TWO_PEOPLE", "say who asks: --requested-by"));
-        }
-        match self.approved_by.as_deref().map(tidy) {
+        let requester = self.requester()?;
+        match self.approved_by.as_deref().map(tidy).transpose()? {
             Some(approver) if !approver.is_empty() && approver != requester => Ok(Mode::TwoPerson),
             None if self.single_operator => Ok(Mode::SingleOperator),
             _ => {
@@ -84,7 +122,8 @@ impl Vault {
     /// Sets a hold. Returns the case handle; setting a further scope names the same case.
     ///
     /// # Errors
-    /// `Denied` without a requester; `NotFound` for a person nobody knows.
+    /// `Denied` without a requester; `NotFound` for a person nobody knows or a class nobody
+    /// defined; `Invalid` `HOLD_RANGE` for days that end before they begin.
     pub fn set_hold(
         &self,
         case: Option<CaseId>,
@@ -94,10 +133,9 @@ impl Vault {
     ) -> Result<(CaseId, EntryIndex)> {
         self.writable()?;
         // Setting a hold only keeps; one person may.
+        order.requester()?;
         let mode = order.mode().unwrap_or(Mode::SingleOperator);
-        if order.requested_by.trim().is_empty() {
-            return Err(Error::denied("TWO_PEOPLE", "say who asks: --requested-by"));
-        }
+        self.covers_something(&scope)?;
         let case = case.unwrap_or_else(|| CaseId(random(&*self.inner.world.entropy)));
         let mut fields = order.fields();
         fields.push(("case.name", name.to_owned()));
@@ -107,11 +145,19 @@ impl Vault {
             Scope::Person { person } => Some(*person),
             Scope::ClassDays { .. } => None,
         };
-        let check: Check = Box::new(move |facts| match &scope {
-            Scope::Person { person } if facts.fenced.contains(person) => {
-                Err(Error::NotFound { code: "SUBJECT_UNKNOWN" })
+        // What an erasure left of a person can be held; a person whose erasure is open cannot:
+        // it will be completed, whatever is said now.
+        let check: Check = Box::new(move |facts| {
+            let going = |person: &PersonId| {
+                let open = facts.erasures.values().filter(|e| e.done.is_none());
+                open.into_iter().any(|e| e.plan.persons.contains(person))
+            };
+            match &scope {
+                Scope::Person { person } if going(person) => {
+                    Err(Error::NotFound { code: "SUBJECT_UNKNOWN" })
+                }
+                _ => Ok(()),
             }
-            _ => Ok(()),
         });
         // The key tree is held so that no erasure or expiry passes between check and entry.
         let tree = self.inner.keys.tree();
@@ -122,6 +168,38 @@ impl Vault {
         }
         let done = self.commit_act(Kind::HoldSet, clear, prepared, Some(check))?;
         Ok((case, done.first))
+    }
+
+    /// Refuses a scope that could never cover anything.
+    fn covers_something(&self, scope: &Scope) -> Result<()> {
+        let Scope::ClassDays { class, from, to } = scope else { return Ok(()) };
+        if from > to {
+            let fix = "the last day of a hold lies before its first";
+            return Err(Refusal::new("HOLD_RANGE", fix).into());
+        }
+        let used = self.facts().groups.keys().any(|day| day.class == *class);
+        match used || self.policies().classes().get(*class).is_some() {
+            true => Ok(()),
+            false => Err(Error::NotFound { code: "HOLD_CLASS_UNKNOWN" }),
+        }
+    }
+
+    /// Persons a hold on these identifiers covers: with all peers, and with what erasures had to
+    /// leave of earlier handles.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is left of anybody they name.
+    pub fn persons_to_hold(&self, identifiers: &[Identifier]) -> Result<Vec<PersonId>> {
+        let tree = self.inner.keys.tree();
+        let mut persons = Vec::new();
+        for identifier in identifiers {
+            persons.extend(keys::persons_in(&tree, self.inner.keys.directory(), identifier)?);
+        }
+        let left = self.cells_of(&tree, &unique(persons))?;
+        match left.is_empty() {
+            true => Err(Error::NotFound { code: "SUBJECT_UNKNOWN" }),
+            false => Ok(left.into_iter().map(|cell| cell.id).collect()),
+        }
     }
 
     /// Releases a case. What its holds deferred becomes due at the next retention run.

@@ -2,7 +2,8 @@
 //! classes and days. All cells one batch needs are changed together and synced once. It never
 //! takes a key away: that is `erase` and `retain`.
 
-use crate::base::event::{Identifier, Subject};
+use crate::base::entry::Kind;
+use crate::base::event::{Identifier, Subject, Verb};
 use crate::base::id::PersonId;
 use crate::base::limits;
 use crate::base::refusal::Refusal;
@@ -11,9 +12,13 @@ use crate::base::unit::{ClassDay, ClassId, Day};
 use crate::base::world::{Entropy, random};
 use crate::crypto::kdf::HmacKey;
 use crate::format::cell::{self, Cell, CellKey, ClassKey, IdentifierCell, PersonCell};
+use crate::format::control;
 use crate::store::keytree::KeyTree;
+use crate::vault::Vault;
+use crate::vault::append::unique;
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
+use crate::vault::hold::Order;
 use crate::vault::keys::{self, Wanted};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use zeroize::Zeroizing;
@@ -32,6 +37,37 @@ pub(crate) struct Lesson<'a> {
     persons: BTreeSet<PersonId>,
     /// Class-day keys resolved, for the cache.
     pub(crate) class_days: BTreeMap<ClassDay, Key>,
+}
+
+impl Vault {
+    /// Links identifiers: from now on they are one person, and are found, held and erased
+    /// together. An entry says so before it is done; it names handles, never an identifier, so
+    /// that an erasure leaves nothing of the link to read.
+    ///
+    /// # Errors
+    /// `Denied` without two people; `Invalid` when a limit is passed.
+    pub fn link(&self, identifiers: &[Identifier], order: &Order) -> Result<PersonId> {
+        self.writable()?;
+        let mode = order.mode()?;
+        let act = self.prepare_act(Verb::Update, ClassId(limits::VAULT_CLASS), order.fields())?;
+        let keys = &self.inner.keys;
+        let mut tree = keys.tree();
+        let day = self.inner.clock.now().day();
+        let (changes, person, persons) = {
+            let facts = self.facts();
+            let entropy = &*self.inner.world.entropy;
+            let mut lesson = Lesson::new(&tree, keys.directory(), &facts, entropy, day);
+            let person = lesson.subject(&Subject { identifiers: identifiers.to_vec() })?;
+            let mut persons = lesson.person(person)?.peers;
+            persons.push(person);
+            (lesson.changes(), person, unique(persons))
+        };
+        let clear = control::encode(&control::Config::Link { mode, persons })?;
+        self.commit_act(Kind::Config, clear, act, None)?;
+        self.put(&mut tree, changes)?;
+        keys.evict();
+        Ok(person)
+    }
 }
 
 impl<'a> Lesson<'a> {
@@ -216,6 +252,12 @@ impl<'a> Lesson<'a> {
             persons: Vec::new(),
             identifier: identifier.clone(),
         });
+        if cell.persons.len() >= limits::IDENTIFIER_PERSONS_MAX {
+            let fix = "erasures had to leave too many earlier handles of this identifier: let \
+                       their floors and holds end, or send it under another identifier";
+            let refusal = Refusal::new("IDENTIFIER_TOO_MANY_PERSONS", fix);
+            return Err(refusal.limit(limits::IDENTIFIER_PERSONS_MAX as u64).into());
+        }
         cell.persons.push(person);
         cell.current = u8::try_from(cell.persons.len() - 1).ok();
         self.put(key, Cell::Identifier(cell));

@@ -286,12 +286,11 @@ impl Opening {
                 return Err(Error::evidence("ROOT_HASH_MISMATCH", detail));
             }
         }
-        match &config.ledger {
-            Some(text) => Ledger::open(text, self.reports.verifier(), &self.file)?.check(
-                peek.generation,
-                facts,
-                self.log.size(),
-            )?,
+        let report_key = self.reports.verifier();
+        let ledger = config.ledger.as_ref();
+        let ledger = ledger.map(|text| Ledger::open(text, report_key, &self.file)).transpose()?;
+        match &ledger {
+            Some(ledger) => ledger.check(peek.generation, facts, self.log.size())?,
             None => notices.push(Notice {
                 code: "UNWITNESSED",
                 text: "no erasure ledger was given: if data and keys were both restored from one \
@@ -313,7 +312,9 @@ impl Opening {
             recover::bodies(&self.log, &self.bodies)?;
         }
         let tree = KeyTree::open(disk, &self.places.tree, tenant, key, &*self.world.entropy)?;
-        Ok((Keyring::new(tenant, tree)?, read_only, notices))
+        let keys = Keyring::new(tenant, tree)?;
+        ledger.map_or(Ok(()), |ledger| ledger.check_persons(&keys))?;
+        Ok((keys, read_only, notices))
     }
 
     fn start(

@@ -17,6 +17,7 @@
 
 use crate::base::id::{JobId, PersonId, hex};
 use crate::base::unit::{EntryIndex, Generation, TreeSize};
+use crate::crypto::hash::leaf_hash;
 use crate::format::control::Mode;
 use crate::format::note;
 use crate::format::vkey::Verifier;
@@ -24,6 +25,7 @@ use crate::vault::Vault;
 use crate::vault::config::VaultFile;
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::{Erasure, Facts};
+use crate::vault::keys::Keyring;
 use crate::vault::read::Reading;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -74,7 +76,12 @@ impl Vault {
     }
 
     fn line(&self, what: &str, index: EntryIndex, time: &str) -> Result<String> {
-        let leaf = self.leaf(index).ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
+        // Hashed from the entry itself: a stored hash is derived, and nothing here vouches for it.
+        let leaf = leaf_hash(&self.entry_bytes(index)?);
+        if self.leaf(index).is_some_and(|stored| stored != leaf) {
+            let detail = format!("the stored hash of entry {index} is not that of its bytes");
+            return Err(Error::evidence("LEAF_MISMATCH", detail));
+        }
         Ok(format!("{what} {index} {} {time}\n", STANDARD.encode(leaf.0)))
     }
 
@@ -104,7 +111,8 @@ impl Vault {
         for (job, erasure) in &facts.erasures {
             let Some((index, _, done)) = &erasure.done else { continue };
             let persons: Vec<String> = done.persons.iter().map(ToString::to_string).collect();
-            text += &format!("erased {job} {index} {}\n", persons.join(" "));
+            let what = if done.deferred.is_empty() { WHOLLY } else { IN_PART };
+            text += &format!("{what} {job} {index} {}\n", persons.join(" "));
         }
         drop(facts);
         self.sign(&text)
@@ -119,12 +127,20 @@ fn mode(erasure: &Erasure) -> &'static str {
     }
 }
 
+/// Ledger line of an erasure that left nothing of its persons.
+const WHOLLY: &str = "erased";
+/// Ledger line of one that had to leave classes for a law or a hold.
+const IN_PART: &str = "erased-in-part";
+
 /// An exported erasure ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ledger {
     generation: Generation,
     log: TreeSize,
-    persons: Vec<PersonId>,
+    /// Persons of whom nothing is left.
+    gone: Vec<PersonId>,
+    /// Persons of whom law or a hold kept something at the time.
+    reduced: Vec<PersonId>,
 }
 
 impl Ledger {
@@ -142,7 +158,7 @@ impl Ledger {
             return Err(bad("ledger of another vault or tenant"));
         }
         let mut ledger =
-            Ledger { generation: Generation(0), log: TreeSize(0), persons: Vec::new() };
+            Ledger { generation: Generation(0), log: TreeSize(0), gone: vec![], reduced: vec![] };
         for line in lines {
             let mut words = line.split(' ');
             match words.next() {
@@ -154,15 +170,39 @@ impl Ledger {
                     let number = words.next().and_then(|w| w.parse().ok());
                     ledger.log = TreeSize(number.ok_or_else(|| bad("log line"))?);
                 }
-                Some("erased") => {
-                    let persons = words.skip(2).map(PersonId::parse);
-                    let persons: Option<Vec<PersonId>> = persons.collect();
-                    ledger.persons.extend(persons.ok_or_else(|| bad("erased line"))?);
+                Some(what @ (WHOLLY | IN_PART)) => {
+                    let persons: Option<Vec<PersonId>> =
+                        words.skip(2).map(PersonId::parse).collect();
+                    let list = if what == WHOLLY { &mut ledger.gone } else { &mut ledger.reduced };
+                    list.extend(persons.ok_or_else(|| bad("erased line"))?);
                 }
                 _ => return Err(bad("unknown line")),
             }
         }
         Ok(ledger)
+    }
+
+    /// Refuses a key tree that still has somebody the ledger knows as erased: keys that are not
+    /// the ones the ledger was written beside, whatever their generation says.
+    ///
+    /// # Errors
+    /// `Evidence` `LEDGER_PERSON_ALIVE`; those of the store.
+    pub(crate) fn check_persons(&self, keys: &Keyring) -> Result<()> {
+        let mut alive = 0u64;
+        for person in &self.gone {
+            alive += u64::from(keys.person(person)?.is_some());
+        }
+        for person in &self.reduced {
+            alive += u64::from(keys.person(person)?.is_some_and(|cell| !cell.retired));
+        }
+        if alive == 0 {
+            return Ok(());
+        }
+        let detail = format!(
+            "{alive} persons whom the ledger knows as erased have keys here: these keys are not \
+             the ones the ledger was written beside; restore the newest keys"
+        );
+        Err(Error::evidence("LEDGER_PERSON_ALIVE", detail))
     }
 
     /// Refuses a vault that is behind the ledger.

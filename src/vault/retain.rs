@@ -25,7 +25,7 @@ const RUN_DAYS_MAX: usize = 64;
 /// Times a run is planned again because a hold was set or another run passed meanwhile.
 const REPLANS_MAX: usize = 8;
 /// Code of a plan that no longer fits the state at its index.
-const PLAN_CHANGED: &str = "PLAN_CHANGED";
+pub(crate) const PLAN_CHANGED: &str = "PLAN_CHANGED";
 
 /// One class-day in a plan.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Who asks and who agrees. The vault checks that they are two.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Approval {
-    /// Who asks for it; stands in the log and the receipt
+    /// Who asks for it; stands sealed in the log. Names are what people say of themselves
     #[arg(long, value_name = "NAME", required = true)]
     pub requested_by: Option<String>,
     /// Who agrees; must be somebody else
@@ -26,17 +26,18 @@ pub enum SubjectCommand {
     /// Say that identifiers belong to one person
     #[command(after_help = "\
 Examples:
-  chancery subject link email:anna.berg7@mail.example phone:+12015550107 --requested-by dana
-  chancery subject link @ids.txt --requested-by dana
+  chancery subject link email:anna.berg7@mail.example phone:+12015550107 \\
+      --requested-by dana --approved-by omar
+  chancery subject link @ids.txt --requested-by dana --approved-by omar
 
 @FILE reads one KIND:VALUE per line and keeps identifiers out of the shell's history.")]
     Link {
         /// At least two identifiers of one person
         #[arg(value_name = "KIND:VALUE", value_parser = identifier, required = true)]
         identifiers: Vec<IdentifierArg>,
-        /// Who says so
-        #[arg(long, value_name = "NAME")]
-        requested_by: String,
+        /// Who asks and who agrees.
+        #[command(flatten)]
+        approval: Approval,
     },
     /// Say what an erasure would destroy, defer and leave, without doing it
     #[command(after_help = "\

@@ -64,7 +64,7 @@ fn set(
     // Every identifier is looked up before the first hold is set: all or nothing.
     for given in subjects {
         let named = identifiers(&vault, std::slice::from_ref(given))?;
-        let persons = vault.persons_named(&named)?;
+        let persons = vault.persons_to_hold(&named)?;
         scopes.extend(persons.into_iter().map(|person| Scope::Person { person }));
     }
     let mut case = find(&vault, name);

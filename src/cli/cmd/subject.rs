@@ -2,9 +2,9 @@
 //! two people, or one who says so; a receipt says what went, what stays and why.
 
 use crate::base::id::JobId;
-use crate::cli::args::govern::SubjectCommand;
+use crate::cli::args::govern::{Approval, SubjectCommand};
 use crate::cli::args::values::IdentifierArg;
-use crate::cli::cmd::{case_names, cases, done, identifiers, must_be_new, one, order, write_new};
+use crate::cli::cmd::{case_names, cases, done, identifiers, must_be_new, order, write_new};
 use crate::cli::error::Failure;
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
@@ -19,9 +19,7 @@ use std::process::ExitCode;
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, command: &SubjectCommand) -> Result<ExitCode> {
     match command {
-        SubjectCommand::Link { identifiers, requested_by } => {
-            link(context, identifiers, requested_by)
-        }
+        SubjectCommand::Link { identifiers, approval } => link(context, identifiers, approval),
         SubjectCommand::Preview { identifier } => preview(context, identifier),
         SubjectCommand::Erase { .. } => erase(context, command),
         SubjectCommand::Status { job, all } => status(context, job.as_deref(), *all),
@@ -43,14 +41,16 @@ fn job_id(text: &str) -> Result<JobId> {
     JobId::parse(text).ok_or_else(|| Failure::usage("USAGE", message).into())
 }
 
-fn link(context: &mut Context, given: &[IdentifierArg], requested_by: &str) -> Result<ExitCode> {
-    let vault = context.open()?;
+fn link(context: &mut Context, given: &[IdentifierArg], approval: &Approval) -> Result<ExitCode> {
+    let config = context.config()?;
+    let order = order(approval, &config)?;
+    let vault = context.open_with(&config)?;
     let named = identifiers(&vault, given)?;
     if named.len() < 2 {
         let message = "name at least two identifiers of one person; nothing was done";
         return Err(Failure::usage("SUBJECT_EMPTY", message).into());
     }
-    let person = vault.link(&named, &one(requested_by))?;
+    let person = vault.link(&named, &order)?;
     let count = named.len();
     context.out.object(&json!({"person": person.to_string(), "identifiers": count}))?;
     context.out.status(Tone::Good, "LINKED", &format!("{count} identifiers are one person now"))?;

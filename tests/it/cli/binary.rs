@@ -115,7 +115,16 @@ fn with<'a>(args: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn a_person_is_held_released_and_forgotten() {
     let home = Home::filled();
-    home.ok(&["subject", "link", "patient_id:P1", "email:A@b.example", "--requested-by", "dana"]);
+    home.ok(&[
+        "subject",
+        "link",
+        "patient_id:P1",
+        "email:A@b.example",
+        "--requested-by",
+        "dana",
+        "--approved-by",
+        "omar",
+    ]);
     let preview = home.ok(&["--json", "subject", "preview", "email: a@B.example "]).json();
     assert_eq!(preview["identifiers"].as_array().unwrap().len(), 2);
     assert_eq!(preview["records"][0]["records"], 1);
