@@ -46,10 +46,11 @@ const FLAG_SEQ: u8 = 2;
 /// Encodes a head and its padding: all of an entry but the 48-byte tail.
 ///
 /// # Errors
-/// `Malformed` when the entry would be longer than `limits::ENTRY_BYTES_MAX` or a count does
-/// not fit; nothing is truncated.
+/// `Malformed` when the entry would be longer than `limits::ENTRY_BYTES_MAX`, a count does not
+/// fit, or `decode` would refuse it: what is written can be read. Nothing is truncated.
 pub fn encode_head(head: &Head) -> Result<Vec<u8>> {
     check_limits(head)?;
+    check_shape(head)?;
     let mut out = Vec::with_capacity(512);
     out.raw(&MAGIC);
     out.put_u8(head.kind.value());
@@ -105,6 +106,56 @@ fn check_limits(head: &Head) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a head whose parts do not fit together, by the same conditions as `decode`.
+///
+/// # Errors
+/// `Malformed` at offset 0.
+pub fn check_shape(head: &Head) -> Result<()> {
+    let malformed = |what| Malformed { offset: 0, what };
+    let (n_tags, n_groups) = (head.tags.len(), head.groups.len());
+    if !head.tags.is_sorted_by(|a, b| a < b) {
+        return Err(malformed("subject tags not ascending"));
+    }
+    for group in &head.groups {
+        group_fault(group.policy, &group.tags, n_tags).map_or(Ok(()), |w| Err(malformed(w)))?;
+    }
+    let (mut last, mut used) = ("", [false; 256]);
+    for field in &head.fields {
+        let fault = field_fault(last, &field.name, usize::from(field.group) < n_groups);
+        fault.map_or(Ok(()), |what| Err(malformed(what)))?;
+        if let Some(used) = used.get_mut(usize::from(field.group)) {
+            *used = true;
+        }
+        last = &field.name;
+    }
+    match used.iter().take(n_groups).all(|used| *used) {
+        true => Ok(()),
+        false => Err(malformed("a group without fields")),
+    }
+}
+
+fn group_fault(policy: GroupPolicy, tags: &[u8], n_tags: usize) -> Option<&'static str> {
+    if tags.len() > limits::GROUP_SUBJECTS_MAX
+        || tags.iter().any(|t| usize::from(*t) >= n_tags)
+        || !tags.is_sorted_by(|a, b| a < b)
+    {
+        return Some("group tags not ascending positions");
+    }
+    let fits = (policy == GroupPolicy::Tenant) == tags.is_empty();
+    (!fits).then_some("group policy does not match its tags")
+}
+
+/// `last` is the name before, or empty.
+fn field_fault(last: &str, name: &str, group_is_there: bool) -> Option<&'static str> {
+    if name.is_empty() || name.len() > limits::FIELD_NAME_BYTES_MAX {
+        return Some("field name empty or longer than 64 bytes");
+    }
+    if last >= name {
+        return Some("field names not ascending");
+    }
+    (!group_is_there).then_some("field names a group that is not there")
 }
 
 /// Appends the tail to an encoded head, in place.
@@ -228,14 +279,8 @@ fn read_groups(reader: &mut Reader<'_>, count: u8, n_tags: u8) -> Result<Vec<Gro
         let class = ClassId(reader.u16("group class")?);
         let bucket = Day(reader.u32("bucket")?);
         let tags = reader.lp8("group tags")?;
-        if tags.len() > limits::GROUP_SUBJECTS_MAX
-            || tags.iter().any(|t| *t >= n_tags)
-            || !tags.is_sorted_by(|a, b| a < b)
-        {
-            return Err(reader.malformed("group tags not ascending positions"));
-        }
-        if (policy == GroupPolicy::Tenant) != tags.is_empty() {
-            return Err(reader.malformed("group policy does not match its tags"));
+        if let Some(what) = group_fault(policy, tags, usize::from(n_tags)) {
+            return Err(reader.malformed(what));
         }
         groups.push(GroupHead { policy, class, bucket, tags: tags.to_vec() });
     }
@@ -250,15 +295,10 @@ fn read_fields(reader: &mut Reader<'_>, count: u16, n_groups: u8) -> Result<Vec<
     for _ in 0..count {
         let name = std::str::from_utf8(reader.lp8("field name")?)
             .map_err(|_| reader.malformed("field name is not UTF-8"))?;
-        if name.is_empty() || name.len() > limits::FIELD_NAME_BYTES_MAX {
-            return Err(reader.malformed("field name empty or longer than 64 bytes"));
-        }
-        if fields.last().is_some_and(|last| *last.name >= *name) {
-            return Err(reader.malformed("field names not ascending"));
-        }
         let group = reader.u8("field group")?;
-        if group >= n_groups {
-            return Err(reader.malformed("field names a group that is not there"));
+        let last = fields.last().map_or("", |last| &*last.name);
+        if let Some(what) = field_fault(last, name, group < n_groups) {
+            return Err(reader.malformed(what));
         }
         let commitment = Hash32(reader.array("commitment")?);
         fields.push(FieldHead { name: Arc::from(name), group, commitment });

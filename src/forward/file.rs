@@ -26,12 +26,16 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// Longest name: room for the endings within the 255 bytes that file systems allow.
 const NAME_BYTES_MAX: usize = 200;
 
+/// Endings of the files that accompany an export: as names of exports they could replace them.
+const ENDINGS: [&str; 3] = [".part", ".sha256", ".manifest.jsonl"];
+
 /// Why an export was not written.
 #[derive(Debug)]
 pub enum FileError {
     /// The disk refused.
     Store(Error),
-    /// The name is not of letters, digits, `.`, `_` and `-`, or too long.
+    /// The name is not of letters, digits, `.`, `_` and `-`, too long, or ends like a file that
+    /// belongs to another export.
     NameUnsafe,
     /// An export of this name is there.
     Exists(PathBuf),
@@ -50,7 +54,10 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FileError::Store(error) => error.fmt(f),
-            FileError::NameUnsafe => f.write_str("EXPORT_NAME_UNSAFE: use letters, digits, . _ -"),
+            FileError::NameUnsafe => f.write_str(
+                "EXPORT_NAME_UNSAFE: use letters, digits, . _ - and no ending .part, .sha256 or \
+                 .manifest.jsonl",
+            ),
             FileError::Exists(path) => write!(f, "EXPORT_EXISTS: {}", path.display()),
             FileError::LineUnsafe(index) => write!(f, "EXPORT_LINE_UNSAFE: entry {index}"),
             FileError::OutOfOrder { previous, found } => {
@@ -160,7 +167,10 @@ impl<'a> Export<'a> {
     pub fn create(disk: &'a dyn Disk, dir: &Path, name: &str) -> Result<Self, FileError> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !starts_well || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
+        // Some file systems do not tell upper case from lower.
+        let lower = name.to_ascii_lowercase();
+        let taken = ENDINGS.iter().any(|ending| lower.ends_with(ending));
+        if !starts_well || taken || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
             return Err(FileError::NameUnsafe);
         }
         // A manifest or checksum without its lines is a remnant of a crash: it is replaced.

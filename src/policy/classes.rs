@@ -14,6 +14,9 @@ use toml::Spanned;
 const DAYS_OF_YEAR: u32 = 365;
 /// Longest finite retention: 200 years; beyond it say `forever`.
 const KEEP_DAYS_MAX: u32 = 200 * DAYS_OF_YEAR;
+/// Classes at most: a commit has one body file a class and day, may span two days around
+/// midnight, and names at most 64 files.
+const CLASSES_MAX: usize = 32;
 
 /// Longest name of a law, in bytes.
 pub const LAW_BYTES_MAX: usize = 100;
@@ -159,6 +162,10 @@ impl Classes {
             if classes.iter().any(|other| other.id == class.id || other.name == class.name) {
                 let reason = format!("class {} `{}`: id or name is taken", class.id, class.name);
                 return Err(page.error(&span, "CLASS_DUPLICATE", reason));
+            }
+            if classes.len() == CLASSES_MAX {
+                let reason = format!("there may be at most {CLASSES_MAX} classes");
+                return Err(page.error(&span, "CLASS_TOO_MANY", reason));
             }
             classes.push(class);
         }

@@ -1,5 +1,8 @@
 //! Bodies: one append-only file a class and day, unlinked when the class-day has expired.
 //! One writer, the sequencer. It never opens a body and never decides that one may go.
+//!
+//! A name that is there says nothing about a power loss: whoever made it may have been killed
+//! before it was durable. So each opening syncs head and names before the first frame.
 
 use crate::base::id::{RecordId, TenantId};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
@@ -7,10 +10,14 @@ use crate::format::body::{self, Frame};
 use crate::format::unit::BodySpan;
 use crate::format::wire::Reader;
 use crate::store::disk::{Disk, DiskFile, Mode};
-use crate::store::error::{Error, Result};
+use crate::store::error::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Files kept open between commits. Old class-days are seldom written again, and a process may
+/// hold few descriptors; a commit itself has at most `format::unit::SPANS_MAX` files.
+const OPEN_MAX: usize = 64;
 
 /// The body files of one tenant.
 pub struct Bodies {
@@ -41,31 +48,48 @@ impl Bodies {
         self.open.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn file(&self, class_day: ClassDay, create: bool) -> Result<BodyFile> {
-        if let Some(file) = self.files().get(&class_day) {
-            return Ok(file.clone());
+    /// The file of a class-day, for reading.
+    fn readable(&self, class_day: ClassDay) -> Result<Arc<dyn DiskFile>> {
+        if let Some(open) = self.files().get(&class_day) {
+            return Ok(open.file.clone());
+        }
+        self.disk.open(&self.path(class_day), Mode::Read)
+    }
+
+    /// The file of a class-day, for appending: its head and its name are durable.
+    fn writable(&self, class_day: ClassDay) -> Result<BodyFile> {
+        if let Some(open) = self.files().get(&class_day) {
+            return Ok(open.clone());
         }
         let path = self.path(class_day);
-        let mode = if create { Mode::Create } else { Mode::Read };
-        if create && let Some(dir) = path.parent() {
-            self.disk.create_dir(dir)?;
+        let dir = path.parent().unwrap_or(&self.dir);
+        self.disk.create_dir(dir)?;
+        let file = self.disk.open(&path, Mode::Create)?;
+        let len = file.len()?;
+        if len <= body::FILE_HEAD_BYTES {
+            // Nothing was committed here yet: what a crash left of a head is of no use.
+            file.write_at(0, &body::file_head(&self.tenant, class_day))?;
+        } else {
+            self.check_head(&*file, class_day)?;
         }
-        let file = self.disk.open(&path, mode)?;
-        let mut len = file.len()?;
-        if create && len < body::FILE_HEAD_BYTES {
-            let head = body::file_head(&self.tenant, class_day);
-            file.write_at(0, &head)?;
-            file.sync()?;
-            if let Some(dir) = path.parent() {
-                self.disk.sync_dir(dir)?;
-            }
-            len = body::FILE_HEAD_BYTES;
-        }
-        let opened = BodyFile { file, len };
-        if create {
-            self.files().insert(class_day, opened.clone());
-        }
+        file.sync()?;
+        self.disk.sync_dir(dir)?;
+        self.disk.sync_dir(&self.dir)?;
+        let opened = BodyFile { file, len: len.max(body::FILE_HEAD_BYTES) };
+        self.files().insert(class_day, opened.clone());
         Ok(opened)
+    }
+
+    /// Refuses a file that is another's: what is appended to it could not be read.
+    fn check_head(&self, file: &dyn DiskFile, class_day: ClassDay) -> Result<()> {
+        let path = self.path(class_day);
+        let mut head = [0; 32];
+        file.read_exact_at(0, &mut head)?;
+        match body::decode_file_head(&head) {
+            Ok(found) if found == (self.tenant, class_day) => Ok(()),
+            Ok(_) => Err(Error::corrupt(&path, "body file of another tenant, class or day")),
+            Err(e) => Err(Error::corrupt(&path, e.to_string())),
+        }
     }
 
     /// Appends frames to the file of a class-day; durable after `sync`.
@@ -73,7 +97,7 @@ impl Bodies {
     /// # Errors
     /// Those of the disk. What was written is beyond every committed end, so nobody sees it.
     pub fn append(&self, class_day: ClassDay, frames: &[u8]) -> Result<BodySpan> {
-        let file = self.file(class_day, true)?;
+        let file = self.writable(class_day)?;
         file.file.write_at(file.len, frames)?;
         let end = file.len + frames.len() as u64;
         if let Some(open) = self.files().get_mut(&class_day) {
@@ -89,10 +113,13 @@ impl Bodies {
     pub fn sync(&self, spans: &[BodySpan]) -> Result<()> {
         let files: Vec<Arc<dyn DiskFile>> = {
             let open = self.files();
-            spans.iter().filter_map(|s| open.get(&s.class_day).map(|f| f.file.clone())).collect()
+            let file = |s: &BodySpan| open.get(&s.class_day).map(|f| f.file.clone());
+            spans.iter().map(file).collect::<Option<_>>().ok_or_else(|| {
+                Error::new(ErrorKind::Poisoned, &self.dir, "a body file went before its sync")
+            })?
         };
         let Some((first, others)) = files.split_first() else { return Ok(()) };
-        std::thread::scope(|scope| {
+        let result: Result<()> = std::thread::scope(|scope| {
             let running: Vec<_> = others.iter().map(|f| scope.spawn(|| f.sync())).collect();
             let mut result = first.sync();
             for other in running {
@@ -102,7 +129,12 @@ impl Bodies {
                 result = result.and(other);
             }
             result
-        })
+        });
+        let mut open = self.files();
+        if open.len() > OPEN_MAX {
+            open.retain(|class_day, _| spans.iter().any(|s| s.class_day == *class_day));
+        }
+        result
     }
 
     /// Cuts a file back to the last committed end, as recovery does before anything is served.
@@ -168,18 +200,11 @@ impl Bodies {
     /// `Missing` when the file is gone, `Corrupt` when it is another class-day's; those of the
     /// disk. A file that is too short gives what it has.
     pub fn read(&self, span: BodySpan) -> Result<Frames> {
-        let file = self.file(span.class_day, false)?;
-        let path = self.path(span.class_day);
-        let mut head = [0; 32];
-        file.file.read_exact_at(0, &mut head)?;
-        let found =
-            body::decode_file_head(&head).map_err(|e| Error::corrupt(&path, e.to_string()))?;
-        if found != (self.tenant, span.class_day) {
-            return Err(Error::corrupt(&path, "body file of another tenant, class or day"));
-        }
-        let end = file.file.len()?.min(span.end).max(span.start);
+        let file = self.readable(span.class_day)?;
+        self.check_head(&*file, span.class_day)?;
+        let end = file.len()?.min(span.end).max(span.start);
         let mut bytes = vec![0; usize::try_from(end - span.start).unwrap_or(usize::MAX)];
-        file.file.read_exact_at(span.start, &mut bytes)?;
+        file.read_exact_at(span.start, &mut bytes)?;
         Ok(Frames::new(bytes, end == span.end))
     }
 }

@@ -27,6 +27,7 @@ use crate::vault::read::Reading;
 use crate::vault::retain::PLAN_CHANGED;
 use crate::vault::sequencer::Check;
 use crate::vault::{Vault, vault_code};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use zeroize::Zeroizing;
 
@@ -351,7 +352,10 @@ fn allowed(plan: &EraseIntent, facts: &Facts) -> Result<()> {
     if !cases.is_empty() {
         return Err(Error::Held { cases });
     }
-    let covered = |scope: &Scope| matches!(scope, Scope::ClassDays { class, .. } if plan.classes.contains(class));
+    let covered = |scope: &Scope| match scope {
+        Scope::ClassDays { class, .. } => plan.classes.contains(class),
+        Scope::Person { .. } => false,
+    };
     match facts.holds.values().flatten().any(|(_, scope)| covered(scope)) {
         true => Err(Error::Conflict {
             code: PLAN_CHANGED,
@@ -413,13 +417,14 @@ fn removal(
         let cell = rest.map(|rest| Cell::Person(rest).encode());
         changes.push((cell::person_key(directory, person), cell));
         for link in links {
-            if !identifiers.contains_key(&link) {
-                let Some(Cell::Identifier(cell)) = keys::read_cell(tree, &link)? else { continue };
-                identifiers.insert(link, cell);
-            }
-            if let Some(cell) = identifiers.get_mut(&link) {
-                unlink(cell, person, gone);
-            }
+            let cell = match identifiers.entry(link) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(place) => match keys::read_cell(tree, &link)? {
+                    Some(Cell::Identifier(cell)) => place.insert(cell),
+                    _ => continue,
+                },
+            };
+            unlink(cell, person, gone);
         }
     }
     for (key, cell) in identifiers {

@@ -37,17 +37,24 @@ pub(crate) struct Housekeeper {
 /// Code of the vault's own seals.
 pub(crate) const SEAL_CODE: EventCode = EventCode { category: Category::Vault, verb: Verb::Verify };
 
+impl Drop for Housekeeper {
+    /// However the thread ends, by a panic too: nobody waits for it any longer.
+    fn drop(&mut self) {
+        self.gate.stopped();
+    }
+}
+
 impl Housekeeper {
     /// Runs until the sequencer is gone.
     pub(crate) fn run(mut self, inbox: &Receiver<()>) {
         while inbox.recv().is_ok() {
             while inbox.try_recv().is_ok() {}
-            // Derived work only: what fails is rebuilt at the next open, and `doctor` shows lag.
+            // Derived work only: what fails is tried again after the next commit, and rebuilt at
+            // the next open. Meanwhile nobody waits for it.
             if self.catch_up().is_err() {
-                break;
+                self.gate.stopped();
             }
         }
-        self.gate.stopped();
     }
 
     /// Takes in every committed entry not seen yet.

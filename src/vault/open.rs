@@ -380,7 +380,7 @@ impl Opening {
             _locks: vec![lock],
         };
         let keeper = self.housekeeper(&inner, clerk);
-        let sequencer = self.sequencer(facts, clock, published, notify);
+        let sequencer = self.sequencer(facts, clock, published, notify, read_only);
         let threads = vec![
             spawn("sequencer", move || sequencer.run(&messages)),
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
@@ -435,6 +435,7 @@ impl Opening {
         clock: Arc<LogClock>,
         published: Arc<RwLock<Published>>,
         notify: std::sync::mpsc::Sender<()>,
+        read_only: Option<&'static str>,
     ) -> Sequencer {
         let origin = self.file.origin().into();
         let _ = notify.send(());
@@ -457,6 +458,7 @@ impl Opening {
             origin,
             published,
             notify,
+            read_only,
             failed: None,
         }
     }

@@ -32,13 +32,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// The index now covers this many entries.
+    /// The index now covers this many entries, and will cover more.
     pub(crate) fn passed(&self, size: TreeSize) {
-        self.passed.lock().unwrap_or_else(PoisonError::into_inner).0 = size;
+        *self.passed.lock().unwrap_or_else(PoisonError::into_inner) = (size, false);
         self.changed.notify_all();
     }
 
-    /// The housekeeper has stopped: nobody need wait for it.
+    /// The housekeeper has stopped or failed: nobody need wait for it.
     pub(crate) fn stopped(&self) {
         self.passed.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
         self.changed.notify_all();

@@ -99,6 +99,13 @@ impl Sealer<'_> {
         keys: &'e [EventKeys],
         kind: impl Fn(&'e Event<'e>) -> (Kind, &'e [u8]),
     ) -> Result<Sealed> {
+        for (position, (event, keys)) in events.iter().zip(keys).enumerate() {
+            let there = |at: &u8| usize::from(*at) < keys.tags.len();
+            if !event.groups.iter().all(|group| group.subjects.iter().all(there)) {
+                let refusal = misshapen("a group of a subject that is not there");
+                return Err(Error::Invalid { position, refusal });
+            }
+        }
         let groups: usize = events.iter().map(|e| e.groups.len()).sum();
         let len = events.len() * RECORD_RANDOM + groups * GROUP_RANDOM;
         let mut random = Zeroizing::new(vec![0; len]);
@@ -267,7 +274,7 @@ impl Sealer<'_> {
             let start = heads.len();
             heads.push(0);
             let head = entry::encode_head(&layout.head)
-                .map_err(|e| Error::Invalid { position, refusal: too_long(e.what) })?;
+                .map_err(|e| Error::Invalid { position, refusal: unfit(&layout.head, e.what) })?;
             heads.extend_from_slice(&head);
             let control = layout.head.kind != Kind::Event;
             records.push(SealedRecord {
@@ -292,6 +299,19 @@ impl Sealer<'_> {
         }
         Ok(Sealed { day: self.day, heads, files: Vec::new(), records })
     }
+}
+
+/// Why a head was not encoded.
+fn unfit(head: &Head, what: &'static str) -> Refusal {
+    match entry::check_shape(head) {
+        Ok(()) => too_long(what),
+        Err(e) => misshapen(e.what),
+    }
+}
+
+fn misshapen(what: &'static str) -> Refusal {
+    let fix = "give every group a field, every field one name, and every subject its place";
+    Refusal::new("EVENT_MISSHAPEN", fix).field(what)
 }
 
 fn too_long(what: &'static str) -> Refusal {

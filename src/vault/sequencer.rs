@@ -6,6 +6,7 @@
 use crate::base::entry::Kind;
 use crate::base::id::{EventIdTag, Hash32, SourceHandle};
 use crate::base::limits::UNIT_BYTES_TARGET;
+use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassDay, Day, EntryIndex, TreeSize, UtcNanos};
 use crate::crypto::hash::finish;
 use crate::crypto::lanes::Lanes;
@@ -118,6 +119,8 @@ pub(crate) struct Sequencer {
     pub(crate) origin: Arc<str>,
     pub(crate) published: Arc<RwLock<Published>>,
     pub(crate) notify: Sender<()>,
+    /// Why nothing may be appended or signed: the files are then left as they were found.
+    pub(crate) read_only: Option<&'static str>,
     /// The first failed write: memory is then ahead of the disk, so nothing more is tried.
     pub(crate) failed: Option<Failure>,
 }
@@ -148,6 +151,13 @@ impl Failure {
     }
 }
 
+/// A batch that waits for its place.
+struct Job {
+    sealed: Sealed,
+    check: Option<Check>,
+    reply: SyncSender<Outcome>,
+}
+
 /// One commit in the making.
 #[derive(Default)]
 struct Commit {
@@ -159,6 +169,14 @@ struct Commit {
     observed: Vec<Observed>,
     state_last: Option<EntryIndex>,
     time: UtcNanos,
+}
+
+impl Commit {
+    /// Whether a unit can still name the body files of this batch.
+    fn has_room_for(&self, sealed: &Sealed) -> bool {
+        let new = sealed.files.iter().filter(|(day, _)| !self.files.contains_key(day)).count();
+        self.leaves.is_empty() || self.files.len() + new <= unit::SPANS_MAX
+    }
 }
 
 /// What the shared facts learn once the commit is durable.
@@ -183,7 +201,7 @@ impl Sequencer {
             };
             match message {
                 Message::Append { sealed, check, reply } => {
-                    if self.group(inbox, sealed, check, reply) {
+                    if self.group(inbox, Job { sealed, check, reply }) {
                         return;
                     }
                 }
@@ -210,38 +228,40 @@ impl Sequencer {
         false
     }
 
-    /// Takes what is queued into one commit. Returns whether the thread must stop.
-    fn group(
-        &mut self,
-        inbox: &Receiver<Message>,
-        sealed: Sealed,
-        check: Option<Check>,
-        reply: SyncSender<Outcome>,
-    ) -> bool {
-        let mut commit = Commit { time: self.clock.now(), ..Commit::default() };
-        self.take(&mut commit, sealed, check, reply);
+    /// Takes what is queued into one commit, and into another where a unit is full. Returns
+    /// whether the thread must stop.
+    fn group(&mut self, inbox: &Receiver<Message>, first: Job) -> bool {
+        let mut next = Some(first);
         let mut after = None;
-        while commit.entries.len() < UNIT_BYTES_TARGET && after.is_none() {
-            match inbox.try_recv() {
-                Ok(Message::Append { sealed, check, reply }) => {
-                    self.take(&mut commit, sealed, check, reply);
+        while let Some(job) = next.take() {
+            let mut commit = Commit { time: self.clock.now(), ..Commit::default() };
+            self.take(&mut commit, job);
+            while commit.entries.len() < UNIT_BYTES_TARGET && next.is_none() && after.is_none() {
+                match inbox.try_recv() {
+                    Ok(Message::Append { sealed, check, reply }) => {
+                        let job = Job { sealed, check, reply };
+                        match commit.has_room_for(&job.sealed) {
+                            true => self.take(&mut commit, job),
+                            false => next = Some(job),
+                        }
+                    }
+                    Ok(other) => after = Some(other),
+                    Err(_) => break,
                 }
-                Ok(other) => after = Some(other),
-                Err(_) => break,
             }
+            self.finish(commit);
         }
-        self.finish(commit);
         after.is_some_and(|message| self.other(message))
     }
 
     /// Checks one job against the state at its place, and gives it the place.
-    fn take(
-        &mut self,
-        commit: &mut Commit,
-        sealed: Sealed,
-        check: Option<Check>,
-        reply: SyncSender<Outcome>,
-    ) {
+    fn take(&mut self, commit: &mut Commit, job: Job) {
+        let Job { sealed, check, reply } = job;
+        if let Some(code) = self.read_only {
+            let error = Error::denied(code, "this vault is open for reading only");
+            commit.rejected.push((reply, Rejected::Failed(error)));
+            return;
+        }
         if let Some(failed) = &self.failed {
             commit.rejected.push((reply, Rejected::Failed(failed.error())));
             return;
@@ -260,6 +280,11 @@ impl Sequencer {
         let today = now.day();
         if sealed.day != today && sealed.day.0 + 1 != today.0 && !sealed.files.is_empty() {
             return Err(Rejected::StaleDay);
+        }
+        if sealed.files.len() > unit::SPANS_MAX {
+            let refusal = Refusal::new("BATCH_TOO_MANY_CLASSES", "send fewer classes at a time");
+            let refusal = refusal.limit(unit::SPANS_MAX as u64);
+            return Err(Rejected::Failed(refusal.into()));
         }
         let fenced = |persons: &[_]| persons.iter().any(|p| self.own.fenced.contains(p));
         if sealed.records.iter().any(|r| fenced(&r.persons))
@@ -455,8 +480,11 @@ impl Sequencer {
             Published { size: self.tree.size(), root: self.tree.root(), note: note.clone() };
     }
 
-    /// Tiles, sync, then the checkpoint file.
+    /// Tiles, sync, then the checkpoint file. Where somebody else changed it, nothing follows.
     fn publish(&mut self) -> Result<(), Error> {
+        if self.read_only.is_some() {
+            return Ok(());
+        }
         if let Some(failed) = &self.failed {
             return Err(failed.error());
         }

@@ -23,6 +23,7 @@ mod note;
 mod policy;
 mod promises;
 mod report;
+mod review_store;
 mod review_govern;
 mod siem;
 mod vault;

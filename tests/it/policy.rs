@@ -292,6 +292,21 @@ fn wrong_policy_files_are_refused_with_their_line() {
     assert_eq!(Policies::parse(&files).unwrap_err().code, "POLICY_MISSING");
 }
 
+/// A commit names at most 64 body files, two a class around midnight.
+#[test]
+fn more_classes_than_a_commit_can_name_are_refused() {
+    let with = |count: u16| {
+        let mut files = default_files();
+        let text = files.get_mut("classes.toml").unwrap();
+        for id in 11..=count {
+            text.push_str(&format!("\n[[class]]\nid = {id}\nname = \"c{id}\"\nkeep = \"7d\"\n"));
+        }
+        Policies::parse(&files).map(|policies| policies.classes().all().len())
+    };
+    assert_eq!(with(32).unwrap(), 32);
+    assert_eq!(with(33).unwrap_err().code, "CLASS_TOO_MANY");
+}
+
 #[test]
 fn every_damaged_policy_file_is_answered() {
     for (name, text) in default_files() {

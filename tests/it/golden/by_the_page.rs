@@ -91,6 +91,7 @@ disclose: act=\"read\" fields=[\"actor.email\"] first=1 last=2 records=2\n\
 growth-intent: generation=6 what=\"growth-intent\"\n\
 growth-done: root=ROOT what=\"growth-done\"\n\
 policies: mode=\"single-operator\" policies=POLICY version=1 what=\"policies\"\n\
+link: mode=\"two-person\" persons=PERSONS what=\"link\"\n\
 source: source=HANDLE what=\"source\"\n\
 conflict: first=1";
 

@@ -361,8 +361,7 @@ fn payloads(out: &mut Vectors) {
     let disclose = control::Disclose { act: "read".into(), records: 2, first, last, fields };
     let grow = KeyRoll::GrowthIntent { generation: from };
     let policies = Config::Policies { version: 1, policies: policy, mode: Mode::SingleOperator };
-    let persons = vec![PersonId([0x40; 16]), PersonId([0x41; 16])];
-    let link = Config::Link { mode, persons };
+    let link = Config::Link { mode, persons: vec![PersonId([0x41; 16])] };
     let source = Config::Source { source: SourceHandle([0xfe; 16]) };
     let mut add = |name: &str, bytes: Result<Vec<u8>, _>| {
         let _: Result<_, chancery::format::wire::Malformed> =

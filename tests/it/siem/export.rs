@@ -87,6 +87,19 @@ fn what_is_not_one_event_a_line_is_refused() {
     }
 }
 
+/// `out.cef` would have replaced the lines of an export named `out.cef.manifest.jsonl`.
+#[test]
+fn an_export_cannot_take_the_name_of_anothers_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    for ending in ["part", "sha256", "manifest.jsonl", "SHA256", "Part"] {
+        let name = format!("out.cef.{ending}");
+        let error = Export::create(&OsDisk, dir.path(), &name).err().unwrap();
+        assert!(matches!(error, FileError::NameUnsafe), "{name}");
+        assert!(error.to_string().contains(".manifest.jsonl"), "{error}");
+    }
+    assert!(Export::create(&OsDisk, dir.path(), "out.manifest").is_ok());
+}
+
 #[test]
 fn an_export_is_never_replaced_and_a_given_up_one_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
