@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 const FUNCTION_LINES_MAX: usize = 70;
 const LINE_CHARS_MAX: usize = 100;
+const DATA_CHARS_MIN: usize = 60;
 const FILE_LINES_MAX: usize = 600;
 
 /// A file of the project by its path from the root, with `/`.
@@ -237,7 +238,10 @@ fn functions_fit_a_screen() {
 
 fn line_law(file: &File) -> Vec<String> {
     let numbered = file.text.lines().enumerate();
-    let long = numbered.filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX);
+    // A test may hold an event or a signature as it is sent: one word that no line end may break.
+    let data = |line: &str| line.split(' ').any(|word| word.chars().count() > DATA_CHARS_MIN);
+    let spared = |line: &str| file.path.starts_with("tests/") && data(line);
+    let long = numbered.filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX && !spared(line));
     long.map(|(at, _)| format!("line {} is longer than {LINE_CHARS_MAX}", at + 1)).collect()
 }
 
@@ -262,6 +266,8 @@ fn length_law(file: &File) -> Vec<String> {
 fn lines_and_files_are_short_and_say_what_they_are() {
     check(line_law, "src/x.rs", &"x".repeat(100), 0);
     check(line_law, "src/x.rs", &format!("\n{}", "x".repeat(101)), 1);
+    check(line_law, "tests/it/x.rs", &"x".repeat(101), 0);
+    check(line_law, "tests/it/x.rs", &"x ".repeat(51), 1);
     check(head_law, "src/x.rs", "//! A thing.", 0);
     check(head_law, "src/x.rs", "// A thing.", 1);
     let tests = format!("#[cfg(test)]\nmod tests {{{}}}\n", "\n".repeat(400));
