@@ -17,7 +17,8 @@
 //!  91   1  severity 0-10
 //!  92   1  n_tags      93  1  n_groups      94  2  n_fields
 //!  96      n_tags   x subject tag[16], ascending, unique
-//!          n_groups x policy u8 | class u16 | bucket u32 (days) | n u8 | n x tag position u8, ascending
+//!          n_groups x policy u8 | class u16 | bucket u32 (days)
+//!                   | n u8 | n x tag position u8, ascending
 //!          n_fields x lp8 name | group u8 | commitment[32], ascending by name, unique
 //!          lp16 clear (RFC 8785 JSON object, or empty)
 //!          0x00 x p, p the least number with (1 + head + p) mod 64 = 0
