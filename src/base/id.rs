@@ -97,6 +97,8 @@ id!(/// Random handle of a legal hold's case.
     CaseId, 16);
 id!(/// Random handle of an erasure, a retention run or another job.
     JobId, 16);
+id!(/// Random name of the second live copy of the key plane.
+    ReplicaId, 16);
 id!(/// Random name of a node blob in the shred tree.
     NodeId, 16);
 id!(/// A SHA-256 value: leaf hash, node hash, root.

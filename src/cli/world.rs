@@ -152,15 +152,13 @@ pub fn world() -> World {
 /// What is missing, or not implemented and configured: a setting is never ignored in silence
 /// where somebody could rely on it.
 pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
-    if config.keys_mirror.is_some() {
-        let message = "keys.mirror is configured and this version does not write a second key \
-                       directory; nothing was opened; remove the key to go on with one copy";
-        return Err(Failure::usage("KEYS_MIRROR_UNSUPPORTED", message).into());
-    }
     if config.tenant != "main" {
         let message = "this version keeps one tenant, main; nothing was opened; drop --tenant, or \
                        give each tenant its own --home";
         return Err(Failure::usage("TENANT_UNSUPPORTED", message).into());
+    }
+    if let Some(mirror) = &config.keys_mirror {
+        refuse_nested(mirror, &[&config.data, &config.keys])?;
     }
     let ledger = match &global.ledger {
         Some(path) => Some(read_text(path)?),
@@ -169,12 +167,31 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
     Ok(VaultConfig {
         data: config.data.clone(),
         keys: config.keys.clone(),
+        mirror: config.keys_mirror.clone(),
         passphrase: config.passphrase.read()?,
         accept_time: global.accept_time,
         ledger,
         policies: policies(&config.policies)?,
         index_on_disk: true,
     })
+}
+
+/// Refuses a mirror that a link leads into one of the other directories.
+fn refuse_nested(mirror: &Path, others: &[&PathBuf]) -> Result<()> {
+    let Ok(mirror) = std::fs::canonicalize(mirror) else { return Ok(()) };
+    let real = others.iter().filter_map(|dir| std::fs::canonicalize(dir).ok());
+    for other in real {
+        if mirror.starts_with(&other) || other.starts_with(&mirror) {
+            let message = format!(
+                "keys.mirror leads to {}, which is not apart from {}; nothing was opened; name a \
+                 directory on another disk",
+                mirror.display(),
+                other.display()
+            );
+            return Err(Failure::usage("KEYS_MIRROR_PLACE", message).into());
+        }
+    }
+    Ok(())
 }
 
 /// Reads a text file named on the command line.

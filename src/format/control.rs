@@ -2,7 +2,7 @@
 //! refused. Integers stay below 2^53, times and hashes are text. Handles only: no name, reason
 //! or identifier of anybody is ever in one; those are sealed fields of the same entry.
 
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle, TenantId};
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SourceHandle, TenantId};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, UtcNanos};
 use crate::format::wire::Malformed;
 use serde::de::DeserializeOwned;
@@ -120,7 +120,7 @@ payload! {
 }
 
 payload! {
-    /// An erasure's keys are destroyed on every replica.
+    /// An erasure's keys are destroyed on every replica that could be reached.
     EraseDone {
         /// Handle of the erasure.
         job: JobId,
@@ -137,6 +137,21 @@ payload! {
         /// Root-store class: `D` = files.
         store: String,
         /// Replicas scrubbed, of all: `1/1`.
+        replicas: String,
+        /// The replica that could not be reached and still holds the old root.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        missed: Option<ReplicaId>,
+    }
+}
+
+payload! {
+    /// The replica that an erasure or an expiry had missed has been scrubbed.
+    EraseFinal {
+        /// Handle of the erasure or of the run.
+        job: JobId,
+        /// Its done entry.
+        done: EntryIndex,
+        /// Replicas scrubbed, of all: `2/2`.
         replicas: String,
     }
 }
@@ -180,6 +195,9 @@ payload! {
         class_days: Vec<ClassDay>,
         /// The root that forgot.
         root: RootChange,
+        /// The replica that could not be reached and still holds the old root.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        missed: Option<ReplicaId>,
     }
 }
 

@@ -12,7 +12,7 @@
 //!     80    8 log size when it was written
 //!     88   32 log root of that size
 //!    120    1 class of the root store, 'D' = files
-//!    121    1 copies, 1
+//!    121    1 copies: 1, or 2 when a mirror was paired as this generation began
 //!    122    6 zeros
 //!    128   12 nonce, random
 //!    140   80 AES-256-GCM(KEK, nonce, root node key[32] || K_dir[32], AAD), tag last
@@ -37,6 +37,8 @@ const SEALED_BYTES: usize = 80;
 const SUMMED_BYTES: usize = BLOB_BYTES - 32;
 /// Root store class of plain files: destroying is overwriting, and only as good as the medium.
 pub const CLASS_FILE: u8 = b'D';
+/// Directories a key plane may have.
+const COPIES_MAX: u8 = 2;
 
 /// A root slot's contents.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +55,8 @@ pub struct Slot {
     pub log_size: TreeSize,
     /// Root of the log of that size.
     pub log_root: Hash32,
+    /// Directories that were to hold this slot when it was written: 1 or 2.
+    pub copies: u8,
     /// Key of the root node.
     pub root_key: Key,
     /// Key of the directory: positions of cells are keyed hashes under it.
@@ -72,7 +76,7 @@ impl Slot {
             &self.log_size.0.to_be_bytes(),
             &self.log_root.0,
             &[CLASS_FILE],
-            &[1],
+            &[self.copies],
         ];
         fill(&mut clear, &parts);
         let mut plain = Zeroizing::new([0; 64]);
@@ -131,11 +135,14 @@ impl Slot {
             root_hash: Hash32(take(&mut rest)?),
             log_size: TreeSize(u64::from_be_bytes(take(&mut rest)?)),
             log_root: Hash32(take(&mut rest)?),
+            copies: 0,
             root_key: Key::new([0; 32]),
             directory_key: Key::new([0; 32]),
         };
         let [class, copies] = take(&mut rest)?;
-        (copies == 1 && rest.iter().all(|byte| *byte == 0)).then_some((generation, slot, class))
+        let slot = Slot { copies, ..slot };
+        ((1..=COPIES_MAX).contains(&copies) && rest.iter().all(|byte| *byte == 0))
+            .then_some((generation, slot, class))
     }
 }
 
@@ -153,6 +160,7 @@ mod tests {
             root_hash: Hash32([4; 32]),
             log_size: TreeSize(5),
             log_root: Hash32([6; 32]),
+            copies: 1,
             root_key: Key::new([7; 32]),
             directory_key: Key::new([8; 32]),
         };

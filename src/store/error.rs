@@ -96,6 +96,20 @@ impl Error {
                 "nothing was changed; keys are here already: choose an empty key directory, or \
                  remove what an interrupted init left"
             }
+            "KEYS_PRIMARY_LOST" => {
+                "nothing was changed; mount the disk of keys.path, or, if it is lost, run \
+                 `chancery keys restore --from-mirror`"
+            }
+            "KEYS_DIVERGED" => {
+                "nothing was changed; keep both key directories, and name the one that counts alone"
+            }
+            "KEYS_MIRROR_PAIRED" => {
+                "nothing was changed; these keys have another mirror: mount it, or give it up with \
+                 `chancery keys mirror --forget`"
+            }
+            "KEYS_MIRROR_IN_USE" => {
+                "nothing was changed; other keys lie there: name an empty directory"
+            }
             "CORRUPT_TAIL" | "UNIT_CHAIN" => {
                 "nothing was cut; keep the files, restore this log from a copy and open it again"
             }

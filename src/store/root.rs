@@ -84,10 +84,21 @@ impl RootStore {
         }
     }
 
-    /// Writes the next generation beside the current one and syncs: the commit point.
-    pub fn replace(&self, next: &Slot, kek: &Key, entropy: &dyn Entropy) -> Result<()> {
-        let bytes = self.sealed(next, kek, entropy)?;
-        self.write(&self.path(next.generation), &bytes)
+    /// The bytes of a slot, sealed: the same on every replica.
+    pub fn sealed(&self, slot: &Slot, kek: &Key, entropy: &dyn Entropy) -> Result<Vec<u8>> {
+        let bytes = slot.seal(kek, &random(entropy));
+        let bytes = bytes.ok_or_else(|| Error::corrupt(&self.dir, "cannot seal the root"))?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Writes the slot of a generation beside the other one and syncs: the commit point.
+    pub fn put(&self, generation: Generation, sealed: &[u8]) -> Result<()> {
+        self.write(&self.path(generation), sealed)
+    }
+
+    /// What lies where the slot of a generation belongs; empty if there is no file.
+    pub fn lies_at(&self, generation: Generation) -> Result<Vec<u8>> {
+        self.bytes(generation.0 % 2)
     }
 
     /// Overwrites the slot of a dead generation: random, sync, zeros, sync, read back.
@@ -130,12 +141,6 @@ impl RootStore {
     /// The slot file of a generation.
     pub fn path(&self, generation: Generation) -> PathBuf {
         self.dir.join(if generation.0.is_multiple_of(2) { "root.0" } else { "root.1" })
-    }
-
-    fn sealed(&self, slot: &Slot, kek: &Key, entropy: &dyn Entropy) -> Result<Vec<u8>> {
-        let bytes = slot.seal(kek, &random(entropy));
-        let bytes = bytes.ok_or_else(|| Error::corrupt(&self.dir, "cannot seal the root"))?;
-        Ok(bytes.to_vec())
     }
 
     fn look(&self, index: u64, kek: &Key) -> Result<Found> {

@@ -19,6 +19,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Key directory: live copies only, never backed up.
     pub keys: PathBuf,
+    /// Second live key directory, on another disk: written and scrubbed in step.
+    pub mirror: Option<PathBuf>,
     /// Passphrase of the key directory, if it has one.
     pub passphrase: Option<Zeroizing<Vec<u8>>>,
     /// Use a wall clock more than seven days beyond the last entry.
@@ -138,6 +140,11 @@ impl Places {
     /// The sled index.
     pub fn index(&self) -> PathBuf {
         self.tenant.join("index")
+    }
+
+    /// Says that the mirror of the keys lacks something. Only there while it does.
+    pub fn keys_behind(&self) -> PathBuf {
+        self.tenant.join("keys.behind")
     }
 
     /// The signed checkpoint.

@@ -8,7 +8,7 @@
 
 use crate::base::entry::Kind;
 use crate::base::event::{Identifier, Verb};
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, SubjectTag};
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SubjectTag};
 use crate::base::limits::{CLEAR_BYTES_MAX, EVIDENCE_CLASS};
 use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassId, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
@@ -251,6 +251,7 @@ impl Vault {
         evidence.set(RECORDS, &records);
         let changes = removal(tree, keys, &plan.persons, &classes)?;
         let rekeyed = tree.rekey(changes, self.log_head(), &*self.inner.world.entropy)?;
+        let replicas = tree.replicas();
         keys.evict();
         let done = EraseDone {
             job: plan.job,
@@ -260,7 +261,8 @@ impl Vault {
             deferred: deferred.clone(),
             root: root_change(&rekeyed),
             store: "D".to_owned(),
-            replicas: "1/1".to_owned(),
+            replicas: replicas.text(),
+            missed: replicas.away.map(|(id, _)| id),
         };
         let clear = control::encode(&done)?;
         let done = self.commit_act(Kind::EraseDone, clear, evidence, None)?.first;
@@ -385,7 +387,8 @@ fn bounded(plan: &EraseIntent) -> Result<()> {
         deferred: deferred.collect(),
         root: RootChange { from: most, to: most, old_root: Hash32::ZERO, new_root: Hash32::ZERO },
         store: "D".to_owned(),
-        replicas: "1/1".to_owned(),
+        replicas: "1/2".to_owned(),
+        missed: Some(ReplicaId::ZERO),
     };
     let fits = control::encode(&worst)?.len() <= CLEAR_BYTES_MAX;
     if fits && plan.persons.len() <= ERASURE_PERSONS_MAX {

@@ -3,7 +3,7 @@
 //! only the sequencer changes it, and it never holds anything the log does not.
 
 use crate::base::entry::{Entry, Head, Kind};
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle};
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SourceHandle};
 use crate::base::limits::{CLOCK_ACCEPT_DAYS, EPOCH_ENTRIES};
 use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::base::unit::{Day, NANOS_PER_DAY};
@@ -52,6 +52,8 @@ pub struct Facts {
     pub released: BTreeMap<CaseId, EntryIndex>,
     /// Erasures by job.
     pub erasures: BTreeMap<JobId, Erasure>,
+    /// Erasures and runs whose missing replica was scrubbed later: entry, time, payload.
+    pub finals: BTreeMap<JobId, (EntryIndex, UtcNanos, control::EraseFinal)>,
     /// Retention runs by job.
     pub prunes: BTreeMap<JobId, Prune>,
     /// Persons under erasure or erased: nothing new may be sealed to them.
@@ -181,6 +183,10 @@ impl Facts {
                     prune.done = Some((index, time, done));
                 }
             }
+            Kind::EraseFinal => {
+                let end: control::EraseFinal = control::decode(clear)?;
+                self.finals.insert(end.job, (index, time, end));
+            }
             _ => return self.observe_rest(kind, clear, index),
         }
         Ok(())
@@ -228,6 +234,32 @@ impl Facts {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Acts that a replica has missed and that no entry says it has caught up with since: job and
+    /// done entry.
+    pub fn owed_to(&self, replica: ReplicaId) -> Vec<(JobId, EntryIndex)> {
+        let erasures = self.erasures.values().filter_map(|e| {
+            let (index, _, done) = e.done.as_ref()?;
+            Some((done.job, *index, done.missed?))
+        });
+        let prunes = self.prunes.values().filter_map(|p| {
+            let (index, _, done) = p.done.as_ref()?;
+            Some((done.job, *index, done.missed?))
+        });
+        let owed = erasures
+            .chain(prunes)
+            .filter(|(job, _, missed)| *missed == replica && !self.finals.contains_key(job));
+        owed.map(|(job, done, _)| (job, done)).collect()
+    }
+
+    /// Acts that some replica has missed and not caught up with.
+    pub fn partial(&self) -> usize {
+        let missed =
+            self.erasures.values().filter_map(|e| e.done.as_ref()?.2.missed.map(|_| e.plan.job));
+        let runs =
+            self.prunes.values().filter_map(|p| p.done.as_ref()?.2.missed.map(|_| p.plan.job));
+        missed.chain(runs).filter(|job| !self.finals.contains_key(job)).count()
     }
 
     fn announce(&mut self, root: &RootChange) {

@@ -20,6 +20,7 @@ pub mod policies;
 pub mod prove;
 pub mod read;
 pub mod receipt;
+pub mod replicas;
 pub mod retain;
 pub mod schedule;
 pub mod search;
@@ -27,6 +28,7 @@ pub mod verify;
 
 mod clerk;
 mod housekeeper;
+mod keyplane;
 mod learn;
 mod recover;
 mod seal;
@@ -47,6 +49,7 @@ use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::error::Result;
 use crate::vault::facts::Facts;
+use crate::vault::keyplane::KeyDirs;
 use crate::vault::keys::Keyring;
 use crate::vault::read::{Erased, Gate};
 use crate::vault::sequencer::{Message, Published};
@@ -96,6 +99,7 @@ pub(crate) struct Inner {
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) read_only: Option<&'static str>,
+    pub(crate) key_dirs: KeyDirs,
     pub(crate) _locks: Vec<Box<dyn DiskLock>>,
 }
 

@@ -17,12 +17,14 @@ use crate::format::control::{self, Mode};
 use crate::format::vkey::{Algorithm, Signer};
 use crate::policy::classify::Policies;
 use crate::store::bodies::Bodies;
+use crate::store::disk::Disk;
 use crate::store::error::Error as StoreError;
 use crate::store::heads::Head;
 use crate::store::index::Index;
 use crate::store::kek::{Kek, open_secret, seal_secret};
-use crate::store::keytree::KeyTree;
+use crate::store::keytree::{KeyTree, Peek};
 use crate::store::log::UnitLog;
+use crate::store::replica;
 use crate::store::tiles::Tiles;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
@@ -30,6 +32,7 @@ use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
+use crate::vault::keyplane::{self, Judge, KeyDirs};
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
@@ -37,6 +40,7 @@ use crate::vault::recover::{self, Loaded};
 use crate::vault::sequencer::{Message, Published, Sequencer};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
@@ -79,6 +83,9 @@ impl Vault {
         let own = (cell::tenant_key(&directory), tenant_cell(entropy).encode());
         tree.put(vec![own], entropy)?;
         drop(tree);
+        if let Some(mirror) = &config.mirror {
+            replica::pair(&**disk, &config.keys, mirror, entropy)?;
+        }
         // The file that says "a vault is here" comes last but for the log's own first entries,
         // which opening writes when they are not there.
         file.write(&**disk, &config.data)?;
@@ -101,6 +108,7 @@ impl Vault {
         if vault.inner.read_only.is_none() {
             vault.begin()?;
             vault.redrive()?;
+            vault.finish_replicas()?;
         }
         vault.load_policies(config)?;
         if vault.inner.read_only.is_none() && vault.facts().policies.is_none() {
@@ -173,6 +181,18 @@ fn signer(
         .map_err(|e| Error::denied("VAULT_NAME", e.to_string()))
 }
 
+/// The key-encryption key. A key directory without one, beside a mirror with one, is a lost disk.
+fn open_kek(disk: &dyn Disk, config: &Config, passphrase: Option<&[u8]>) -> Result<Kek> {
+    let opened = Kek::open(disk, &config.keys, passphrase);
+    if let (Err(error), Some(mirror)) = (&opened, &config.mirror)
+        && error.what.starts_with("KEK_MISSING")
+        && disk.exists(&mirror.join("kek")).unwrap_or(false)
+    {
+        return Err(keyplane::lost(&config.keys, "no key-encryption key here").into());
+    }
+    Ok(opened?)
+}
+
 fn signer_of_reports(
     world: &World,
     places: &Places,
@@ -183,9 +203,10 @@ fn signer_of_reports(
 }
 
 /// A vault half open: the data plane is read, nothing is served.
-struct Opening {
+pub(crate) struct Opening {
     world: World,
     places: Places,
+    dirs: KeyDirs,
     file: VaultFile,
     kek: Kek,
     signer: Arc<Signer>,
@@ -203,11 +224,12 @@ struct Opening {
 
 impl Opening {
     /// Reads and checks the data plane. With `writable` false nothing is changed.
-    fn read(world: World, config: &Config, file: VaultFile) -> Result<Opening> {
+    pub(crate) fn read(world: World, config: &Config, file: VaultFile) -> Result<Opening> {
         let disk = world.disk.clone();
         let places = Places::of(&config.data, &config.keys, &file.tenant);
         let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
-        let kek = Kek::open(&*disk, &config.keys, passphrase)?;
+        let kek = open_kek(&*disk, config, passphrase)?;
+        let dirs = KeyDirs::of(config, &places, file.tenant);
         let origin = file.origin();
         let log_signer = signer(&world, &places, &kek, "log.key", LOG_KEY, &origin)?;
         let reports = signer_of_reports(&world, &places, &kek, &file)?;
@@ -237,6 +259,7 @@ impl Opening {
         Ok(Opening {
             world,
             places,
+            dirs,
             file,
             kek,
             signer: Arc::new(log_signer),
@@ -255,66 +278,44 @@ impl Opening {
 
     /// Compares the key plane with the log's announcements, and opens it.
     fn open_keys(&self, config: &Config) -> Result<(Keyring, Option<&'static str>, Vec<Notice>)> {
-        let disk = self.world.disk.clone();
-        let (tenant, key) = (self.file.tenant, self.kek.key());
-        let peek = KeyTree::peek(disk.clone(), &self.places.tree, tenant, key)?;
-        let facts = &self.loaded.facts;
+        let disk = &self.world.disk;
+        let tenant = self.file.tenant;
         let mut notices = Vec::new();
-        let mut read_only = None;
-        let (announced, root) = facts.root;
-        let empty = self.log.size().0 == 0;
-        if peek.log_size > self.log.size() {
-            let text = "the data is older than the keys: what was erased since stays unreadable; \
-                        nothing may be appended"
-                .to_owned();
-            notices.push(Notice { code: "LOG_BEHIND_KEYS", text });
-            read_only = Some("LOG_BEHIND_KEYS");
-        } else if !empty && peek.generation < announced {
-            let detail = format!(
-                "key tree is at generation {}, the log announced {announced}: an old copy of the \
-                 keys was put back; restore the newest keys",
-                peek.generation
-            );
-            return Err(Error::evidence("ROOT_GEN_ROLLBACK", detail));
-        } else if !empty && peek.generation == announced && peek.root_hash != root {
-            let detail = "root of the key tree is not the one the log announced";
-            return Err(Error::evidence("ROOT_HASH_MISMATCH", detail));
-        } else if !empty && peek.generation > announced {
-            let next = peek.generation.0 == announced.0 + 1;
-            if !(next && facts.intent_open_at(announced)) {
-                let detail = "key tree changed without an intent in the log";
-                return Err(Error::evidence("ROOT_HASH_MISMATCH", detail));
-            }
-        }
         let report_key = self.reports.verifier();
         let ledger = config.ledger.as_ref();
         let ledger = ledger.map(|text| Ledger::open(text, report_key, &self.file)).transpose()?;
-        match &ledger {
-            Some(ledger) => ledger.check(peek.generation, facts, self.log.size())?,
-            None => notices.push(Notice {
-                code: "UNWITNESSED",
-                text: "no erasure ledger was given: if data and keys were both restored from one \
-                       old copy, nothing here can tell"
-                    .to_owned(),
-            }),
+        let chosen = keyplane::choose(disk, &self.dirs, &self.kek, &self.judge(ledger.as_ref()))?;
+        if chosen.read_only.is_some() {
+            let text = "the data is older than the keys: what was erased since stays unreadable; \
+                        nothing may be appended";
+            notices.push(Notice { code: "LOG_BEHIND_KEYS", text: text.to_owned() });
         }
-        notices.push(Notice {
-            code: "KEYS_SINGLE_COPY",
-            text: "keys lie in one directory only: losing it loses every sealed field".to_owned(),
-        });
-        let known = peek.log_size.0 == 0 || peek.log_size > self.log.size();
-        if !known && root_at(&*self.tiles, peek.log_size) != Some(peek.log_root) {
-            let detail = "the key tree was last changed beside another history of this log";
-            return Err(Error::evidence("INCONSISTENT", detail));
+        if ledger.is_none() {
+            let text = "no erasure ledger was given: if data and keys were both restored from one \
+                        old copy, nothing here can tell";
+            notices.push(Notice { code: "UNWITNESSED", text: text.to_owned() });
         }
-        if read_only.is_none() {
+        if chosen.read_only.is_none() {
             self.log.settle(self.sealed)?;
             recover::bodies(&self.log, &self.bodies)?;
         }
-        let tree = KeyTree::open(disk, &self.places.tree, tenant, key, &*self.world.entropy)?;
+        let entropy = &*self.world.entropy;
+        let (tree, more) = keyplane::open(disk, &self.dirs, &self.kek, &chosen, entropy)?;
+        notices.extend(more);
         let keys = Keyring::new(tenant, tree)?;
         ledger.map_or(Ok(()), |ledger| ledger.check_persons(&keys))?;
-        Ok((keys, read_only, notices))
+        Ok((keys, chosen.read_only, notices))
+    }
+
+    /// The root slot of a tree, under this opening's key.
+    pub(crate) fn peek(&self, dir: &Path) -> Result<Peek> {
+        let disk = self.world.disk.clone();
+        Ok(KeyTree::peek(disk, dir, self.file.tenant, self.kek.key())?)
+    }
+
+    /// What the log says of the key plane.
+    pub(crate) fn judge<'a>(&'a self, ledger: Option<&'a Ledger>) -> Judge<'a> {
+        Judge { facts: &self.loaded.facts, size: self.log.size(), tiles: &self.tiles, ledger }
     }
 
     fn start(
@@ -324,13 +325,9 @@ impl Opening {
         lock: Box<dyn crate::store::disk::DiskLock>,
     ) -> Result<Vault> {
         let facts = self.loaded.facts.clone();
-        let clock = Arc::new(LogClock::start(
-            self.world.clock.clone(),
-            facts.last_time,
-            self.log.size().0 == 0,
-            config.accept_time,
-        ));
-        let size = self.log.size();
+        let (size, world) = (self.log.size(), self.world.clock.clone());
+        let empty = size.0 == 0;
+        let clock = Arc::new(LogClock::start(world, facts.last_time, empty, config.accept_time));
         let index = self.open_index(config, size)?;
         let (inbox, messages) = sync_channel(INBOX);
         let (notify, news) = channel();
@@ -376,6 +373,7 @@ impl Opening {
             sources: Mutex::new(HashMap::new()),
             notices,
             read_only,
+            key_dirs: self.dirs.clone(),
             world: self.world.clone(),
             _locks: vec![lock],
         };

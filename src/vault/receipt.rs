@@ -7,8 +7,9 @@
 //! mode two-person|single-operator|scheduled
 //! requested <index> <leaf b64> <log time>
 //! completed <index> <leaf b64> <log time>
+//! final <index> <leaf b64> <log time>           only when a replica had missed it and is back
 //! root <from> -> <to> <old root b64> <new root b64>
-//! store D  |  replicas 1/1
+//! store D  |  replicas 1/1, 2/2, or 1/2 E2-partial
 //! classes <names> |  records <n or ->
 //! deferred <class> <why> <due or -> <law>        one line each
 //! limits <sentence>                              what it does not claim
@@ -36,9 +37,13 @@ pub const LIMITS: &str = "limits a copy of root and nodes of the key plane made 
                           commitments, tags, times and codes of the records remain in the log: \
                           docs/format.md section 16 lists what remains and what is not claimed";
 
+/// Said of an erasure that a replica missed: it still holds the old root until it is back.
+const PARTIAL: &str = "E2-partial";
+
 impl Vault {
-    /// The signed receipt of an erasure. It says the same whenever it is asked for, until the
-    /// evidence class expires: then the number of records is `-`.
+    /// The signed receipt of an erasure. It says the same whenever it is asked for, but for two
+    /// things: once the evidence class has expired the number of records is `-`, and once a
+    /// replica that had missed it is scrubbed it says so.
     ///
     /// # Errors
     /// `NotFound` for an unknown job, `Conflict` for one that is not done.
@@ -58,10 +63,19 @@ impl Vault {
         text += &format!("erasure {job}\nbasis {}\nmode {}\n", erasure.plan.basis, mode(&erasure));
         text += &self.line("requested", erasure.intent, &erasure.asked.to_string())?;
         text += &self.line("completed", *index, &time.to_string())?;
+        let last = self.facts().finals.get(&job).cloned();
+        if let Some((index, time, _)) = &last {
+            text += &self.line("final", *index, &time.to_string())?;
+        }
         let (old, new) =
             (STANDARD.encode(done.root.old_root.0), STANDARD.encode(done.root.new_root.0));
         text += &format!("root {} -> {} {old} {new}\n", done.root.from, done.root.to);
-        text += &format!("store {}\nreplicas {}\n", done.store, done.replicas);
+        let replicas = match (done.missed, &last) {
+            (Some(_), None) => format!("{} {PARTIAL}", done.replicas),
+            (_, Some((_, _, last))) => last.replicas.clone(),
+            (None, None) => done.replicas.clone(),
+        };
+        text += &format!("store {}\nreplicas {replicas}\n", done.store);
         let classes: Vec<String> = done.classes.iter().map(|c| self.class_name(*c)).collect();
         let classes = if classes.is_empty() { "-".to_owned() } else { classes.join(" ") };
         text += &format!("classes {classes}\nrecords {records}\n");

@@ -144,6 +144,9 @@ impl Vault {
                 other => {
                     other?;
                     done.erasures = self.complete_deferred()?;
+                    if self.inner.keys.tree().wants_compaction() {
+                        self.compact_keys()?;
+                    }
                     self.checkpoint()?;
                     return Ok(done);
                 }
@@ -262,9 +265,10 @@ impl Vault {
         let days = days_of(plan);
         let gone = days.iter().map(|day| (cell::class_day_key(keys.directory(), *day), None));
         let rekeyed = tree.rekey(gone.collect(), self.log_head(), &*self.inner.world.entropy)?;
+        let missed = tree.replicas().away.map(|(id, _)| id);
         keys.evict();
         let root = root_change(&rekeyed);
-        let done = PruneDone { job: plan.job, intent, class_days: days, root };
+        let done = PruneDone { job: plan.job, intent, class_days: days, root, missed };
         Ok(self.commit_act(Kind::PruneDone, control::encode(&done)?, act, None)?.first)
     }
 

@@ -2,6 +2,8 @@
 //! at every step, and the attacks of its own level. Random tests print their seed.
 #![allow(clippy::print_stdout)]
 
+mod mirror;
+
 use crate::support::sim::{Rng, SimDisk, SimEntropy};
 use chancery::base::id::{Hash32, TenantId};
 use chancery::base::secret::Key;
@@ -102,8 +104,12 @@ struct Attacker {
 
 impl Attacker {
     fn of(disk: &SimDisk) -> Self {
+        Attacker::in_dirs(disk, &[dir()])
+    }
+
+    fn in_dirs(disk: &SimDisk, dirs: &[PathBuf]) -> Self {
         let (mut blobs, mut seen) = (Vec::new(), HashSet::new());
-        for chunk in disk.all_bytes_ever(&dir()) {
+        for chunk in dirs.iter().flat_map(|dir| disk.all_bytes_ever(dir)) {
             let mut at = 0;
             while at + BLOB_BYTES <= chunk.len() {
                 let bytes = &chunk[at..at + BLOB_BYTES];
@@ -121,8 +127,9 @@ impl Attacker {
             }
         }
         let mut keys = Vec::new();
-        for name in ["root.0", "root.1", "root.0.new", "root.1.new"] {
-            let bytes = disk.bytes(&dir().join(name)).unwrap_or_default();
+        let names = ["root.0", "root.1", "root.0.new", "root.1.new"];
+        for path in dirs.iter().flat_map(|dir| names.map(|name| dir.join(name))) {
+            let bytes = disk.bytes(&path).unwrap_or_default();
             if let Ok(slot) = Slot::open(&bytes, TENANT, &kek()) {
                 keys.push(slot.root_key);
             }

@@ -18,6 +18,7 @@ mod keytree;
 mod lanes;
 mod laws;
 mod merkle;
+mod mirror;
 mod mutated;
 mod note;
 mod policy;

@@ -202,6 +202,41 @@ pub enum KeysCommand {
 Example:
   chancery keys show")]
     Show,
+    /// Make keys.mirror the second live copy of the keys, or bring it back now
+    #[command(after_help = "\
+Examples:
+  chancery keys mirror
+  chancery keys mirror --forget
+
+Name an empty directory on another disk as mirror under [keys] in chancery.toml first. From then on
+every key is written there too and every erasure destroys its keys there too; while it cannot be
+reached receipts say E2-partial, and it is scrubbed before anything is served once it is back.")]
+    Mirror {
+        /// Give the mirror up: destroy what it holds yourself
+        #[arg(long)]
+        forget: bool,
+    },
+    /// Restore the key directory from its mirror, for a lost or damaged disk
+    #[command(after_help = "\
+Example:
+  chancery keys restore --from-mirror
+
+The mirror must fit the log: one from before an erasure is refused, always.")]
+    Restore {
+        /// From the directory that keys.mirror names
+        #[arg(long, required = true)]
+        from_mirror: bool,
+        /// Go on although the mirror lacks keys: what they sealed is lost for ever
+        #[arg(long)]
+        accept_loss: bool,
+    },
+    /// Rewrite the key tree's file without its dead nodes
+    #[command(after_help = "\
+Example:
+  chancery keys compact
+
+`retain run` does it by itself once half of the file is dead. No key depends on it.")]
+    Compact,
     /// Export the signed ledger of erasures, for --ledger after a restore
     #[command(after_help = "\
 Example:

@@ -88,6 +88,7 @@ fn fresh(world: &World, dir: &Path) -> Result<(Vault, Config)> {
     let config = Config {
         data: dir.join("data"),
         keys: dir.join("keys"),
+        mirror: None,
         passphrase: None,
         accept_time: false,
         ledger: None,

@@ -6,7 +6,7 @@ use crate::base::id::SourceHandle;
 use crate::base::limits::EPOCH_ENTRIES;
 use crate::base::unit::EntryIndex;
 use crate::cli::args::make::Doctor;
-use crate::cli::cmd::keys::CLASS_D;
+use crate::cli::cmd::keys::{CLASS_D, same_device, same_device_text};
 use crate::cli::config::{Config, Passphrase};
 use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED};
 use crate::cli::medium::{Medium, free_bytes};
@@ -70,6 +70,7 @@ pub(crate) fn run(context: &mut Context, _args: &Doctor) -> Result<ExitCode> {
         found.add(level, notice.code, notice.text.clone());
     }
     keys(&config, &mut found);
+    replicas(&vault, &mut found);
     log(&vault, &config, &mut found);
     duties(&vault, &mut found)?;
     let sources = sources(context, &vault, &mut found)?;
@@ -87,6 +88,18 @@ fn keys(config: &Config, found: &mut Findings) {
     let turning = medium.rotational == Some(true) && medium.kind.starts_with("ext");
     found.add(if turning { Level::Good } else { Level::Weak }, "KEYS_MEDIUM", text);
     found.add(Level::Weak, "KEYS_CLASS_D", CLASS_D);
+    if let Some(mirror) = &config.keys_mirror {
+        let medium = Medium::of(mirror);
+        let text = format!("{}: {}", medium.name(), medium.promise());
+        found.add(Level::Good, "KEYS_MIRROR_MEDIUM", text);
+        if let Some(device) = same_device(config) {
+            found.add(Level::Weak, "KEYS_MIRROR_SAME_DEVICE", same_device_text(&device));
+        }
+        if open_to_others(mirror) == Some(true) {
+            let text = "others may list the mirror of the keys: run chmod 700 on it";
+            found.add(Level::Bad, "KEYS_DIRECTORY_OPEN", text);
+        }
+    }
     match open_to_others(&config.keys) {
         Some(true) => found.add(
             Level::Bad,
@@ -94,6 +107,23 @@ fn keys(config: &Config, found: &mut Findings) {
             "others may list the key directory: run chmod 700 on it",
         ),
         _ => found.add(Level::Good, "KEYS_DIRECTORY", "the key directory is the owner's only"),
+    }
+}
+
+/// How the second key directory stands, and what it has missed.
+fn replicas(vault: &Vault, found: &mut Findings) {
+    let replicas = vault.key_replicas();
+    if replicas.live == 2 {
+        let text = "2/2: every key lies in both directories, every erasure reaches both";
+        found.add(Level::Good, "KEYS_REPLICAS", text);
+    }
+    let partial = vault.facts_now().partial();
+    if partial > 0 {
+        let text = format!(
+            "{partial} erasures or expiries were missed by a mirror that was away and still holds \
+             an old root (E2-partial): bring it back, or destroy it"
+        );
+        found.add(Level::Weak, "ERASURE_PARTIAL", text);
     }
 }
 

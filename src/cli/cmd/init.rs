@@ -121,6 +121,7 @@ fn write_config(file: &Path, config: &Config) -> Result<()> {
          # policies = \"policies\"   # `chancery config policies --out policies` writes them\n\n\
          [keys]\n\
          # path = \"keys\"           # never backed up with the data\n\
+         # mirror = \"/mnt/keys2\"  # a live copy on another disk: `chancery keys mirror`\n\
          {passphrase}",
         quoted(&config.name),
     );

@@ -3,12 +3,13 @@
 use crate::base::unit::Generation;
 use crate::cli::args::govern::KeysCommand;
 use crate::cli::cmd::{done, write_out};
-use crate::cli::config::Passphrase;
+use crate::cli::config::{Config, Passphrase};
 use crate::cli::error::Failure;
 use crate::cli::medium::Medium;
 use crate::cli::output::units::{bytes, count};
 use crate::cli::output::{Align, Table};
 use crate::cli::run::Context;
+use crate::cli::world::{vault_config, world};
 use crate::format::trust::Trust;
 use crate::vault::Vault;
 use anyhow::Result;
@@ -25,6 +26,9 @@ pub(crate) const CLASS_D: &str = "class D: root slots are files. Destroying a ke
 pub(crate) fn run(context: &mut Context, command: &KeysCommand) -> Result<ExitCode> {
     match command {
         KeysCommand::Show => show(context),
+        KeysCommand::Mirror { forget } => mirror(context, *forget),
+        KeysCommand::Restore { accept_loss, .. } => restore(context, *accept_loss),
+        KeysCommand::Compact => compact(context),
         KeysCommand::ExportLedger { out } => {
             let vault = context.open()?;
             let ledger = vault.erasure_ledger()?;
@@ -69,6 +73,85 @@ fn finish(
     done()
 }
 
+fn mirror(context: &mut Context, forget: bool) -> Result<ExitCode> {
+    let config = context.config()?;
+    let vault = context.open_with(&config)?;
+    if forget {
+        let had = vault.forget_mirror()?;
+        context.out.object(&json!({"forgotten": had}))?;
+        context.out.say(match had {
+            true => {
+                "The keys have one copy now. What the mirror holds stays as it is: destroy it. \
+                 Erasures that it had missed stay E2-partial."
+            }
+            false => "The keys have no mirror.",
+        })?;
+        return done();
+    }
+    let mended = vault.make_mirror()?;
+    let replicas = vault.key_replicas();
+    let shared = same_device(&config);
+    let reason = replicas.away.as_ref().map(|(_, why)| why.clone());
+    context.out.object(&json!({
+        "replicas": replicas.text(),
+        "replica": replicas.paired.map(|id| id.to_string()),
+        "away": reason,
+        "completed": mended.completed,
+        "same_device": shared,
+    }))?;
+    if let Some((_, why)) = replicas.away {
+        let message = format!("the mirror cannot be used: {why}; keys go into one copy only");
+        return Err(Failure::failed("KEYS_MIRROR_AWAY", message).into());
+    }
+    if let Some(notice) = &mended.notice {
+        context.out.say(&format!("{}: {}.", notice.code, notice.text))?;
+    }
+    if mended.completed > 0 {
+        let text = format!("{} erasures or expiries are complete now.", mended.completed);
+        context.out.say(&text)?;
+    }
+    context.out.say("Both key directories hold every key: replicas 2/2.")?;
+    if let Some(device) = shared {
+        context.note("KEYS_MIRROR_SAME_DEVICE", &same_device_text(&device));
+    }
+    done()
+}
+
+/// The device both key directories lie on, if it is one.
+pub(crate) fn same_device(config: &Config) -> Option<String> {
+    let mirror = config.keys_mirror.as_ref()?;
+    let (one, two) = (Medium::of(&config.keys), Medium::of(mirror));
+    use std::os::unix::fs::MetadataExt;
+    let device = |dir: &Path| std::fs::metadata(dir).ok().map(|meta| meta.dev());
+    let same = device(&config.keys)? == device(mirror)? || one.device == two.device;
+    same.then(|| two.name())
+}
+
+pub(crate) fn same_device_text(device: &str) -> String {
+    format!("both key directories lie on {device}: they are lost together; use another disk")
+}
+
+fn restore(context: &mut Context, accept_loss: bool) -> Result<ExitCode> {
+    let config = context.config()?;
+    let files = vault_config(&config, &context.global)?;
+    let Generation(number) = Vault::restore_keys(world(), &files, accept_loss)?;
+    let keys = config.keys.display().to_string();
+    context.out.object(&json!({"restored": keys, "generation": number}))?;
+    context.out.say(&format!(
+        "{keys} holds the keys of generation {number} again. Destroy the lost disk if it turns \
+         up: it holds roots from before.\nNext: chancery doctor"
+    ))?;
+    done()
+}
+
+fn compact(context: &mut Context) -> Result<ExitCode> {
+    let vault = context.open()?;
+    let (before, after) = vault.compact_keys()?;
+    context.out.object(&json!({"bytes_before": before, "bytes_after": after}))?;
+    context.out.say(&format!("nodes.seg: {} -> {}", bytes(before), bytes(after)))?;
+    done()
+}
+
 fn show(context: &mut Context) -> Result<ExitCode> {
     let config = context.config()?;
     let vault = context.open_with(&config)?;
@@ -80,6 +163,14 @@ fn show(context: &mut Context) -> Result<ExitCode> {
         (tree.generation(), tree.root_hash().to_string(), cells, tree.bytes())
     };
     let Generation(number) = generation;
+    let replicas = vault.key_replicas();
+    let copies = match &replicas.away {
+        None if replicas.all == 1 => {
+            "1 (KEYS_SINGLE_COPY: losing it loses every sealed field)".to_owned()
+        }
+        None => "2, written and scrubbed in step".to_owned(),
+        Some((_, why)) => format!("1 of 2 (KEYS_MIRROR_AWAY: {why})"),
+    };
     context.out.object(&json!({
         "log_key": vault.log_key().to_string(),
         "report_key": vault.report_signer().verifier().to_string(),
@@ -88,7 +179,9 @@ fn show(context: &mut Context) -> Result<ExitCode> {
         "cells": cells,
         "bytes": size,
         "directory": config.keys.display().to_string(),
-        "copies": 1,
+        "copies": replicas.live,
+        "replicas": replicas.text(),
+        "mirror": config.keys_mirror.as_ref().map(|dir| dir.display().to_string()),
         "file_system": medium.kind,
         "device": medium.device,
         "rotational": medium.rotational,
@@ -104,7 +197,7 @@ fn show(context: &mut Context) -> Result<ExitCode> {
     row("root hash", &root);
     row("tree", &format!("{} cells, {}", count(cells), bytes(size)));
     row("directory", &config.keys.display().to_string());
-    row("copies", "1 (KEYS_SINGLE_COPY: losing it loses every sealed field)");
+    row("copies", &copies);
     row("medium", &medium.name());
     row("medium keeps", medium.promise());
     let how = if wrapped { "root key wrapped by a passphrase" } else { "file permissions only" };

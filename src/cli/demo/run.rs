@@ -79,6 +79,7 @@ pub(crate) fn run<W: Write>(
     let config = VaultConfig {
         data: dir.join("data"),
         keys: dir.join("keys"),
+        mirror: None,
         passphrase: None,
         accept_time: false,
         ledger: None,

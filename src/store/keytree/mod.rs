@@ -7,11 +7,15 @@
 //! nodes, never retries after a failed write: it is then poisoned until opened anew.
 //!
 //! Order of one `rekey`, each step an fsync: commit of blobs, slot of g+1 (the commit point), old
-//! slot random, old slot zeros. Of one `put`: commit of blobs. Of opening: the last commit is
-//! proved and made durable, the tail cut, every other slot scrubbed; then the tree answers.
+//! slot random, old slot zeros; with a mirror each step on both replicas before the next. Of one
+//! `put`: commit of blobs. Of opening: the last commit is proved and made durable, the tail cut,
+//! every other slot scrubbed; then the tree answers.
 
 mod edit;
+mod mirror;
 mod segment;
+
+pub use crate::store::keytree::mirror::{Attached, MirrorPlace, Replicas};
 
 use crate::base::id::{Hash32, NodeId, TenantId};
 use crate::base::secret::Key;
@@ -22,6 +26,7 @@ use crate::format::slot::Slot;
 use crate::store::disk::{Disk, DiskLock};
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::store::keytree::edit::{Edit, Plan};
+use crate::store::keytree::mirror::{Mirror, Source};
 use crate::store::keytree::segment::Segment;
 use crate::store::root::{REPLACE_BYTES, RootStore};
 use std::collections::{HashMap, HashSet};
@@ -31,6 +36,8 @@ use zeroize::Zeroizing;
 
 /// Decrypted nodes kept: 16,384 x about 4 KiB = 64 MiB. Beyond it the leaves are dropped.
 const CACHED_NODES_MAX: usize = 16_384;
+/// Below 1 MiB a file is read in no time, however little of it counts.
+const COMPACT_BYTES_MIN: u64 = 1 << 20;
 
 /// An open shred tree. One per tenant; one opener at a time.
 pub struct KeyTree {
@@ -38,6 +45,8 @@ pub struct KeyTree {
     dir: PathBuf,
     segment: Segment,
     store: RootStore,
+    mirror: Option<Mirror>,
+    disk: Arc<dyn Disk>,
     slot: Slot,
     level: u8,
     kek: Key,
@@ -119,6 +128,7 @@ impl KeyTree {
             root_hash: blob_hash(&blob),
             log_size: TreeSize(0),
             log_root: Hash32::ZERO,
+            copies: 1,
             root_key,
             directory_key: Key::new(random(entropy)),
         };
@@ -126,7 +136,7 @@ impl KeyTree {
         disk.sync_dir(dir)?;
         store.create(&slot, kek, entropy)?;
         store.settle(slot.generation, entropy)?;
-        Ok(KeyTree::assemble(dir, segment, store, slot, 0, kek, lock))
+        Ok(KeyTree::assemble(disk, dir, segment, store, slot, 0, kek, lock))
     }
 
     /// Opens the tree of the newest slot. Before it returns, an incomplete last commit is cut and
@@ -143,9 +153,9 @@ impl KeyTree {
         store.read(kek)?;
         let lock = disk.lock(&dir.join("lock"))?;
         let slot = store.read(kek)?;
-        let segment = Segment::scan(disk, &dir.join("nodes.seg"), tenant)?;
+        let segment = Segment::scan(disk.clone(), &dir.join("nodes.seg"), tenant)?;
         let level = segment.level(slot.root)?;
-        let mut tree = KeyTree::assemble(dir, segment, store, slot, level, kek, lock);
+        let mut tree = KeyTree::assemble(disk, dir, segment, store, slot, level, kek, lock);
         let live = tree.live()?;
         // From here on things change: the tree is known to be whole above its leaves.
         tree.segment.retain(&live);
@@ -208,7 +218,7 @@ impl KeyTree {
             return Ok(Put::RootWouldSplit);
         };
         let blobs = self.seal(&plan, entropy)?;
-        let bytes_written = self.segment.append(&blobs);
+        let bytes_written = self.append(&blobs);
         let bytes_written = self.or_poison(bytes_written)?;
         self.adopt(plan);
         Ok(Put::Done { bytes_written })
@@ -235,6 +245,7 @@ impl KeyTree {
             root_hash: new_root,
             log_size: log.0,
             log_root: log.1,
+            copies: self.replicas().all,
             root_key: plan.root.key.clone(),
             ..self.slot.clone()
         };
@@ -289,9 +300,9 @@ impl KeyTree {
         self.segment.live_bytes()
     }
 
-    /// Whether less than half of the file counts.
+    /// Whether at most half of a file worth the trouble counts.
     pub fn wants_compaction(&self) -> bool {
-        self.live_bytes() < self.bytes() / 2
+        self.bytes() > COMPACT_BYTES_MIN && self.live_bytes() <= self.bytes() / 2
     }
 
     /// Copies the live blobs to a new file and swaps it in. Keys and generation stay: secrecy
@@ -299,7 +310,40 @@ impl KeyTree {
     pub fn compact(&mut self) -> Result<()> {
         self.sound()?;
         let done = self.segment.compact();
+        self.or_poison(done)?;
+        let Some(mirror) = &mut self.mirror else { return Ok(()) };
+        let done = mirror.copy_nodes(&self.segment);
         self.or_poison(done)
+    }
+
+    /// Takes a second replica along, which is brought up to this one before anything else is
+    /// written. With `forced` it is replaced whatever it holds.
+    ///
+    /// # Errors
+    /// `KEYS_DIVERGED` when both have keys that the other lacks; a mirror that cannot be reached
+    /// is no error.
+    pub fn attach(
+        &mut self,
+        place: MirrorPlace,
+        forced: bool,
+        entropy: &dyn Entropy,
+    ) -> Result<Attached> {
+        let KeyTree { segment, store, slot, kek, .. } = &*self;
+        let source = Source { segment, store, slot, kek };
+        let (mirror, how) = Mirror::attach(self.disk.clone(), place, &source, forced, entropy)?;
+        self.mirror = mirror;
+        Ok(how)
+    }
+
+    /// Goes on without the second replica.
+    pub fn detach(&mut self) {
+        self.mirror = None;
+    }
+
+    /// How many replicas follow.
+    pub fn replicas(&self) -> Replicas {
+        let single = Replicas { live: 1, all: 1, paired: None, away: None };
+        self.mirror.as_ref().map_or(single, Mirror::replicas)
     }
 
     /// Proves the whole of `nodes.seg` by its hashes and opens every node. Reads the whole file.
@@ -308,7 +352,9 @@ impl KeyTree {
         self.cells().map(|_| ())
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn assemble(
+        disk: Arc<dyn Disk>,
         dir: &Path,
         segment: Segment,
         store: RootStore,
@@ -322,6 +368,8 @@ impl KeyTree {
             dir: dir.to_owned(),
             segment,
             store,
+            mirror: None,
+            disk,
             slot,
             level,
             kek: kek.clone(),
@@ -354,10 +402,29 @@ impl KeyTree {
         next: &Slot,
         entropy: &dyn Entropy,
     ) -> Result<u64> {
-        let written = self.segment.append(blobs)?;
-        self.store.replace(next, &self.kek, entropy)?;
+        let written = self.append(blobs)?;
+        let sealed = self.store.sealed(next, &self.kek, entropy)?;
+        self.store.put(next.generation, &sealed)?;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.put_slot(next.generation, &sealed)?;
+        }
         self.store.destroy(self.slot.generation, entropy)?;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.destroy(self.slot.generation, entropy)?;
+        }
         Ok(written + REPLACE_BYTES)
+    }
+
+    /// One commit, on every replica that can be reached.
+    fn append(&mut self, blobs: &[(NodeHead, Box<Blob>)]) -> Result<u64> {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.before_write()?;
+        }
+        let appended = self.segment.append(blobs)?;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.append(appended.at, &appended.bytes)?;
+        }
+        Ok(appended.bytes.len() as u64)
     }
 
     /// Takes a plan that is durable into memory.

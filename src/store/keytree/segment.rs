@@ -7,7 +7,7 @@
 use crate::base::id::{Hash32, NodeId, TenantId};
 use crate::format::node::{BLOB_BYTES, Blob, COMMIT_BYTES, Commit, HEAD_BYTES, NodeHead};
 use crate::store::disk::{Disk, DiskFile, Mode};
-use crate::store::error::{Error, Result};
+use crate::store::error::{Error, ErrorKind, Result};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,15 +22,23 @@ pub(crate) struct Segment {
     file: Arc<dyn DiskFile>,
     end: u64,
     last: Last,
+    /// Where the commit before the last begins.
+    before: Option<u64>,
     offsets: HashMap<NodeId, (u64, u8)>,
 }
 
 /// The end of the chain of commits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Last {
     number: u64,
     hash: Hash32,
     start: u64,
+}
+
+/// What a commit put where, so that a replica can be given the same.
+pub(crate) struct Appended {
+    pub(crate) at: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 const NONE: Last = Last { number: 0, hash: Hash32::ZERO, start: 0 };
@@ -40,8 +48,8 @@ impl Segment {
     pub(crate) fn create(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
         let file = disk.open(path, Mode::Create)?;
         file.set_len(0)?;
-        let offsets = HashMap::new();
-        Ok(Segment { disk, path: path.to_owned(), file, end: 0, last: NONE, offsets })
+        let (path, before, offsets) = (path.to_owned(), None, HashMap::new());
+        Ok(Segment { disk, path, file, end: 0, last: NONE, before, offsets })
     }
 
     /// Finds the last complete commit and the newest place of every node. Changes nothing:
@@ -49,13 +57,14 @@ impl Segment {
     pub(crate) fn scan(disk: Arc<dyn Disk>, path: &Path, tenant: TenantId) -> Result<Self> {
         let file = disk.open(path, Mode::Write)?;
         let len = file.len()?;
-        let offsets = HashMap::new();
-        let path = path.to_owned();
-        let mut segment = Segment { disk, path, file, end: 0, last: NONE, offsets };
+        let (path, offsets) = (path.to_owned(), HashMap::new());
+        let mut segment = Segment { disk, path, file, end: 0, last: NONE, before: None, offsets };
         let mut before = (NONE, 0);
+        let mut earlier = NONE;
         let mut tail: Vec<(NodeId, u64, u8)> = Vec::new();
         while let Some((commit, found)) = segment.commit_at(segment.end, len, tenant)? {
             segment.offsets.extend(tail.drain(..).map(|(id, at, level)| (id, (at, level))));
+            earlier = before.0;
             before = (segment.last, segment.end);
             tail = found;
             segment.last = Last { number: commit.number, hash: commit.hash, start: segment.end };
@@ -64,12 +73,14 @@ impl Segment {
         if segment.last.number > 0 && !segment.holds(segment.last.start)? {
             tail.clear();
             (segment.last, segment.end) = before;
+            before.0 = earlier;
             // The commit before was synced before this one was begun: it must be whole.
             if segment.last.number > 0 && !segment.holds(segment.last.start)? {
                 return Err(Error::corrupt(&segment.path, "CORRUPT_TAIL: two broken commits"));
             }
         }
         segment.offsets.extend(tail.drain(..).map(|(id, at, level)| (id, (at, level))));
+        segment.before = (before.0.number > 0).then_some(before.0.start);
         segment.refuse_later(len)?;
         Ok(segment)
     }
@@ -91,8 +102,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Appends one commit: one write, one sync. Returns the bytes written.
-    pub(crate) fn append(&mut self, blobs: &[(NodeHead, Box<Blob>)]) -> Result<u64> {
+    /// Appends one commit: one write, one sync. Returns what was written.
+    pub(crate) fn append(&mut self, blobs: &[(NodeHead, Box<Blob>)]) -> Result<Appended> {
         let mut bytes = Vec::with_capacity(COMMIT_BYTES + blobs.len() * BLOB_BYTES);
         bytes.resize(COMMIT_BYTES, 0);
         for (_, blob) in blobs {
@@ -106,9 +117,11 @@ impl Segment {
             self.offsets.insert(head.id, (at, head.level));
             at += BLOB_BYTES as u64;
         }
-        self.last = Last { number: commit.number, hash: commit.hash, start: self.end };
+        let start = self.end;
+        self.before = (self.last.number > 0).then_some(self.last.start);
+        self.last = Last { number: commit.number, hash: commit.hash, start };
         self.end = at;
-        Ok(bytes.len() as u64)
+        Ok(Appended { at: start, bytes })
     }
 
     /// The newest blob of a node.
@@ -161,6 +174,7 @@ impl Segment {
             self.offsets.iter().map(|(id, (at, level))| (*at, *id, *level)).collect();
         order.sort_unstable();
         let (mut end, mut last, mut offsets) = (0, self.last, HashMap::new());
+        let mut before = None;
         for part in order.chunks(COMPACT_BLOBS) {
             let mut bytes = vec![0; COMMIT_BYTES];
             for (at, id, level) in part {
@@ -171,6 +185,7 @@ impl Segment {
             }
             let commit = seal_commit(&mut bytes, last.number, last.hash);
             file.write_at(end, &bytes)?;
+            before = (end > 0).then_some(last.start);
             last = Last { number: commit.number, hash: commit.hash, start: end };
             end += bytes.len() as u64;
         }
@@ -180,6 +195,7 @@ impl Segment {
             self.disk.sync_dir(dir)?;
         }
         (self.file, self.end, self.last, self.offsets) = (file, end, last, offsets);
+        self.before = before;
         Ok(())
     }
 
@@ -266,9 +282,89 @@ impl Segment {
         Ok(())
     }
 
+    /// Bytes of the file.
+    pub(crate) fn read_at(&self, at: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(at, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// How much of a replica's file is this file's beginning, told by the chain of commits;
+    /// `None` if it cannot be told, or the two part. Reads the whole of the replica's headers
+    /// only when it is more than one commit behind.
+    pub(crate) fn shared_with(&self, other: &Path, tenant: TenantId) -> Result<Shared> {
+        let file = match self.disk.open(other, Mode::Read) {
+            Err(error) if error.kind == ErrorKind::Missing => return Ok(Shared::Nothing),
+            file => file?,
+        };
+        let len = file.len()?;
+        let whole = [(Some(self.last.start), self.end), (self.before, self.last.start)];
+        for (start, end) in whole {
+            let Some(start) = start.filter(|start| len == end && start < &end) else { continue };
+            let mut record = vec![0; COMMIT_BYTES];
+            file.read_exact_at(start, &mut record)?;
+            if record == self.read_at(start, COMMIT_BYTES)? {
+                return Ok(Shared::To(start));
+            }
+        }
+        drop(file);
+        let Ok(theirs) = Segment::scan(self.disk.clone(), other, tenant) else {
+            return Ok(Shared::Nothing);
+        };
+        self.compare(&theirs)
+    }
+
+    fn compare(&self, theirs: &Segment) -> Result<Shared> {
+        let (mine, their) = (self.last, theirs.last);
+        if their.number == 0 {
+            return Ok(Shared::Nothing);
+        }
+        if their == mine {
+            return Ok(Shared::To(mine.start));
+        }
+        if their.number > mine.number {
+            let known = theirs.commit_numbered(mine.number)?;
+            let parted = known.is_some_and(|hash| hash != mine.hash);
+            return Ok(if parted { Shared::Parted } else { Shared::Ahead });
+        }
+        match self.commit_numbered(their.number)? {
+            Some(hash) if hash != their.hash => Ok(Shared::Parted),
+            Some(_) if self.record(their.start)?.is_some_and(|c| c.hash == their.hash) => {
+                Ok(Shared::To(theirs.end))
+            }
+            _ => Ok(Shared::Nothing),
+        }
+    }
+
+    /// Hash of the commit of a number, if this file still has it.
+    fn commit_numbered(&self, number: u64) -> Result<Option<Hash32>> {
+        let mut at = 0;
+        while at < self.end {
+            let Some(commit) = self.record(at)? else { break };
+            if commit.number == number {
+                return Ok(Some(commit.hash));
+            }
+            at += commit.bytes();
+        }
+        Ok(None)
+    }
+
     fn missing(&self) -> Error {
         Error::corrupt(&self.path, "KEY_NODE_MISSING: a node the tree names is not there")
     }
+}
+
+/// What a replica's file has in common with this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shared {
+    /// Nothing that can be told: it must be written as a whole.
+    Nothing,
+    /// The same up to here; the rest must be written.
+    To(u64),
+    /// It goes on where this one ends.
+    Ahead,
+    /// Both went on, each its own way.
+    Parted,
 }
 
 /// Puts the record in front of the blobs in `bytes`.
@@ -279,7 +375,7 @@ fn seal_commit(bytes: &mut [u8], number: u64, hash: Hash32) -> Commit {
     commit
 }
 
-fn fresh_name(path: &Path) -> PathBuf {
+pub(crate) fn fresh_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     PathBuf::from(name)

@@ -28,6 +28,8 @@ pub(crate) struct Acts {
     pub(crate) log_keys: Vec<Verifier>,
     erasures: HashMap<JobId, (EraseIntent, bool)>,
     prunes: HashMap<JobId, (PruneIntent, bool)>,
+    /// Done entries that name a replica which missed them.
+    partial: HashMap<JobId, EntryIndex>,
     /// Class-days whose keys are gone by a prune-done entry.
     pub(crate) expired: BTreeSet<ClassDay>,
     /// Epochs sealed, with the seal's place.
@@ -51,6 +53,7 @@ impl Acts {
             log_keys: Vec::new(),
             erasures: HashMap::new(),
             prunes: HashMap::new(),
+            partial: HashMap::new(),
             expired: BTreeSet::new(),
             seals: BTreeMap::new(),
             tables: replay.then(|| EpochTables::new(0)),
@@ -112,7 +115,8 @@ impl Acts {
             Kind::Disclose => control::decode::<control::Disclose>(clear).map(drop),
             Kind::Config => control::decode::<control::Config>(clear).map(drop),
             Kind::Conflict => control::decode::<control::Conflict>(clear).map(drop),
-            Kind::Event | Kind::EraseFinal | Kind::Scan => Ok(()),
+            Kind::EraseFinal => self.erase_final(index, clear, report),
+            Kind::Event | Kind::Scan => Ok(()),
         };
         if let Err(why) = result {
             let what = format!("{}: {why}", entry.head.kind);
@@ -156,6 +160,7 @@ impl Acts {
                     && done.classes.iter().all(|class| plan.classes.contains(class)) =>
             {
                 *finished = true;
+                self.partial.extend(done.missed.map(|_| (done.job, index)));
                 report.erasures += 1;
             }
             _ => {
@@ -182,6 +187,7 @@ impl Acts {
                 if done.class_days.iter().all(|day| planned(plan, day)) =>
             {
                 *finished = true;
+                self.partial.extend(done.missed.map(|_| (done.job, index)));
                 self.expired.extend(done.class_days);
             }
             // A class-day that no intent names stays unjustified.
@@ -190,6 +196,22 @@ impl Acts {
                 report.fail("INTENT_MISSING", index, what);
             }
         }
+        Ok(())
+    }
+
+    fn erase_final(
+        &mut self,
+        index: EntryIndex,
+        clear: &[u8],
+        report: &mut Report,
+    ) -> Result<(), Malformed> {
+        let last: control::EraseFinal = control::decode(clear)?;
+        if self.partial.get(&last.job) == Some(&last.done) {
+            self.partial.remove(&last.job);
+            return Ok(());
+        }
+        let what = format!("{} was not left open by a replica at {}", last.job, last.done);
+        report.fail("INTENT_MISSING", index, what);
         Ok(())
     }
 
@@ -307,6 +329,13 @@ impl Acts {
         if open > 0 {
             let what = format!("{open} erasures have an intent and are not done");
             report.attention("ERASURE_OPEN", None, what);
+        }
+        if !self.partial.is_empty() {
+            let what = format!(
+                "{} erasures or expiries were missed by a replica of the keys",
+                self.partial.len()
+            );
+            report.attention("ERASURE_PARTIAL", None, what);
         }
         report.generation = self.root.map_or(Generation(0), |(generation, _)| generation);
     }

@@ -230,6 +230,7 @@ fn acts_without_cause_are_named() {
         intent: EntryIndex(1),
         class_days: days,
         root: change(2, 3, 2, 3),
+        missed: None,
     };
     let at = forge.act(Kind::PruneDone, control::encode(&done).unwrap());
     forge.expect(&[("INTENT_MISSING", Some(at))]);

@@ -376,6 +376,7 @@ fn a_second_opener_waits_outside() {
     let config = chancery::vault::config::Config {
         data: home.path().join("chancery-data"),
         keys: home.path().join("keys"),
+        mirror: None,
         passphrase: None,
         accept_time: false,
         ledger: None,

@@ -82,8 +82,12 @@ erase-intent: basis=\"gdpr-17-1\" classes=[4,5] deferred=[FLOOR] generation=6 \
 job=JOB mode=\"two-person\" persons=PERSONS\n\
 erase-done: classes=[4,5] deferred=[HOLD] intent=8 job=JOB persons=PERSONS \
 replicas=\"1/1\" root=ROOT store=\"D\"\n\
+erase-done.missed: classes=[4,5] deferred=[HOLD] intent=8 job=JOB missed=HANDLE \
+persons=PERSONS replicas=\"1/2\" root=ROOT store=\"D\"\n\
+erase-final: done=9 job=JOB replicas=\"2/2\"\n\
 prune-intent: class_days=[DAYS] generation=6 job=JOB policy=POLICY\n\
 prune-done: class_days=[GONE] intent=8 job=JOB root=ROOT\n\
+prune-done.missed: class_days=[GONE] intent=8 job=JOB missed=HANDLE root=ROOT\n\
 hold-set.days: case=CASE mode=\"two-person\" scope=OVER\n\
 hold-set.person: case=CASE mode=\"two-person\" scope=WHOM\n\
 hold-release: case=CASE mode=\"scheduled\"\n\

@@ -4,8 +4,8 @@
 use chancery::base::entry::{Entry, FieldHead, GroupHead, GroupPolicy, Head, Kind};
 use chancery::base::event::{EventCode, Identifier, Outcome, Severity};
 use chancery::base::id::{
-    CaseId, EventIdTag, Hash32, JobId, NodeId, PersonId, RecordId, SourceHandle, SubjectTag,
-    TenantId, hex,
+    CaseId, EventIdTag, Hash32, JobId, NodeId, PersonId, RecordId, ReplicaId, SourceHandle,
+    SubjectTag, TenantId, hex,
 };
 use chancery::base::secret::Key;
 use chancery::base::unit::{
@@ -348,12 +348,13 @@ fn payloads(out: &mut Vectors) {
         root: root.clone(),
         store: "D".into(),
         replicas: "1/1".into(),
+        missed: None,
     };
     let due = vec![Due { class: CLASS, day: DAY, due: Day(20_869).end(), groups: 12 }];
     let policy = Hash32([8; 32]);
     let prune = control::PruneIntent { job, class_days: due, policy, generation: from };
     let class_days = vec![ClassDay { class: CLASS, day: DAY }];
-    let pruned = control::PruneDone { job, intent, class_days, root: root.clone() };
+    let pruned = control::PruneDone { job, intent, class_days, root: root.clone(), missed: None };
     let days = Scope::ClassDays { class: CLASS, from: DAY, to: Day(20_780) };
     let person = Scope::Person { person: PersonId([0x41; 16]) };
     let fields = vec!["actor.email".to_owned()];
@@ -369,8 +370,14 @@ fn payloads(out: &mut Vectors) {
     };
     add("erase-intent", control::encode(&erase));
     add("erase-done", control::encode(&done));
+    let missed = Some(ReplicaId([0xfe; 16]));
+    let partial = control::EraseDone { replicas: "1/2".into(), missed, ..done };
+    add("erase-done.missed", control::encode(&partial));
+    let last = control::EraseFinal { job, done: EntryIndex(9), replicas: "2/2".into() };
+    add("erase-final", control::encode(&last));
     add("prune-intent", control::encode(&prune));
     add("prune-done", control::encode(&pruned));
+    add("prune-done.missed", control::encode(&control::PruneDone { missed, ..pruned }));
     add("hold-set.days", control::encode(&control::HoldSet { case, scope: days, mode }));
     add("hold-set.person", control::encode(&control::HoldSet { case, scope: person, mode }));
     add("hold-release", control::encode(&control::HoldRelease { case, mode: Mode::Scheduled }));
@@ -438,6 +445,7 @@ fn nodes(out: &mut Vectors, cells: Vec<node::Cell>) {
         root_hash: node::blob_hash(&internal),
         log_size: TreeSize(3),
         log_root: Hash32([0x55; 32]),
+        copies: 1,
         root_key: key(0xb2),
         directory_key: key(0xdd),
     };

@@ -86,6 +86,7 @@ pub(crate) fn config(home: &Path) -> Config {
     Config {
         data: home.join("data"),
         keys: home.join("keys"),
+        mirror: None,
         passphrase: None,
         accept_time: false,
         ledger: None,

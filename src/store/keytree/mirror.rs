@@ -1,0 +1,293 @@
+//! The second live replica of a shred tree: the same commits, the same root slots, in a directory
+//! on another disk. It follows; it never leads. Whatever it misses because it cannot be reached
+//! goes on without it, and is said: by its state, and by a marker beside the data, so that a
+//! replica that lacks keys is never taken for a whole one when the primary is gone.
+//!
+//! Order, each step an fsync: commit on the primary, on the mirror; slot on the primary, on the
+//! mirror; old slot destroyed on the primary, on the mirror. At every point either replica alone
+//! opens, and nothing is acknowledged before both are done or one is known to be away.
+//!
+//! One that comes back is brought up before the tree answers: nodes, then the current slot, then
+//! every other slot destroyed. It is never read for an answer.
+
+use crate::base::id::{ReplicaId, TenantId};
+use crate::base::secret::Key;
+use crate::base::unit::Generation;
+use crate::base::world::Entropy;
+use crate::format::node::BLOB_BYTES;
+use crate::format::slot::Slot;
+use crate::store::disk::{Disk, DiskFile, DiskLock, Mode};
+use crate::store::error::{Error, ErrorKind, Result};
+use crate::store::keytree::segment::{Segment, Shared, fresh_name};
+use crate::store::root::RootStore;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes copied at once.
+const COPY_BYTES: u64 = 1 << 20;
+
+/// Where a mirror of one tree lies.
+#[derive(Clone, Debug)]
+pub struct MirrorPlace {
+    /// Directory of the tenant's tree in it.
+    pub dir: PathBuf,
+    /// Which replica it is.
+    pub id: ReplicaId,
+    /// File beside the data that says "this replica lacks something".
+    pub marker: PathBuf,
+    /// Why it cannot be used, if that is known already.
+    pub away: Option<String>,
+}
+
+/// How a mirror was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Attached {
+    /// It held what the primary holds.
+    InStep,
+    /// It was behind, or held something else, and was scrubbed and brought up.
+    BroughtUp,
+    /// It is away, for this reason.
+    Away(String),
+    /// It is further than the primary, which is an older copy: nothing was changed.
+    Ahead,
+}
+
+/// How many replicas of the tree follow, of how many.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Replicas {
+    /// Written and scrubbed in step.
+    pub live: u8,
+    /// In all.
+    pub all: u8,
+    /// The one that is paired, live or not.
+    pub paired: Option<ReplicaId>,
+    /// The one that is away, and why.
+    pub away: Option<(ReplicaId, String)>,
+}
+
+impl Replicas {
+    /// As receipts print it: `2/2`.
+    pub fn text(&self) -> String {
+        format!("{}/{}", self.live, self.all)
+    }
+}
+
+/// The mirror of an open tree.
+pub(crate) struct Mirror {
+    disk: Arc<dyn Disk>,
+    place: MirrorPlace,
+    live: Option<Live>,
+    marked: bool,
+}
+
+/// What of a mirror is open while it can be reached.
+struct Live {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    store: RootStore,
+    _lock: Box<dyn DiskLock>,
+}
+
+/// The primary, as a mirror is brought up to it.
+pub(crate) struct Source<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) store: &'a RootStore,
+    pub(crate) slot: &'a Slot,
+    pub(crate) kek: &'a Key,
+}
+
+impl Mirror {
+    /// Opens the mirror and brings it up. With `forced`, whatever lies there is replaced.
+    pub(crate) fn attach(
+        disk: Arc<dyn Disk>,
+        place: MirrorPlace,
+        source: &Source<'_>,
+        forced: bool,
+        entropy: &dyn Entropy,
+    ) -> Result<(Option<Mirror>, Attached)> {
+        let brought = match &place.away {
+            Some(why) => Err(Error::new(ErrorKind::Missing, &place.dir, why.clone())),
+            None => bring_up(&disk, &place.dir, source, forced, entropy),
+        };
+        let mut mirror = Mirror { disk, place, live: None, marked: false };
+        match brought {
+            Ok(Brought::Ahead) => Ok((None, Attached::Ahead)),
+            Ok(Brought::Up { live, changed }) => {
+                mirror.live = Some(*live);
+                mirror.unmark()?;
+                let how = if changed { Attached::BroughtUp } else { Attached::InStep };
+                Ok((Some(mirror), how))
+            }
+            // Two histories of one key plane are for a person to judge, not for a program.
+            Err(error) if error.what.starts_with(PARTED) => Err(error),
+            Err(error) => {
+                let why = error.to_string();
+                mirror.place.away = Some(why.clone());
+                Ok((Some(mirror), Attached::Away(why)))
+            }
+        }
+    }
+
+    pub(crate) fn replicas(&self) -> Replicas {
+        let away = self.place.away.clone().map(|why| (self.place.id, why));
+        let live = 1 + u8::from(away.is_none());
+        Replicas { live, all: 2, paired: Some(self.place.id), away }
+    }
+
+    /// What the mirror misses from here on is written down before it is acknowledged.
+    pub(crate) fn before_write(&mut self) -> Result<()> {
+        match self.live {
+            Some(_) => Ok(()),
+            None => self.mark(),
+        }
+    }
+
+    pub(crate) fn append(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        self.step(|live| {
+            live.file.write_at(at, bytes)?;
+            live.file.sync()
+        })
+    }
+
+    pub(crate) fn put_slot(&mut self, generation: Generation, sealed: &[u8]) -> Result<()> {
+        self.step(|live| live.store.put(generation, sealed))
+    }
+
+    pub(crate) fn destroy(&mut self, dead: Generation, entropy: &dyn Entropy) -> Result<()> {
+        self.step(|live| live.store.destroy(dead, entropy))
+    }
+
+    /// Follows a compaction of the primary.
+    pub(crate) fn copy_nodes(&mut self, source: &Segment) -> Result<()> {
+        let disk = self.disk.clone();
+        self.step(|live| {
+            live.file = copy_whole(&disk, &live.path, source)?;
+            Ok(())
+        })
+    }
+
+    /// Does something on a live mirror. One that fails is away from then on: nothing is tried
+    /// twice on it, and the primary goes on.
+    fn step(&mut self, act: impl FnOnce(&mut Live) -> Result<()>) -> Result<()> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        let Err(error) = act(live) else { return Ok(()) };
+        self.live = None;
+        self.place.away = Some(error.to_string());
+        self.mark()
+    }
+
+    fn mark(&mut self) -> Result<()> {
+        if !self.marked {
+            self.disk.replace(&self.place.marker, format!("{}\n", self.place.id).as_bytes())?;
+            self.marked = true;
+        }
+        Ok(())
+    }
+
+    fn unmark(&self) -> Result<()> {
+        if !self.disk.exists(&self.place.marker)? {
+            return Ok(());
+        }
+        self.disk.remove(&self.place.marker)?;
+        self.place.marker.parent().map_or(Ok(()), |dir| self.disk.sync_dir(dir))
+    }
+}
+
+/// Code of two replicas that were written apart.
+const PARTED: &str = "KEYS_DIVERGED";
+
+enum Brought {
+    Up { live: Box<Live>, changed: bool },
+    Ahead,
+}
+
+fn bring_up(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    source: &Source<'_>,
+    forced: bool,
+    entropy: &dyn Entropy,
+) -> Result<Brought> {
+    let Source { segment, store, slot, kek } = source;
+    let tenant: TenantId = slot.tenant;
+    disk.create_dir(dir)?;
+    let lock = disk.lock(&dir.join("lock"))?;
+    let mine = RootStore::new(disk.clone(), dir, tenant);
+    let sealed = store.lies_at(slot.generation)?;
+    let same_slot = mine.lies_at(slot.generation)? == sealed;
+    let found = mine.read(kek).ok();
+    if !forced && found.as_ref().is_some_and(|found| found.generation > slot.generation) {
+        return Ok(Brought::Ahead);
+    }
+    let path = dir.join("nodes.seg");
+    let mut shared = segment.shared_with(&path, tenant)?;
+    // Of another generation only the slot counts: the older one is destroyed.
+    let peer = found.as_ref().filter(|found| found.root_hash == slot.root_hash && !forced);
+    match shared {
+        Shared::Ahead if peer.is_some() => return Ok(Brought::Ahead),
+        Shared::Parted if peer.is_some() => {
+            let what = format!("{PARTED}: this replica and {} were written apart", dir.display());
+            return Err(Error::corrupt(segment.path(), what));
+        }
+        Shared::Ahead | Shared::Parted => shared = Shared::Nothing,
+        Shared::Nothing | Shared::To(_) => {}
+    }
+    let (file, was) = match shared {
+        Shared::To(at) => catch_up(disk, &path, segment, at)?,
+        _ => (copy_whole(disk, &path, segment)?, 0),
+    };
+    if !same_slot {
+        let old = mine.lies_at(slot.generation)?;
+        if old.iter().any(|byte| *byte != 0) {
+            mine.destroy(slot.generation, entropy)?;
+        }
+        mine.put(slot.generation, &sealed)?;
+    }
+    let other = mine.lies_at(Generation(slot.generation.0 + 1))?;
+    let clean = other.len() == BLOB_BYTES && other.iter().all(|byte| *byte == 0);
+    mine.settle(slot.generation, entropy)?;
+    let changed = !(same_slot && clean && was == segment.bytes());
+    let live = Live { path, file, store: mine, _lock: lock };
+    Ok(Brought::Up { live: Box::new(live), changed })
+}
+
+/// Writes what is missing from `at` on; the last commit is written again, since it may have been
+/// read from a cache. Also gives the length found.
+fn catch_up(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    source: &Segment,
+    at: u64,
+) -> Result<(Arc<dyn DiskFile>, u64)> {
+    let file = disk.open(path, Mode::Write)?;
+    let was = file.len()?;
+    copy(source, &*file, at)?;
+    if was > source.bytes() {
+        file.set_len(source.bytes())?;
+    }
+    file.sync()?;
+    Ok((file, was))
+}
+
+/// Writes the whole file beside the old one and swaps it in.
+fn copy_whole(disk: &Arc<dyn Disk>, path: &Path, source: &Segment) -> Result<Arc<dyn DiskFile>> {
+    let fresh = fresh_name(path);
+    let file = disk.open(&fresh, Mode::Create)?;
+    file.set_len(0)?;
+    copy(source, &*file, 0)?;
+    file.sync()?;
+    disk.rename(&fresh, path)?;
+    path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))?;
+    Ok(file)
+}
+
+fn copy(source: &Segment, file: &dyn DiskFile, from: u64) -> Result<()> {
+    let mut at = from;
+    while at < source.bytes() {
+        let len = (source.bytes() - at).min(COPY_BYTES);
+        let bytes = source.read_at(at, usize::try_from(len).unwrap_or(0))?;
+        file.write_at(at, &bytes)?;
+        at += len;
+    }
+    Ok(())
+}
