@@ -19,7 +19,7 @@ import { Tiles } from './tiles.mjs';
 import { judge } from './evidence.mjs';
 import { KIND } from './kind.mjs';
 import { decodeEntry } from './entry.mjs';
-import { decodePayload } from './payload.mjs';
+import { decodePayload, EPOCH } from './payload.mjs';
 
 export const VAULT_FILE = 'vault.toml';
 const CHECKPOINT_FREE = 2;
@@ -68,7 +68,8 @@ class VaultCheck {
     this.home = home;
     this.options = options;
     this.findings = new Findings();
-    this.frontier = new Frontier();
+    this.epochRoots = [];
+    this.frontier = new Frontier({ width: EPOCH, roots: this.epochRoots });
     this.entries = 0;
     this.units = 0;
     this.unsigned = 0;
@@ -83,7 +84,7 @@ class VaultCheck {
     const { percent = 100, seed = new Uint8Array(0) } = this.options.replay ?? {};
     this.tiles = new Tiles(this.findings, this.folder, this.checkpoint);
     this.sequence = new Sequence(this.findings, this.home.tenant, Number(this.checkpoint?.size ?? 0n));
-    this.seals = new SealChecker(this.findings, { percent, root, seed });
+    this.seals = new SealChecker(this.findings, { percent, root, seed }, this.epochRoots);
     this.acts = new Acts(this.findings, this.seals);
     this.bodies = new Bodies(this.findings, this.folder, this.home.tenant);
     for await (const step of walkUnits(this.folder)) {
@@ -237,7 +238,7 @@ class VaultCheck {
       const believed = own[i] !== null && equal(own[i], leaves[i]);
       const entry = bytes ? this.sequence.take(index, bytes, leaves[i], believed) : null;
       decoded.push({ index, entry, believed });
-      await this.seals.entry(index, leaves[i], believed ? entry : null);
+      await this.seals.entry(index, believed ? entry : null);
       if (believed && entry) this.acts.entry(index, entry);
     }
     this.entries += leaves.length;
