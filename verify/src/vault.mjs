@@ -17,6 +17,7 @@ import { Acts } from './acts.mjs';
 import { Bodies } from './bodies.mjs';
 import { Tiles } from './tiles.mjs';
 import { judge } from './evidence.mjs';
+import { count } from './sentences.mjs';
 import { KIND } from './kind.mjs';
 import { decodeEntry } from './entry.mjs';
 import { decodePayload, EPOCH } from './payload.mjs';
@@ -371,18 +372,18 @@ class VaultCheck {
     }
     const first = this.sequence.firstTime;
     const times = first === null ? '' : `, of log times ${timeText(first)} to ${timeText(this.sequence.time)}`;
-    said.push(`${this.entries} entries in ${this.units} units of ${this.home.origin} were read${times}.`);
+    said.push(`${count(this.entries, 'entry', 'entries')} in ${count(this.units, 'unit')} of ${this.home.origin} were read${times}.`);
     said.push(
       'Checked for each: form, place, chain, tenant, time, no record and no number twice; roots; acts and their intents.',
-      `${seals.sealed.size} epochs are sealed, ${seals.replayed} seals were computed anew; ${seals.daySeals.size} day-seals.`,
-      `${bodies.groups} sealed groups: ${bodies.present} bodies there and undamaged, ${bodies.expired} expired by an entry.`,
-      `${this.acts.erasures} erasures; ${this.gaps} numbers that a source skipped.`,
+      `${count(seals.sealed.size, 'epoch')} sealed, ${count(seals.replayed, 'seal')} computed anew; ${count(seals.daySeals.size, 'day-seal')}.`,
+      `${count(bodies.groups, 'sealed group')}: ${count(bodies.present, 'body', 'bodies')} there and undamaged, ${bodies.expired} expired by an entry.`,
+      `${count(this.acts.erasures, 'erasure')}; ${count(this.gaps, 'number')} that a source skipped.`,
     );
     if (this.unsigned > 0) open.push(`${this.unsigned} entries lie beyond the signed checkpoint.`);
     open.push(
       'Whether a body opens, and is what its entry commits to, needs the keys of the vault.',
       'Which bodies an erasure reached cannot be seen without keys.',
-      'An event that was never submitted is missed by nothing here.',
+      'Events that were never submitted leave no trace here.',
     );
   }
 }
