@@ -8,7 +8,7 @@ pub mod values;
 
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
-use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Report};
+use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Report, Scrub};
 use crate::cli::args::record::{Append, Checkpoint, Disclose, ProveCommand, Query, Show, Verify};
 use crate::cli::output::Wishes;
 use clap::{Args, Parser, Subcommand};
@@ -113,6 +113,8 @@ pub enum Command {
     Config(ConfigCommand),
     /// Say what is wrong or weak with this vault, and what to do
     Doctor(Doctor),
+    /// Read every byte again, and record what was found
+    Scrub(Scrub),
     /// Tell the whole story on an invented day, or on a real log
     Demo(Demo),
     /// Measure this machine: ingest, verify, erase, disk, memory

@@ -121,6 +121,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Keys(args) => cmd::keys::run(context, args),
         Command::Config(args) => cmd::config::run(context, args),
         Command::Doctor(args) => cmd::doctor::run(context, args),
+        Command::Scrub(args) => cmd::scrub::run(context, args),
         Command::Demo(args) => cmd::demo::run(context, args),
         Command::Bench(args) => cmd::bench::run(context, args),
         Command::Completions(args) => {

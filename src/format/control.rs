@@ -3,7 +3,7 @@
 //! or identifier of anybody is ever in one; those are sealed fields of the same entry.
 
 use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SourceHandle, TenantId};
-use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, UtcNanos};
+use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::format::wire::Malformed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,18 @@ macro_rules! payload {
 }
 
 payload! {
+    /// A log that this one takes up after: where it ended, as far as is known.
+    Continues {
+        /// Origin of its checkpoints.
+        origin: String,
+        /// Its size.
+        size: TreeSize,
+        /// Its root at that size.
+        root: Hash32,
+    }
+}
+
+payload! {
     /// The first entry of a log.
     Genesis {
         /// Format version of the log: 1.
@@ -56,6 +68,9 @@ payload! {
         generation: Generation,
         /// Birth hash of the key tree's root.
         root: Hash32,
+        /// The log before, for one that could not be continued.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continues: Option<Continues>,
     }
 }
 
@@ -219,6 +234,8 @@ pub enum KeyRoll {
     LogKey {
         /// A roll note as `format/roll` has it, signed by the old and the new key.
         note: String,
+        /// Who stood behind it.
+        mode: Mode,
     },
 }
 
@@ -304,6 +321,42 @@ pub enum Config {
     Source {
         /// Its handle.
         source: SourceHandle,
+    },
+}
+
+/// What a scrub, the reading again of every byte, came to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Scan {
+    /// Something is not what it must be.
+    Finding {
+        /// Which entry, if it has one.
+        index: Option<EntryIndex>,
+        /// `log`, `body`, `tile`, `keys`, `mirror` or `checkpoint`.
+        part: String,
+        /// Stable name.
+        verdict: String,
+    },
+    /// A pass over everything is complete.
+    Pass {
+        /// Bytes read.
+        bytes: u64,
+        /// Entries covered: 0 up to, not with, this.
+        end: TreeSize,
+        /// Findings, those without an entry of their own too.
+        findings: u64,
+        /// Whether every record was opened with its keys, not a sample.
+        full: bool,
+        /// Sealed groups whose frame was there with a right CRC.
+        groups: u64,
+        /// Of them: opened with their keys.
+        opened: u64,
+        /// Copies of the key tree read, of all.
+        replicas: String,
+        /// When it began: nothing it covers was read before.
+        started: UtcNanos,
+        /// Units covered.
+        units: u64,
     },
 }
 

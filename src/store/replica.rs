@@ -107,19 +107,27 @@ pub fn name(disk: &dyn Disk, keys: &Path, id: ReplicaId) -> Result<()> {
     write(disk, &keys.join("mirror"), id)
 }
 
-/// Gives `to` the files of `from` that are neither tree nor name: the signing keys, then the
-/// key-encryption key, without which nothing else is believed to be there.
+/// Gives `to` the files of `from` that are neither tree nor name: the signing keys with
+/// their rolls, then the key-encryption key, without which nothing else is believed to be there.
 ///
 /// # Errors
 /// Those of the disk.
 pub fn copy_secrets(disk: &dyn Disk, from: &Path, to: &Path) -> Result<()> {
     let mut files: Vec<PathBuf> = Vec::new();
     for listed in disk.list(&from.join("signing"))? {
-        if !listed.is_dir && listed.name.ends_with(".key") {
+        let ours = listed.name.ends_with(".key") || listed.name.ends_with(".note");
+        if !listed.is_dir && ours {
             files.push(Path::new("signing").join(listed.name));
         }
     }
     files.push(PathBuf::from("kek"));
+    for stale in disk.list(&to.join("signing"))? {
+        let path = Path::new("signing").join(&stale.name);
+        if stale.name.ends_with(".key") && !files.contains(&path) {
+            disk.remove(&to.join(path))?;
+            disk.sync_dir(&to.join("signing"))?;
+        }
+    }
     for file in files {
         let bytes = zeroize::Zeroizing::new(disk.read(&from.join(&file))?);
         let target = to.join(&file);

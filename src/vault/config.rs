@@ -3,6 +3,7 @@
 
 use crate::base::id::TenantId;
 use crate::base::limits::{SEGMENT_BYTES_MAX, SNAPSHOT_BYTES, SNAPSHOT_ENTRIES};
+use crate::format::control::Continues;
 use crate::store::disk::Disk;
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::vault::dedupe::Bounds;
@@ -71,12 +72,15 @@ pub struct VaultFile {
     pub name: String,
     /// The tenant.
     pub tenant: TenantId,
+    /// The log this one takes up after; its genesis says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continues>,
 }
 
 impl VaultFile {
     /// A new vault's file.
     pub fn new(name: &str, tenant: TenantId) -> Self {
-        VaultFile { format: FORMAT, name: name.to_owned(), tenant }
+        VaultFile { format: FORMAT, name: name.to_owned(), tenant, continues: None }
     }
 
     /// Origin line of the tenant's checkpoints.
@@ -94,10 +98,15 @@ impl VaultFile {
     /// # Errors
     /// Those of the disk.
     pub fn write(&self, disk: &dyn Disk, data: &Path) -> Result<()> {
-        let text = format!(
+        let mut text = format!(
             "# Written once by `chancery init`.\nformat = {}\nname = \"{}\"\ntenant = \"{}\"\n",
             self.format, self.name, self.tenant
         );
+        if let Some(Continues { origin, size, root }) = &self.continues {
+            text += &format!(
+                "\n[continues]\norigin = \"{origin}\"\nsize = {size}\nroot = \"{root}\"\n"
+            );
+        }
         disk.replace(&data.join("vault.toml"), text.as_bytes())
     }
 

@@ -13,9 +13,10 @@ use crate::format::control::{self, Mode, Scope};
 use crate::format::seal::row::IndexKey;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::unique;
+use crate::vault::clerk::Clerk;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::{self, EventKeys, Keyring};
-use crate::vault::seal::Act;
+use crate::vault::seal::{Act, Sealed};
 use crate::vault::sequencer::{Check, Committed};
 use crate::vault::{Vault, vault_code};
 use std::borrow::Cow;
@@ -109,6 +110,11 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// Seals the act as it is, for whoever gives it its place.
+    pub(crate) fn seal(self, clerk: &Clerk, kind: Kind, clear: Vec<u8>) -> Result<Sealed> {
+        clerk.sealer(self.day).act(&Act { kind, clear }, &self.event, self.keys)
+    }
+
     /// Gives one of its fields another value; the keys do not depend on it.
     pub(crate) fn set(&mut self, name: &str, value: &impl serde::Serialize) {
         let fields = self.event.groups.iter_mut().flat_map(|group| &mut group.fields);

@@ -15,6 +15,7 @@ pub mod error;
 pub mod facts;
 pub mod hold;
 pub mod keys;
+pub mod logkey;
 pub mod open;
 pub mod policies;
 pub mod prove;
@@ -23,6 +24,7 @@ pub mod receipt;
 pub mod replicas;
 pub mod retain;
 pub mod schedule;
+pub mod scrub;
 pub mod search;
 pub mod verify;
 

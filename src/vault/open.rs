@@ -13,7 +13,7 @@ use crate::crypto::lanes::Lanes;
 use crate::crypto::merkle::{EMPTY_ROOT, root_at};
 use crate::crypto::sign::SigningKey;
 use crate::format::cell;
-use crate::format::control::{self, Mode};
+use crate::format::control::{self, Continues, Mode};
 use crate::format::vkey::{Algorithm, Signer};
 use crate::policy::classify::Policies;
 use crate::store::bodies::Bodies;
@@ -34,6 +34,7 @@ use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keyplane::{self, Judge, KeyDirs};
 use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::logkey::{self, LogKeys};
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Loaded};
@@ -47,8 +48,6 @@ use std::sync::{Arc, Mutex, RwLock};
 
 /// Batches waiting for the sequencer at most; the pool of bytes bounds their size.
 const INBOX: usize = 256;
-/// Label of the log's signing key at rest.
-const LOG_KEY: &str = "chancery/v1/signing/log";
 /// Label of the report key at rest.
 const REPORT_KEY: &str = "chancery/v1/signing/report";
 
@@ -58,6 +57,20 @@ impl Vault {
     /// # Errors
     /// `Conflict` when one is there; those of the store.
     pub fn init(world: World, config: &Config, name: &str) -> Result<Vault> {
+        Vault::init_after(world, config, name, None)
+    }
+
+    /// As `init`, for a log that takes up after one that cannot be continued: its genesis names
+    /// where that one ended.
+    ///
+    /// # Errors
+    /// As `init`.
+    pub fn init_after(
+        world: World,
+        config: &Config,
+        name: &str,
+        continues: Option<Continues>,
+    ) -> Result<Vault> {
         let disk = &world.disk;
         disk.create_dir(&config.data)?;
         disk.create_dir(&config.keys)?;
@@ -67,16 +80,16 @@ impl Vault {
         }
         parse_policies(config)?;
         let tenant = TenantId(random(&*world.entropy));
-        let file = VaultFile::new(name, tenant);
+        let file = VaultFile { continues, ..VaultFile::new(name, tenant) };
         let places = Places::of(&config.data, &config.keys, &tenant);
         let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
         let kek = Kek::create(&**disk, &config.keys, passphrase, &*world.entropy)?;
-        for (name, label) in [("log.key", LOG_KEY), ("report.key", REPORT_KEY)] {
+        for (name, label) in [(logkey::FILE, logkey::LABEL), ("report.key", REPORT_KEY)] {
             let seed: [u8; 32] = random(&*world.entropy);
             let path = places.signing.join(name);
             seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
         }
-        signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
+        logkey::LogKeys::open(&**disk, &places.signing, &kek, &file.origin())?;
         let entropy = &*world.entropy;
         let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
         let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
@@ -101,12 +114,13 @@ impl Vault {
     pub fn open(world: World, config: &Config) -> Result<Vault> {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
+        let continues = file.continues.clone();
         let opening = Opening::read(world, config, file)?;
         let had_checkpoint = opening.head_note.is_some();
         let keys = opening.open_keys(config)?;
         let vault = opening.start(config, keys, lock)?;
         if vault.inner.read_only.is_none() {
-            vault.begin()?;
+            vault.begin(continues)?;
             vault.redrive()?;
             vault.finish_replicas()?;
         }
@@ -123,7 +137,7 @@ impl Vault {
 
     /// Writes the genesis into an empty log. A crash may have come between the making of the
     /// vault and its first entry; then nothing but the tenant's own keys is in the key tree.
-    fn begin(&self) -> Result<()> {
+    fn begin(&self, continues: Option<Continues>) -> Result<()> {
         if self.size().0 > 0 {
             return Ok(());
         }
@@ -141,6 +155,7 @@ impl Vault {
             report_key: self.inner.reports.verifier().to_string(),
             generation: tree.generation(),
             root: tree.root_hash(),
+            continues,
         };
         let clear = control::encode(&genesis)?;
         self.inner.clerk.record(Kind::Genesis, vault_code(Verb::Create), clear).map(|_| ())
@@ -165,22 +180,6 @@ pub(crate) fn check_own_classes(policies: &Policies) -> Result<()> {
     Ok(())
 }
 
-fn signer(
-    world: &World,
-    places: &Places,
-    kek: &Kek,
-    file: &str,
-    label: &str,
-    name: &str,
-) -> Result<Signer> {
-    let path = places.signing.join(file);
-    let seed = open_secret(&*world.disk, &path, kek, label)?;
-    let seed = Key::from_slice(&seed)
-        .ok_or_else(|| StoreError::corrupt(&path, "signing key has a wrong length"))?;
-    Signer::new(name, Algorithm::Ed25519, SigningKey::new(&seed))
-        .map_err(|e| Error::denied("VAULT_NAME", e.to_string()))
-}
-
 /// The key-encryption key. A key directory without one, beside a mirror with one, is a lost disk.
 fn open_kek(disk: &dyn Disk, config: &Config, passphrase: Option<&[u8]>) -> Result<Kek> {
     let opened = Kek::open(disk, &config.keys, passphrase);
@@ -199,7 +198,8 @@ fn signer_of_reports(
     kek: &Kek,
     file: &VaultFile,
 ) -> Result<Signer> {
-    signer(world, places, kek, "report.key", REPORT_KEY, &file.report_name())
+    let path = places.signing.join("report.key");
+    logkey::signer(&*world.disk, &path, kek, REPORT_KEY, &file.report_name())
 }
 
 /// A vault half open: the data plane is read, nothing is served.
@@ -231,17 +231,18 @@ impl Opening {
         let kek = open_kek(&*disk, config, passphrase)?;
         let dirs = KeyDirs::of(config, &places, file.tenant);
         let origin = file.origin();
-        let log_signer = signer(&world, &places, &kek, "log.key", LOG_KEY, &origin)?;
+        let log_keys = LogKeys::open(&*disk, &places.signing, &kek, &origin)?;
         let reports = signer_of_reports(&world, &places, &kek, &file)?;
         disk.create_dir(&places.tenant)?;
         let head = Head::new(disk.clone(), &places.checkpoint());
         let head_note = head.load()?;
-        let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
+        let signed = recover::checkpoint(head_note.as_deref(), &origin, &log_keys)?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
         let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
         let log = log.closing_at(config.tuning.segment_bytes);
         let lanes = Lanes::detect();
-        let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
+        let loaded = recover::load(&log, signed.as_ref(), &log_keys, &lanes)?;
+        let log_keys = logkey::settle(&*disk, &places.signing, &kek, log_keys, &loaded.facts)?;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
         recover::tiles(&log, &tiles, signed.as_ref(), &loaded.tree, &lanes)?;
         let bodies = Bodies::new(disk, &places.bodies(), file.tenant);
@@ -263,7 +264,7 @@ impl Opening {
             dirs,
             file,
             kek,
-            signer: Arc::new(log_signer),
+            signer: log_keys.signer,
             reports: Arc::new(reports),
             head,
             head_note,

@@ -18,6 +18,7 @@ use crate::store::tiles::Tiles;
 use crate::vault::dedupe::Window;
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
+use crate::vault::logkey::LogKeys;
 use crate::vault::read::entries_of;
 use std::collections::BTreeMap;
 
@@ -28,11 +29,10 @@ use std::collections::BTreeMap;
 pub(crate) fn checkpoint(
     note: Option<&[u8]>,
     origin: &str,
-    key: &Verifier,
+    keys: &LogKeys,
 ) -> Result<Option<Checkpoint>> {
     let Some(note) = note else { return Ok(None) };
-    let checkpoint = Checkpoint::open(note, key)
-        .map_err(|e| Error::evidence("CHECKPOINT_SIGNATURE", e.to_string()))?;
+    let checkpoint = keys.checkpoint(note)?;
     match checkpoint.origin == origin {
         true => Ok(Some(checkpoint)),
         false => Err(Error::evidence("CHECKPOINT_SIGNATURE", "checkpoint of another log")),
@@ -66,7 +66,7 @@ enum Fault {
 pub(crate) fn load(
     log: &UnitLog,
     signed: Option<&Checkpoint>,
-    key: &Verifier,
+    keys: &LogKeys,
     lanes: &Lanes,
 ) -> Result<Loaded> {
     let sealed = signed.map_or(TreeSize(0), |c| c.size);
@@ -96,7 +96,7 @@ pub(crate) fn load(
             &bytes,
             &placed,
             &loaded.tree,
-            (placed.head.end > sealed).then_some(key),
+            (placed.head.end > sealed).then_some(keys.at(placed.head.end)),
             lanes,
         );
         match believed {

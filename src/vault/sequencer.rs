@@ -28,7 +28,7 @@ use crate::vault::facts::Facts;
 use crate::vault::seal::Sealed;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,6 +37,15 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// A condition checked at the index where the job would be appended.
 pub(crate) type Check = Box<dyn FnOnce(&Facts) -> Result<(), Error> + Send>;
+
+/// Makes the entry of a key roll, for the size up to which the key in force may sign.
+pub(crate) type RollAct = Box<dyn FnOnce(TreeSize, &Signer) -> Result<Sealed, Error> + Send>;
+
+/// Puts the successor in its place on disk.
+pub(crate) type Promote = Box<dyn FnOnce() -> Result<(), Error> + Send>;
+
+/// The entry of a roll.
+pub(crate) type Rolled = Result<EntryIndex, Error>;
 
 /// What a job came to.
 pub(crate) type Outcome = Result<Committed, Rejected>;
@@ -85,6 +94,8 @@ pub(crate) enum Message {
     Seen { names: Vec<Name>, reply: SyncSender<Vec<(usize, Original)>> },
     /// Append a batch, all or nothing.
     Append { sealed: Sealed, check: Option<Check>, reply: SyncSender<Outcome> },
+    /// Hand over to another key, alone between two commits.
+    Roll { next: Arc<Signer>, act: RollAct, promote: Promote, reply: SyncSender<Rolled> },
     /// Publish the checkpoint now.
     Publish { reply: SyncSender<Result<(), Error>> },
     /// Publish and stop.
@@ -219,6 +230,9 @@ impl Sequencer {
         match message {
             Message::Publish { reply } => drop(reply.send(self.publish())),
             Message::Seen { names, reply } => drop(reply.send(self.duplicates(names.into_iter()))),
+            Message::Roll { next, act, promote, reply } => {
+                drop(reply.send(self.roll(next, act, promote)));
+            }
             Message::Append { .. } => {}
             Message::Close => {
                 let _ = self.publish();
@@ -226,6 +240,38 @@ impl Sequencer {
             }
         }
         false
+    }
+
+    /// The entry of a roll is a unit of its own, the last one the old key signs; the checkpoint of
+    /// that size is signed by both keys, every later one by the new key alone.
+    fn roll(&mut self, next: Arc<Signer>, act: RollAct, promote: Promote) -> Rolled {
+        let until = TreeSize(self.log.size().0 + 1);
+        let sealed = match (self.read_only, &self.failed) {
+            (Some(code), _) => return Err(Error::denied(code, "open for reading only")),
+            (None, Some(failed)) => return Err(failed.error()),
+            (None, None) => act(until, &self.signer)?,
+        };
+        let (reply, answer) = sync_channel(1);
+        let mut commit = Commit { time: self.clock.now(), ..Commit::default() };
+        self.take(&mut commit, Job { sealed, check: None, reply });
+        self.finish(commit);
+        let committed = match answer.recv() {
+            Ok(Ok(committed)) => committed,
+            Ok(Err(Rejected::Failed(error))) => return Err(error),
+            _ => return Err(Error::denied("DAY_CHANGED", "midnight passed meanwhile; ask again")),
+        };
+        let (origin, size, root) = (self.origin.to_string(), self.tree.size(), self.tree.root());
+        let both = Checkpoint { origin, size, root }.sign(&[&self.signer, &next]);
+        {
+            let published = &mut *self.published.write().unwrap_or_else(PoisonError::into_inner);
+            published.note = both.unwrap_or_default().into();
+        }
+        self.signer = next;
+        let done = self.publish().and_then(|()| promote());
+        if let Err(Error::Unavailable(error)) = &done {
+            self.failed = Some(Failure::of(error));
+        }
+        done.map(|()| committed.first)
     }
 
     /// Takes what is queued into one commit, and into another where a unit is full. Returns

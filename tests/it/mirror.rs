@@ -368,3 +368,135 @@ fn a_crash_in_an_erasure_and_the_loss_of_either_key_disk() {
     println!("{crashes} crashes of an erasure with a key disk lost");
     assert!(crashes > 60);
 }
+
+/// The data disk is lost: an old backup of it stands beside today's keys. Everyone else opens, the
+/// erased person does not, nothing can be appended; a new log says where the old one ended.
+#[test]
+fn drill_the_data_disk_is_lost_and_an_old_backup_stands_beside_the_keys() {
+    let (scene, vault) = Scene::new(60);
+    let note = vault.checkpoint().unwrap();
+    drop(vault);
+    let backup = scene.disk.fork();
+    let vault = scene.open(61).unwrap();
+    append(&vault, &[Visit::new(7, "nurse", "p2")]).unwrap();
+    let erased = vault.erase(&[patient("p1")], "gdpr-17-1", &two_people()).unwrap();
+    let ledger = vault.erasure_ledger().unwrap();
+    drop(vault);
+    lose(&scene.disk, "/sim/data");
+    for path in backup.files().into_iter().filter(|path| path.starts_with("/sim/data")) {
+        scene.disk.plant(&path, &backup.bytes(&path).unwrap());
+    }
+    let before: Vec<_> = data_files(&scene.disk);
+    for ledger in [None, Some(ledger)] {
+        let config = Config { ledger, ..scene.config.clone() };
+        let world = world(Arc::new(scene.split.clone()), &scene.clock, 62);
+        let vault = Vault::open(world, &config).unwrap();
+        assert!(codes(&vault).contains(&"LOG_BEHIND_KEYS"), "{:?}", codes(&vault));
+        assert_eq!(vault.read_only(), Some("LOG_BEHIND_KEYS"));
+        // No entry of this log says why: it is from before the erasure.
+        let found = fates(&vault);
+        assert_eq!(found["p1"], Fate::KeyLost, "the erased person");
+        assert_eq!((found["p0"], found["p2"]), (Fate::Open, Fate::Open), "everyone else");
+        let refused = append(&vault, &[Visit::new(9, "nurse", "p0")]);
+        assert!(code(refused).contains("LOG_BEHIND_KEYS"));
+        let again = vault.erase(&[patient("p0")], "gdpr-17-1", &two_people());
+        assert!(code(again).contains("LOG_BEHIND_KEYS"));
+        assert!(code(vault.erasure_receipt(erased.job)).contains("ERASURE_UNKNOWN"));
+    }
+    assert_eq!(data_files(&scene.disk), before, "a read-only opening changes nothing");
+    goes_on(&scene, &note);
+}
+
+/// A new log whose genesis names the old one, by a checkpoint that its trust vouches for.
+fn goes_on(scene: &Scene, note: &str) {
+    let parsed = chancery::format::note::Note::parse(note.as_bytes()).unwrap();
+    let old = chancery::format::checkpoint::Checkpoint::parse(&parsed.text).unwrap();
+    let continues = chancery::format::control::Continues {
+        origin: old.origin.clone(),
+        size: old.size,
+        root: old.root,
+    };
+    let next = Config {
+        data: "/next/data".into(),
+        keys: "/next/keys".into(),
+        mirror: None,
+        ..scene.config.clone()
+    };
+    // A crash before the genesis must not lose whom it takes up after.
+    for n in (1..200).step_by(5) {
+        let attempt = scene.on(&scene.disk.fork());
+        attempt.disk.fail_at(n);
+        let clock = &scene.clock;
+        let made = Vault::init_after(
+            world(Arc::new(attempt.disk.clone()), clock, n),
+            &next,
+            "next.example",
+            Some(continues.clone()),
+        );
+        let done = made.is_ok();
+        drop(made);
+        let after = attempt.disk.crash(n);
+        let opened = Vault::open(world(Arc::new(after), clock, n + 1), &next);
+        if let Ok(vault) = &opened {
+            let genesis = vault.facts_now().genesis.unwrap();
+            assert_eq!(genesis.continues.as_ref(), Some(&continues), "failed at {n}");
+        }
+        assert!(opened.is_ok() || !done, "failed at {n}");
+        if done {
+            return;
+        }
+    }
+    panic!("never made");
+}
+
+fn data_files(disk: &SimDisk) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let files = disk.files().into_iter().filter(|path| path.starts_with("/sim/data"));
+    // Tiles and the lock are derived.
+    let ground = files.filter(|path| !path.to_string_lossy().contains("/tile/"));
+    ground.map(|path| (path.clone(), disk.bytes(&path))).collect()
+}
+
+/// Both key disks are gone: the log still verifies, nothing opens, and the refusal says so.
+#[test]
+fn drill_both_key_disks_are_lost() {
+    let (scene, vault) = Scene::new(70);
+    vault.checkpoint().unwrap();
+    drop(vault);
+    lose(&scene.disk, "/sim/keys");
+    lose(&scene.disk, MIRROR);
+    let refused = code(scene.open(71));
+    assert!(refused.contains("KEK_MISSING") && refused.contains("keys are not here"), "{refused}");
+    assert!(code(scene.restore(true)).contains("KEYS_MIRROR_NOT_NAMED"));
+    verified(&scene, &[]);
+}
+
+/// Compaction from the vault, on both replicas, and by itself once half of the file is dead.
+#[test]
+fn the_key_trees_file_is_compacted_on_both_replicas() {
+    let (scene, vault) = Scene::new(80);
+    for n in 0..60 {
+        let who = format!("x{n}");
+        append(&vault, &[Visit::new(7 + n, "nurse", &who)]).unwrap();
+        vault.erase(&[patient(&who)], "gdpr-17-1", &two_people()).unwrap();
+    }
+    let (before, after) = vault.compact_keys().unwrap();
+    assert!(after * 4 < before, "{before} -> {after}");
+    let tenant = vault.tenant().to_string();
+    drop(vault);
+    let file = |dir: &str| scene.disk.bytes(&Path::new(dir).join(&tenant).join("nodes.seg"));
+    assert!(file("/sim/keys") == file(MIRROR) && file(MIRROR).unwrap().len() as u64 == after);
+    let vault = scene.open(81).unwrap();
+    assert_eq!(codes(&vault), ["UNWITNESSED"]);
+    expect(&vault, &[], "compacted");
+    // Enough dead bytes: the daily run does it.
+    for n in 0..130 {
+        let who = format!("y{n}");
+        append(&vault, &[Visit::new(67 + n, "nurse", &who)]).unwrap();
+        vault.erase(&[patient(&who)], "gdpr-17-1", &two_people()).unwrap();
+    }
+    let grown = vault.keys().tree().bytes();
+    assert!(vault.keys().tree().wants_compaction(), "{grown}");
+    vault.expire(None).unwrap();
+    let left = vault.keys().tree().bytes();
+    assert!(left * 4 < grown, "{grown} -> {left}");
+}

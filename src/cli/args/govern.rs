@@ -230,6 +230,18 @@ The mirror must fit the log: one from before an erasure is refused, always.")]
         #[arg(long)]
         accept_loss: bool,
     },
+    /// Hand the log over to a fresh signing key; two people
+    #[command(after_help = "\
+Example:
+  chancery keys roll-log --requested-by dana --approved-by omar
+
+The roll, signed by both keys, stands in the log. Afterwards hand out the trust policy again:
+chancery keys trust --follow OLD.policy --out NEW.policy")]
+    RollLog {
+        /// Who asks and who agrees.
+        #[command(flatten)]
+        approval: Approval,
+    },
     /// Rewrite the key tree's file without its dead nodes
     #[command(after_help = "\
 Example:
@@ -255,6 +267,9 @@ Example:
 
 Hand it over by a way the vault's operator does not control.")]
     Trust {
+        /// A trust policy pinned before: follow every key roll of the log from it
+        #[arg(long, value_name = "FILE")]
+        follow: Option<PathBuf>,
         /// File to write [default: standard output]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,

@@ -26,6 +26,12 @@ pub struct Init {
     /// Allow acts of one person; every receipt says so
     #[arg(long)]
     pub single_operator: bool,
+    /// Last checkpoint of a log that cannot be continued: the new log's genesis names it
+    #[arg(long, value_name = "FILE", requires = "old_trust")]
+    pub continue_from: Option<PathBuf>,
+    /// Trust policy of that log
+    #[arg(long, value_name = "FILE", requires = "continue_from")]
+    pub old_trust: Option<PathBuf>,
 }
 
 /// A compliance framework.
@@ -148,6 +154,24 @@ Example:
 
 Exits 0 when nothing is wrong, 4 when something is weak, 1 when evidence failed.")]
 pub struct Doctor {}
+
+/// `chancery scrub`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery scrub
+  chancery scrub --full
+  chancery scrub --paced
+
+Stopped with Ctrl-C it goes on where it was the next time. Exits 0 when nothing was found.")]
+pub struct Scrub {
+    /// Open every record with its keys, not a sample
+    #[arg(long)]
+    pub full: bool,
+    /// No faster than scrub.bytes_per_second in chancery.toml
+    #[arg(long)]
+    pub paced: bool,
+}
 
 /// `chancery demo`.
 #[derive(Args, Debug)]

@@ -13,6 +13,7 @@ use crate::cli::medium::{Medium, free_bytes};
 use crate::cli::output::units::{bytes, count, duration};
 use crate::cli::output::{Progress, Tone};
 use crate::cli::run::Context;
+use crate::format::control::Scan;
 use crate::vault::Vault;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ use std::time::Duration;
 
 /// Less free space than this is worth a word: a day of a busy vault.
 const FREE_BYTES_MIN: u64 = 5 << 30;
+
+/// A pass older than this is worth a word: 30 days.
+const SCRUB_SECONDS_MAX: u64 = 30 * 86_400;
 
 /// How a finding is meant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +75,7 @@ pub(crate) fn run(context: &mut Context, _args: &Doctor) -> Result<ExitCode> {
     }
     keys(&config, &mut found);
     replicas(&vault, &mut found);
+    scrubbed(&vault, &mut found)?;
     log(&vault, &config, &mut found);
     duties(&vault, &mut found)?;
     let sources = sources(context, &vault, &mut found)?;
@@ -125,6 +130,41 @@ fn replicas(vault: &Vault, found: &mut Findings) {
         );
         found.add(Level::Weak, "ERASURE_PARTIAL", text);
     }
+}
+
+/// When every byte was last read again, and what that found.
+fn scrubbed(vault: &Vault, found: &mut Findings) -> Result<()> {
+    let (last, findings) = vault.last_scrub()?;
+    if findings > 0 {
+        let text = format!(
+            "{findings} findings since the last complete pass began: `chancery query` for entries \
+             of kind scan names them; verify, then restore what is damaged from a copy"
+        );
+        found.add(Level::Bad, "SCRUB_FINDINGS", text);
+    }
+    let Some(passed) = last else {
+        let text = "no byte was ever read again after it was written: `chancery scrub`";
+        found.add(Level::Weak, "SCRUB_NEVER", text);
+        return Ok(());
+    };
+    let Scan::Pass { bytes: read, end, full, groups, opened, replicas, started, .. } = passed.scan
+    else {
+        return Ok(());
+    };
+    let age = Duration::from_nanos(vault.clock().now().0.saturating_sub(started.0));
+    let opened = if full { "all opened".to_owned() } else { format!("{} opened", count(opened)) };
+    let text = format!(
+        "every byte of entries 0 to {end} was read again within {}: {}, {} groups ({opened}), key \
+         tree {replicas}",
+        duration(age),
+        bytes(read),
+        count(groups)
+    );
+    match age.as_secs() > SCRUB_SECONDS_MAX {
+        true => found.add(Level::Weak, "SCRUB_OLD", text),
+        false => found.add(Level::Good, "SCRUB", text),
+    }
+    Ok(())
 }
 
 fn open_to_others(dir: &Path) -> Option<bool> {

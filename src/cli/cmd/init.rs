@@ -5,7 +5,9 @@ use crate::cli::cmd::done;
 use crate::cli::config::{Config, FILE_NAME, Mode, Passphrase};
 use crate::cli::error::Failure;
 use crate::cli::run::Context;
-use crate::cli::world::{vault_config, world};
+use crate::cli::world::{read_text, vault_config, world};
+use crate::format::control::Continues;
+use crate::format::trust::Trust;
 use crate::vault::Vault;
 use anyhow::Result;
 use serde_json::json;
@@ -26,13 +28,14 @@ pub(crate) fn run(context: &mut Context, args: &Init) -> Result<ExitCode> {
         );
         return Err(Failure::usage("CONFIG_VALUE", message).into());
     }
+    let continues = continues(args)?;
     let files = vault_config(&config, &context.global)?;
     // The file first: a vault whose passphrase nobody wrote down the place of is lost.
     if !had_file {
         std::fs::create_dir_all(&config.home).map_err(|e| Failure::file(&config.home, &e))?;
         write_config(&file, &config)?;
     }
-    let made = Vault::init(world(), &files, &config.name);
+    let made = Vault::init_after(world(), &files, &config.name, continues);
     if made.is_err() && !had_file {
         let _ = std::fs::remove_file(&file);
     }
@@ -70,6 +73,19 @@ pub(crate) fn run(context: &mut Context, args: &Init) -> Result<ExitCode> {
         file.display(),
     ))?;
     done()
+}
+
+/// Where the log before ended, by a checkpoint that its own trust policy vouches for.
+fn continues(args: &Init) -> Result<Option<Continues>> {
+    let (Some(note), Some(trust)) = (&args.continue_from, &args.old_trust) else {
+        return Ok(None);
+    };
+    let trust = Trust::parse(&read_text(trust)?);
+    let trust = trust.map_err(|e| Failure::usage("TRUST_POLICY", e.to_string()))?;
+    let opened = trust.open_checkpoint(read_text(note)?.as_bytes());
+    let opened = opened.map_err(|e| Failure::refused(e.verdict(), e.to_string()))?;
+    let crate::format::checkpoint::Checkpoint { origin, size, root } = opened.checkpoint;
+    Ok(Some(Continues { origin, size, root }))
 }
 
 fn apply_flags(config: &mut Config, args: &Init) -> Result<()> {

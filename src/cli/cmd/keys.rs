@@ -1,17 +1,19 @@
 //! `chancery keys`: what is public of the key plane, and what to keep outside. Never a secret.
 
 use crate::base::unit::Generation;
-use crate::cli::args::govern::KeysCommand;
-use crate::cli::cmd::{done, write_out};
+use crate::cli::args::govern::{Approval, KeysCommand};
+use crate::cli::cmd::{done, order, write_out};
 use crate::cli::config::{Config, Passphrase};
 use crate::cli::error::Failure;
 use crate::cli::medium::Medium;
 use crate::cli::output::units::{bytes, count};
 use crate::cli::output::{Align, Table};
 use crate::cli::run::Context;
-use crate::cli::world::{vault_config, world};
+use crate::cli::world::{read_text, vault_config, world};
 use crate::format::trust::Trust;
+use crate::format::vkey::Verifier;
 use crate::vault::Vault;
+use crate::vault::logkey::kek_of;
 use anyhow::Result;
 use serde_json::json;
 use std::path::Path;
@@ -28,6 +30,7 @@ pub(crate) fn run(context: &mut Context, command: &KeysCommand) -> Result<ExitCo
         KeysCommand::Show => show(context),
         KeysCommand::Mirror { forget } => mirror(context, *forget),
         KeysCommand::Restore { accept_loss, .. } => restore(context, *accept_loss),
+        KeysCommand::RollLog { approval } => roll_log(context, approval),
         KeysCommand::Compact => compact(context),
         KeysCommand::ExportLedger { out } => {
             let vault = context.open()?;
@@ -36,9 +39,12 @@ pub(crate) fn run(context: &mut Context, command: &KeysCommand) -> Result<ExitCo
                        chancery --ledger FILE doctor";
             finish(context, out.as_deref(), "ledger", &ledger, say)
         }
-        KeysCommand::Trust { out } => {
+        KeysCommand::Trust { out, follow } => {
             let vault = context.open()?;
-            let text = trust_text(&vault)?;
+            let text = match follow {
+                Some(path) => followed(&vault, path)?,
+                None => trust_text(&vault)?,
+            };
             let say = "Hand it over by a way the vault's operator does not control, and pin it \
                        there.";
             finish(context, out.as_deref(), "trust", &text, say)
@@ -46,13 +52,51 @@ pub(crate) fn run(context: &mut Context, command: &KeysCommand) -> Result<ExitCo
     }
 }
 
-/// The trust policy of a vault's own keys, as an auditor would pin it.
+/// The trust policy of a vault's own keys, as an auditor would pin it: the log's first key, and
+/// every roll followed from it.
 pub(crate) fn trust_text(vault: &Vault) -> Result<String> {
-    let log = std::slice::from_ref(vault.log_key());
+    let facts = vault.facts_now();
+    let first = facts.genesis.as_ref().and_then(|genesis| Verifier::parse(&genesis.log_key).ok());
+    let first = first.unwrap_or_else(|| vault.log_key().clone());
     let report = std::slice::from_ref(vault.report_signer().verifier());
-    let trust = Trust::of(log, report);
-    let trust = trust.map_err(|e| Failure::failed("TRUST_POLICY", e.to_string()))?;
+    let trust = Trust::of(std::slice::from_ref(&first), report);
+    let mut trust = trust.map_err(|e| Failure::failed("TRUST_POLICY", e.to_string()))?;
+    for note in vault.key_rolls() {
+        trust.roll(note.as_bytes()).map_err(|e| Failure::refused(e.verdict(), e.to_string()))?;
+    }
     Ok(format!("# Trust policy of {}\n{trust}", vault.origin()))
+}
+
+/// A policy pinned before, with every roll of this log followed: each is signed by the key before.
+fn followed(vault: &Vault, path: &Path) -> Result<String> {
+    let trust = Trust::parse(&read_text(path)?);
+    let mut trust = trust.map_err(|e| Failure::usage("TRUST_POLICY", e.to_string()))?;
+    for note in vault.key_rolls() {
+        trust.roll(note.as_bytes()).map_err(|e| Failure::refused(e.verdict(), e.to_string()))?;
+    }
+    Ok(trust.to_string())
+}
+
+fn roll_log(context: &mut Context, approval: &Approval) -> Result<ExitCode> {
+    let config = context.config()?;
+    let files = vault_config(&config, &context.global)?;
+    let vault = context.open_with(&config)?;
+    let kek = kek_of(&world(), &files)?;
+    let order = order(approval, &config)?;
+    let rolled = vault.roll_log_key(&kek, &order)?;
+    context.out.object(&json!({
+        "index": rolled.index.0,
+        "old": rolled.old.to_string(),
+        "new": rolled.new.to_string(),
+        "until": rolled.until.0,
+        "note": rolled.note,
+    }))?;
+    context.out.say(&format!(
+        "entry {}: the log key is now\n{}\nThe old one signs nothing beyond size {}. Hand out \
+         the trust policy again: chancery keys trust --follow OLD.policy --out NEW.policy",
+        rolled.index, rolled.new, rolled.until
+    ))?;
+    done()
 }
 
 fn finish(

@@ -17,6 +17,7 @@ pub(crate) mod prove;
 pub(crate) mod query;
 pub(crate) mod report;
 pub(crate) mod retain;
+pub(crate) mod scrub;
 pub(crate) mod show;
 pub(crate) mod subject;
 pub(crate) mod verify;

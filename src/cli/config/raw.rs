@@ -29,6 +29,9 @@ pub struct Raw {
     /// `[commit]`.
     #[serde(default)]
     pub commit: RawCommit,
+    /// `[scrub]`.
+    #[serde(default)]
+    pub scrub: RawScrub,
 }
 
 /// `[keys]`.
@@ -53,6 +56,14 @@ pub struct RawCommit {
     pub unit_bytes: Given<u64>,
     /// Microseconds a batch waits for company.
     pub delay_us: Given<u64>,
+}
+
+/// `[scrub]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawScrub {
+    /// Bytes a second that a paced scrub reads.
+    pub bytes_per_second: Given<u64>,
 }
 
 impl Raw {

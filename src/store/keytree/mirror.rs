@@ -166,6 +166,21 @@ impl Mirror {
         })
     }
 
+    /// The mirror's bytes, while it can be reached.
+    pub(crate) fn read_at(&self, at: u64, len: usize) -> Option<Result<Vec<u8>>> {
+        let live = self.live.as_ref()?;
+        let mut bytes = vec![0; len];
+        Some(live.file.read_exact_at(at, &mut bytes).map(|()| bytes))
+    }
+
+    /// The mirror's slot of a generation and what lies in the other place, while it can be reached.
+    pub(crate) fn slots(&self, generation: Generation) -> Option<Result<(Vec<u8>, Vec<u8>)>> {
+        let store = &self.live.as_ref()?.store;
+        let other = Generation(generation.0 + 1);
+        let both = || Ok((store.lies_at(generation)?, store.lies_at(other)?));
+        Some(both())
+    }
+
     /// Does something on a live mirror. One that fails is away from then on: nothing is tried
     /// twice on it, and the primary goes on.
     fn step(&mut self, act: impl FnOnce(&mut Live) -> Result<()>) -> Result<()> {

@@ -282,6 +282,18 @@ impl Segment {
         Ok(())
     }
 
+    /// Number of the first commit of this file: it changes when the file is compacted.
+    pub(crate) fn first_number(&self) -> Result<u64> {
+        Ok(self.record(0)?.map_or(0, |commit| commit.number))
+    }
+
+    /// The commit at `at`: its length, and whether record and blobs are whole.
+    pub(crate) fn prove(&self, at: u64) -> Result<Option<(u64, bool)>> {
+        let commit = self.record(at)?.filter(|commit| commit.bytes() <= self.end - at);
+        let Some(commit) = commit else { return Ok(None) };
+        Ok(Some((commit.bytes(), self.holds(at)?)))
+    }
+
     /// Bytes of the file.
     pub(crate) fn read_at(&self, at: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];

@@ -116,7 +116,8 @@ impl Acts {
             Kind::Config => control::decode::<control::Config>(clear).map(drop),
             Kind::Conflict => control::decode::<control::Conflict>(clear).map(drop),
             Kind::EraseFinal => self.erase_final(index, clear, report),
-            Kind::Event | Kind::Scan => Ok(()),
+            Kind::Scan => control::decode::<control::Scan>(clear).map(drop),
+            Kind::Event => Ok(()),
         };
         if let Err(why) = result {
             let what = format!("{}: {why}", entry.head.kind);
@@ -288,7 +289,7 @@ impl Acts {
         match control::decode::<KeyRoll>(clear)? {
             KeyRoll::GrowthIntent { .. } => {}
             KeyRoll::GrowthDone { root } => self.root_change(index, &root, report),
-            KeyRoll::LogKey { note } => match roll::KeyRoll::open(note.as_bytes()) {
+            KeyRoll::LogKey { note, .. } => match roll::KeyRoll::open(note.as_bytes()) {
                 Ok(roll) if self.follows(&roll) => self.log_keys.push(roll.new),
                 _ => {
                     let what = "the new log key is not signed by the one before, and back";

@@ -103,7 +103,7 @@ fn attack_36_a_key_roll_without_both_signatures_and_a_retired_key() {
     for (note, right) in
         [(honest.clone(), true), (format!("{one_sided}\n"), false), (foreign, false)]
     {
-        let roll = control::KeyRoll::LogKey { note };
+        let roll = control::KeyRoll::LogKey { note, mode: control::Mode::TwoPerson };
         let at = forge.act(Kind::KeyRoll, control::encode(&roll).unwrap());
         match right {
             true => forge.expect(&[]),

@@ -59,6 +59,7 @@ impl Forge {
             report_key: key(&forge.file.report_name(), 2).verifier().to_string(),
             generation: Generation(1),
             root: Hash32([1; 32]),
+            continues: None,
         };
         forge.act(Kind::Genesis, control::encode(&genesis).unwrap());
         forge

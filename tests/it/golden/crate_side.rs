@@ -111,6 +111,7 @@ fn log(out: &mut Vectors) -> Vec<Vec<u8>> {
         report_key: report_signer().verifier().to_string(),
         generation: Generation(1),
         root: Hash32([0x77; 32]),
+        continues: None,
     };
     let clear = control::encode(&genesis).unwrap();
     text(out, "control.genesis", &clear);

@@ -1,0 +1,194 @@
+//! Scrub: a clean vault passes and says so; rot in any file is found by name and place, recorded,
+//! and not mended; a pass goes on after a stop; a pace is kept.
+
+use crate::support::clinic::{Visit, append};
+use crate::support::sim::{Rng, SimDisk};
+use crate::support::world::{self, HandClock, two_people, world};
+use chancery::base::unit::{EntryIndex, UtcNanos};
+use chancery::format::control::Scan;
+use chancery::store::disk::Disk;
+use chancery::vault::Vault;
+use chancery::vault::config::Config;
+use chancery::vault::scrub::{Finding, Scrub};
+use chancery::vault::verify::{Options, verify_data};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+struct Scene {
+    disk: SimDisk,
+    clock: Arc<HandClock>,
+    config: Config,
+}
+
+impl Scene {
+    /// 700 events, so that a tile is full; an erasure; a mirror.
+    fn new(seed: u64) -> (Scene, Vault) {
+        let (disk, clock) = (SimDisk::new(), HandClock::at("2026-11-21T08:00:00Z"));
+        let mirror = Some(PathBuf::from("/mirror"));
+        let config = Config { mirror, ..world::config(Path::new("/sim")) };
+        let scene = Scene { disk, clock, config };
+        let vault = Vault::init(scene.world(seed), &scene.config, "vault.example").unwrap();
+        for batch in 0..7u64 {
+            let visits: Vec<Visit> = (1..=100)
+                .map(|n| Visit::new(batch * 100 + n, "nurse", &format!("p{}", n % 9)))
+                .collect();
+            append(&vault, &visits).unwrap();
+        }
+        vault.erase(&[crate::support::clinic::patient("p3")], "gdpr-17-1", &two_people()).unwrap();
+        vault.settle();
+        vault.checkpoint().unwrap();
+        (scene, vault)
+    }
+
+    fn world(&self, seed: u64) -> chancery::vault::World {
+        world(Arc::new(self.disk.clone()), &self.clock, seed)
+    }
+
+    fn file(&self, end: &str) -> PathBuf {
+        let found = self.disk.files().into_iter().find(|p| p.to_string_lossy().ends_with(end));
+        found.unwrap_or_else(|| panic!("no {end} in {:?}", self.disk.files()))
+    }
+}
+
+/// A whole pass.
+fn pass(vault: &Vault, full: bool) -> (Vec<Finding>, EntryIndex) {
+    let mut scrub = Scrub::resume(vault, full, None);
+    let mut found = Vec::new();
+    for _ in 0..10_000 {
+        let progress = scrub.tick(vault, vault.clock().now()).unwrap();
+        found.extend(progress.findings);
+        if let Some(index) = progress.finished {
+            return (found, index);
+        }
+    }
+    panic!("a pass without end");
+}
+
+#[test]
+fn a_clean_vault_passes_and_an_entry_says_what_was_covered() {
+    let (scene, vault) = Scene::new(1);
+    let (before, none) = vault.last_scrub().unwrap();
+    assert!(before.is_none() && none == 0);
+    let size = vault.size();
+    let (found, index) = pass(&vault, true);
+    assert_eq!(found, []);
+    let (passed, findings) = vault.last_scrub().unwrap();
+    let passed = passed.unwrap();
+    assert_eq!((passed.index, findings), (index, 0));
+    let Scan::Pass { bytes, end, groups, opened, full, findings, .. } = passed.scan else {
+        panic!("no pass")
+    };
+    assert_eq!((end, full, findings), (size, true, 0));
+    // Two groups a visit, the erased person's do not open, and the acts have sealed groups too.
+    assert!(groups > 1_400 && opened < groups && opened > 1_200, "{groups}, {opened}");
+    let stored: usize = scene
+        .disk
+        .files()
+        .iter()
+        .filter(|p| !p.to_string_lossy().ends_with("lock"))
+        .filter(|p| {
+            let name = p.to_string_lossy();
+            ["/log/", "/bodies/", "nodes.seg"].iter().any(|part| name.contains(part))
+        })
+        .map(|p| scene.disk.bytes(p).unwrap().len())
+        .sum();
+    assert!(bytes as usize + 100_000 > stored, "{bytes} of {stored}");
+    vault.checkpoint().unwrap();
+    drop(vault);
+    let disk: Arc<dyn Disk> = Arc::new(scene.disk.clone());
+    let data = &scene.config.data;
+    let report = verify_data(&disk, data, None, &Options::default(), &mut |_, _| {}).unwrap();
+    assert_eq!(report.failures, 0, "{:?}", report.verdicts);
+}
+
+/// Bytes rot under an open vault; the scrub finds every one of them, wherever it is.
+#[test]
+fn rot_anywhere_is_found_named_and_left_as_it_is() {
+    let (scene, vault) = Scene::new(2);
+    drop(vault);
+    let tenant = VaultTenant::of(&scene);
+    let cases: Vec<(PathBuf, &[&str])> = vec![
+        (scene.file("log/00000000.seg"), &["log"]),
+        (scene.file("tile/0"), &["tile"]),
+        (scene.file("tile/1"), &["tile"]),
+        (scene.file(&format!("/sim/keys/{}/nodes.seg", tenant.0)), &["keys", "mirror"]),
+        (scene.file(&format!("/mirror/{}/nodes.seg", tenant.0)), &["mirror"]),
+        (scene.file("checkpoint"), &["checkpoint"]),
+        (tenant.body(&scene), &["body"]),
+    ];
+    let mut rng = Rng::new(7);
+    for (path, parts) in cases {
+        for round in 0..4 {
+            let disk = scene.disk.fork();
+            let attempt = Scene { disk, clock: scene.clock.clone(), config: scene.config.clone() };
+            let vault = Vault::open(attempt.world(30 + round), &attempt.config).unwrap();
+            let len = attempt.disk.bytes(&path).unwrap().len();
+            // Not in what an opening appends to and a pass does not cover.
+            let at = rng.below(len * 9 / 10);
+            attempt.disk.rot(&path, at, 1 << rng.below(8));
+            let (found, _) = pass(&vault, true);
+            let context = format!("{} byte {at} of {len}, round {round}", path.display());
+            assert!(!found.is_empty(), "{context}: not found");
+            let seen: BTreeSet<&str> = found.iter().map(|f| f.part).collect();
+            assert!(seen.iter().any(|part| parts.contains(part)), "{context}: {found:?}");
+            let (_, recorded) = vault.last_scrub().unwrap();
+            assert!(recorded as usize >= found.len(), "{context}: recorded");
+            // Named again, since nothing was mended.
+            assert!(!pass(&vault, true).0.is_empty(), "{context}: mended in silence");
+        }
+    }
+}
+
+struct VaultTenant(String);
+
+impl VaultTenant {
+    fn of(scene: &Scene) -> Self {
+        let text = scene.disk.bytes(&scene.config.data.join("vault.toml")).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix("tenant = ")).unwrap().to_owned();
+        VaultTenant(line.trim_matches('"').to_owned())
+    }
+
+    /// The largest body file.
+    fn body(&self, scene: &Scene) -> PathBuf {
+        let bodies = scene.disk.files().into_iter().filter(|p| {
+            let name = p.to_string_lossy();
+            name.contains(&self.0) && name.contains("/bodies/")
+        });
+        bodies.max_by_key(|p| scene.disk.bytes(p).unwrap().len()).unwrap()
+    }
+}
+
+#[test]
+fn a_pass_goes_on_where_it_was_and_keeps_its_pace() {
+    let (scene, vault) = Scene::new(3);
+    let rate = 64 << 10;
+    let mut now = vault.clock().now();
+    let mut scrub = Scrub::resume(&vault, false, Some(rate));
+    assert_eq!(scrub.tick(&vault, now).unwrap().bytes, 0, "no time has passed");
+    let mut read = 0;
+    let mut vault = vault;
+    let mut finished = None;
+    for round in 0..200u64 {
+        now = UtcNanos(now.0 + 500_000_000);
+        let progress = scrub.tick(&vault, now).unwrap();
+        // The last step may be one unit more than the share.
+        assert!(progress.bytes <= rate / 2 + (1 << 20), "{}", progress.bytes);
+        assert_eq!(scrub.tick(&vault, now).unwrap().bytes, 0, "twice at one instant");
+        read += progress.bytes;
+        if progress.finished.is_some() {
+            finished = progress.finished;
+            break;
+        }
+        assert_eq!(progress.pass_bytes, read, "nothing is read twice");
+        if round % 3 == 2 {
+            drop(vault);
+            vault = Vault::open(scene.world(100 + round), &scene.config).unwrap();
+            scrub = Scrub::resume(&vault, false, Some(rate));
+            let first = scrub.tick(&vault, now).unwrap();
+            assert_eq!(first.bytes, 0);
+        }
+    }
+    assert!(finished.is_some(), "{read} bytes read");
+}
