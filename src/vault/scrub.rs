@@ -270,7 +270,7 @@ impl Step<'_> {
     fn take(&mut self) -> Result<()> {
         match self.position.part {
             Part::Log if self.position.at < self.position.units => {
-                self.unit(self.position.at)?;
+                self.unit(self.position.at);
                 self.position.at += 1;
             }
             Part::Log => self.turn(Part::Tiles),
@@ -290,24 +290,24 @@ impl Step<'_> {
     }
 
     /// One unit: itself, its entries against chain, stored leaves and root, its bodies.
-    fn unit(&mut self, number: u64) -> Result<()> {
+    fn unit(&mut self, number: u64) {
         let log = &self.vault.inner.log;
         let placed = match log.unit(number) {
             Ok(Some(placed)) => placed,
             _ => {
                 self.find("log", "UNIT_CHAIN", None);
-                return Ok(());
+                return;
             }
         };
         let first = Some(placed.head.first);
         let Ok(bytes) = log.read(&placed) else {
             self.find("log", "UNREADABLE", first);
-            return Ok(());
+            return;
         };
         self.bytes += bytes.len() as u64;
         let Ok(unit) = unit::decode(&bytes) else {
             self.find("log", "MALFORMED", first);
-            return Ok(());
+            return;
         };
         if unit.hash != placed.hash {
             self.find("log", "UNIT_CHAIN", first);
@@ -323,8 +323,8 @@ impl Step<'_> {
         if whole && root_at(tiles, unit.head.end) != Some(unit.head.root) {
             self.find("tile", "ROOT_MISMATCH", first);
         }
-        self.bodies(&placed, &entries)?;
-        self.open(&entries)
+        self.bodies(&placed, &entries);
+        self.open(&entries);
     }
 
     /// Every entry of a unit against what follows it and the hash stored for it.
@@ -356,7 +356,7 @@ impl Step<'_> {
     }
 
     /// The frames a unit wrote: each there, each with its CRC.
-    fn bodies(&mut self, placed: &Placed, entries: &[Entry]) -> Result<()> {
+    fn bodies(&mut self, placed: &Placed, entries: &[Entry]) {
         let mut spans: HashMap<ClassDay, Option<Frames>> = HashMap::new();
         for span in &placed.head.spans {
             let frames = match self.vault.inner.bodies.read(*span) {
@@ -394,11 +394,10 @@ impl Step<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Opens a sample with the keys, another one in each pass.
-    fn open(&mut self, entries: &[Entry]) -> Result<()> {
+    fn open(&mut self, entries: &[Entry]) {
         let offset = self.position.started.0 / 1_000_000_000 % SAMPLE;
         let reading = Reading { open: true, destination: None };
         for entry in entries {
@@ -407,7 +406,10 @@ impl Step<'_> {
             if known || !chosen || entry.head.groups.is_empty() {
                 continue;
             }
-            let record = self.vault.record(entry.index, reading)?;
+            let Ok(record) = self.vault.record(entry.index, reading) else {
+                self.find("body", "UNREADABLE", Some(entry.index));
+                continue;
+            };
             for fate in record.groups {
                 match fate {
                     Fate::Open => self.position.opened += 1,
@@ -416,7 +418,6 @@ impl Step<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// One hash above the leaves against the 256 below it.

@@ -18,6 +18,7 @@ use crate::format::node::BLOB_BYTES;
 use crate::format::slot::Slot;
 use crate::store::disk::{Disk, DiskFile, DiskLock, Mode};
 use crate::store::error::{Error, ErrorKind, Result};
+use crate::store::keytree::KeyTree;
 use crate::store::keytree::segment::{Segment, Shared, fresh_name};
 use crate::store::root::RootStore;
 use std::path::{Path, PathBuf};
@@ -205,6 +206,38 @@ impl Mirror {
         }
         self.disk.remove(&self.place.marker)?;
         self.place.marker.parent().map_or(Ok(()), |dir| self.disk.sync_dir(dir))
+    }
+}
+
+impl KeyTree {
+    /// Takes a second replica along, which is brought up to this one before anything else is
+    /// written. With `forced` it is replaced whatever it holds.
+    ///
+    /// # Errors
+    /// `KEYS_DIVERGED` when both have keys that the other lacks; a mirror that cannot be reached
+    /// is no error.
+    pub fn attach(
+        &mut self,
+        place: MirrorPlace,
+        forced: bool,
+        entropy: &dyn Entropy,
+    ) -> Result<Attached> {
+        let KeyTree { segment, store, slot, kek, .. } = &*self;
+        let source = Source { segment, store, slot, kek };
+        let (mirror, how) = Mirror::attach(self.disk.clone(), place, &source, forced, entropy)?;
+        self.mirror = mirror;
+        Ok(how)
+    }
+
+    /// Goes on without the second replica.
+    pub fn detach(&mut self) {
+        self.mirror = None;
+    }
+
+    /// How many replicas follow.
+    pub fn replicas(&self) -> Replicas {
+        let single = Replicas { live: 1, all: 1, paired: None, away: None };
+        self.mirror.as_ref().map_or(single, Mirror::replicas)
     }
 }
 
