@@ -42,12 +42,11 @@ impl Vault {
         {
             let mut tree = self.inner.keys.tree();
             let replicas = tree.replicas();
-            if replicas.away.is_some() || replicas.paired.is_none() {
-                if let Some(paired) = dirs.paired(&**disk)? {
-                    let how =
-                        tree.attach(dirs.place(&paired), false, &*self.inner.world.entropy)?;
-                    notice = keyplane::settle(disk, dirs, how)?;
-                }
+            if (replicas.away.is_some() || replicas.paired.is_none())
+                && let Some(paired) = dirs.paired(&**disk)?
+            {
+                let how = tree.attach(dirs.place(&paired), false, &*self.inner.world.entropy)?;
+                notice = keyplane::settle(disk, dirs, how)?;
             }
         }
         Ok(Mended { notice, completed: self.finish_replicas()? })

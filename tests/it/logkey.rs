@@ -91,7 +91,7 @@ fn the_old_key_signs_up_to_its_end_and_the_new_one_beyond() {
     assert!(Checkpoint::open(note.as_bytes(), &rolled.new).is_ok());
     assert!(Checkpoint::open(note.as_bytes(), &old).is_err());
     assert_sound(&vault, "rolled");
-    assert_eq!(vault.key_rolls(), [rolled.note.clone()]);
+    assert_eq!(vault.key_rolls(), std::slice::from_ref(&rolled.note));
     drop(vault);
     // Twice more, and everything still opens and verifies.
     let mut rolls = vec![rolled.note];
