@@ -16,7 +16,7 @@
 //!    4   4  CRC-32 (IEEE) of all that follows but the index: finds bit rot without keys
 //!    8   8  index of the entry
 //!   16   1  position of the group in the entry
-//!   17   1  algorithm: 1 = AES-256-GCM; 2 reserved for the same over zstd
+//!   17   1  algorithm: 1 = AES-256-GCM; 2 = the same over a compressed plaintext
 //!   18  16  record id
 //!   34  12  nonce, random
 //!   46      ciphertext || tag[16]
@@ -48,6 +48,14 @@ pub const PAD_BYTES: usize = 32;
 /// AES-256-GCM over the plaintext as it stands.
 pub const ALG_AES256GCM: u8 = 1;
 
+/// The same over a compressed plaintext (`format/packed/plain`), under a key of its own.
+pub const ALG_COMPRESSED: u8 = 2;
+
+/// Whether this version can open bodies of an algorithm.
+pub fn known(alg: u8) -> bool {
+    matches!(alg, ALG_AES256GCM | ALG_COMPRESSED)
+}
+
 /// The head of a body file.
 pub fn file_head(tenant: &TenantId, class_day: ClassDay) -> Vec<u8> {
     let mut out = Vec::with_capacity(32);
@@ -59,18 +67,22 @@ pub fn file_head(tenant: &TenantId, class_day: ClassDay) -> Vec<u8> {
     out
 }
 
-/// Reads the head of a body file.
+/// Reads the head of a body file, plain or packed; true = packed (`format/packed/bodies`).
 ///
 /// # Errors
 /// `Malformed` when it is not one.
-pub fn decode_file_head(bytes: &[u8]) -> Result<(TenantId, ClassDay)> {
+pub fn decode_file_head(bytes: &[u8]) -> Result<(TenantId, ClassDay, bool)> {
     let mut reader = Reader::new(bytes);
-    reader.magic(&FILE_MAGIC, "body file magic")?;
+    let packed = bytes.starts_with(&crate::format::packed::bodies::MAGIC);
+    match packed {
+        true => reader.magic(&crate::format::packed::bodies::MAGIC, "body file magic")?,
+        false => reader.magic(&FILE_MAGIC, "body file magic")?,
+    }
     let tenant = TenantId(reader.array("tenant")?);
     let class = ClassId(reader.u16("class")?);
     let day = Day(reader.u32("bucket")?);
     reader.zeros("reserved bytes")?;
-    Ok((tenant, ClassDay { class, day }))
+    Ok((tenant, ClassDay { class, day }, packed))
 }
 
 /// A frame, ciphertext borrowed.
@@ -117,6 +129,18 @@ pub fn finish_frame(out: &mut [u8], sealed_at: usize) {
     }
 }
 
+/// Appends a frame that was packed, as a plain file has it but for record id and CRC.
+pub fn put_packed(out: &mut Vec<u8>, frame: &Frame<'_>) {
+    out.put_u32(len_of(frame.sealed.len()));
+    out.put_u32(0);
+    out.put_u64(frame.index.0);
+    out.put_u8(frame.group);
+    out.put_u8(frame.alg);
+    out.raw(&frame.record.0);
+    out.raw(&frame.nonce);
+    out.raw(frame.sealed);
+}
+
 /// Writes the entry's index into every frame of `frames` (they belong to one entry).
 pub fn set_index(frame: &mut [u8], index: EntryIndex) {
     if let Some(slot) = frame.get_mut(8..16) {
@@ -140,7 +164,7 @@ pub fn read_frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>> {
     let nonce = reader.array("frame nonce")?;
     let sealed = reader.take(len, "frame ciphertext")?;
     let covered = covered.get(..FRAME_HEAD_BYTES - 16 + len).unwrap_or_default();
-    let intact = crc32fast::hash(covered) == crc && alg == ALG_AES256GCM;
+    let intact = crc32fast::hash(covered) == crc && known(alg);
     Ok(Frame { index, group, alg, record, nonce, sealed, intact })
 }
 
@@ -190,6 +214,26 @@ pub struct Plain {
 pub fn decode_plain(bytes: &[u8]) -> Result<Plain> {
     let mut reader = Reader::new(bytes);
     let seed = Zeroizing::new(reader.array("seed")?);
+    let fields = read_fields(&mut reader)?;
+    if reader.rest().len() >= PAD_BYTES {
+        return Err(Malformed { offset: reader.offset(), what: "padding too long" });
+    }
+    reader.zeros("padding")?;
+    Ok(Plain { seed, fields })
+}
+
+/// Reads the fields of a group whose plaintext was compressed: no padding follows them.
+///
+/// # Errors
+/// As `decode_plain`.
+pub fn decode_fields(seed: Zeroizing<[u8; 32]>, bytes: &[u8]) -> Result<Plain> {
+    let mut reader = Reader::new(bytes);
+    let fields = read_fields(&mut reader)?;
+    reader.done()?;
+    Ok(Plain { seed, fields })
+}
+
+fn read_fields(reader: &mut Reader<'_>) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>> {
     let count = reader.u16("field count")?;
     let mut fields: Vec<(String, Zeroizing<Vec<u8>>)> = Vec::new();
     for _ in 0..count {
@@ -200,11 +244,7 @@ pub fn decode_plain(bytes: &[u8]) -> Result<Plain> {
         }
         fields.push((name.to_owned(), Zeroizing::new(reader.lp32("field value")?.to_vec())));
     }
-    if reader.rest().len() >= PAD_BYTES {
-        return Err(Malformed { offset: reader.offset(), what: "padding too long" });
-    }
-    reader.zeros("padding")?;
-    Ok(Plain { seed, fields })
+    Ok(fields)
 }
 
 /// Associated data of group `position` of an entry, over its commitments' digest.
@@ -254,6 +294,17 @@ pub fn commit_preimage(
     out.raw(salt);
     out.put_lp8(name.as_bytes());
     out.put_lp32(value);
+}
+
+/// Preimage of the key of a group sealed by another algorithm than 1, under the same base key:
+/// no key ever seals two plaintexts.
+pub fn other_key_preimage(alg: u8, record: &RecordId, group: u8, digest: &Hash32) -> [u8; 52] {
+    let mut out = [0; 52];
+    let parts = tag::OTHER_KEY.iter().chain([&alg]).chain(&record.0).chain([&group]);
+    for (slot, byte) in out.iter_mut().zip(parts.chain(&digest.0)) {
+        *slot = *byte;
+    }
+    out
 }
 
 /// Preimage of the key of one group, under the base key of its subjects and class-day.

@@ -20,6 +20,7 @@ mod laws;
 mod merkle;
 mod mutated;
 mod note;
+mod packed;
 mod policy;
 mod promises;
 mod report;
