@@ -243,6 +243,21 @@ impl Bodies {
 
 /// Packing: a file of past days is written anew beside itself and put in its own place.
 impl Bodies {
+    /// Class-days whose files are not packed, ascending.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn list_plain(&self) -> Result<Vec<ClassDay>> {
+        let mut found = Vec::new();
+        for (class_day, len) in self.list()? {
+            let file = self.disk.open(&self.path(class_day), Mode::Read)?;
+            if len > body::FILE_HEAD_BYTES && !self.check_head(&*file, class_day)? {
+                found.push(class_day);
+            }
+        }
+        Ok(found)
+    }
+
     /// The plain file of a class-day and a writer of its packed form; `None` when it is packed.
     ///
     /// # Errors
@@ -271,6 +286,23 @@ impl Bodies {
         self.files().remove(&class_day);
         finished.install(&*self.disk)?;
         Ok(true)
+    }
+
+    /// Removes what packings that did not come to their end have left.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn clean(&self) -> Result<()> {
+        for class_dir in self.disk.list(&self.dir)?.into_iter().filter(|e| e.is_dir) {
+            let dir = self.dir.join(class_dir.name);
+            for file in self.disk.list(&dir)? {
+                if file.name.ends_with(".seg.new") {
+                    self.disk.remove(&dir.join(file.name))?;
+                    self.disk.sync_dir(&dir)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes what a packing that did not come to its end has left of a class-day.

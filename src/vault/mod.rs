@@ -16,6 +16,7 @@ pub mod facts;
 pub mod hold;
 pub mod keys;
 pub mod open;
+pub mod pack;
 pub mod policies;
 pub mod prove;
 pub mod read;

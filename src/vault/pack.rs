@@ -6,7 +6,6 @@
 
 use crate::base::entry::{Entry, Head};
 use crate::base::id::SubjectTag;
-use crate::base::limits::SEGMENT_BYTES_MAX;
 use crate::base::record::{Fate, RecordField};
 use crate::base::unit::{ClassDay, Day, EntryIndex};
 use crate::crypto::aead;
@@ -88,9 +87,11 @@ impl Vault {
             Err(e) => return Err(e.into()),
         };
         self.inner.keys.learn_owners(self.inner.clock.now().day().month())?;
-        let mut packer = Packer { vault: self, squeezer: Squeezer::new()?, done: Packed::default() };
+        let mut packer =
+            Packer { vault: self, squeezer: Squeezer::new()?, done: Packed::default() };
         let path = bodies.path(class_day);
-        let read = each_run(&*file, &path, RUN_FRAMES, &mut |frames| packer.run(frames, &mut writer));
+        let read =
+            each_run(&*file, &path, RUN_FRAMES, &mut |frames| packer.run(frames, &mut writer));
         let plain_len = match read {
             Ok(len) => len,
             Err(Error::Unavailable(e)) if e.kind == ErrorKind::Corrupt => {
@@ -107,6 +108,56 @@ impl Vault {
             return Ok(Packed::default());
         }
         done.add_file(plain, packed);
+        Ok(done)
+    }
+}
+
+/// Packing the log.
+impl Vault {
+    /// Segments of the log that can be packed: closed, and within the signed checkpoint.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn packable_segments(&self) -> Result<Vec<u32>> {
+        // Signed and durable up to here, so that nothing of it is cut or written again.
+        let size = self.size();
+        self.checkpoint()?;
+        Ok(self.inner.log.packable(size)?)
+    }
+
+    /// Packs one closed segment of the log.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn pack_segment(&self, segment: u32) -> Result<Packed> {
+        self.writable()?;
+        match self.inner.log.pack(segment, self.inner.tenant) {
+            Ok(Saved { plain, packed }) => {
+                let mut done = Packed::default();
+                done.add_file(plain, packed);
+                Ok(done)
+            }
+            Err(e) if e.kind == ErrorKind::Corrupt => {
+                Ok(Packed { damaged: 1, ..Packed::default() })
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Packs everything that can be packed; `say` is told what is at hand.
+    ///
+    /// # Errors
+    /// As `pack_bodies` and `pack_segment`.
+    pub fn pack(&self, say: &mut dyn FnMut(&str)) -> Result<Packed> {
+        let mut done = Packed::default();
+        for class_day in self.packable_bodies()? {
+            say(&format!("bodies of {class_day}"));
+            done.add(self.pack_bodies(class_day)?);
+        }
+        for segment in self.packable_segments()? {
+            say(&format!("log segment {segment}"));
+            done.add(self.pack_segment(segment)?);
+        }
         Ok(done)
     }
 }
@@ -148,7 +199,11 @@ impl Packer<'_> {
 
     /// The same group under a compressed plaintext; `None` when that gains nothing or it does not
     /// open today.
-    fn squeezed(&mut self, entry: &Entry, frame: &Frame<'_>) -> Result<Option<([u8; 12], Vec<u8>)>> {
+    fn squeezed(
+        &mut self,
+        entry: &Entry,
+        frame: &Frame<'_>,
+    ) -> Result<Option<([u8; 12], Vec<u8>)>> {
         let head = &entry.head;
         if frame.alg != body::ALG_AES256GCM {
             return Ok(None);

@@ -3,6 +3,7 @@
 //! process, because machines differ by 40 % from hour to hour. It never judges its own numbers.
 
 pub mod counting;
+pub mod disk;
 pub mod erasing;
 pub mod ingest;
 pub mod reading;
@@ -47,9 +48,13 @@ pub fn run(world: &World, plan: &Plan<'_>, say: &mut dyn FnMut(&str)) -> Result<
         return Err(Refusal::new("BENCH_PART_UNKNOWN", fix).into());
     }
     let mut numbers = Numbers::new();
-    if plan.wants("ingest") || plan.wants("disk") || plan.wants("verify") {
+    if plan.wants("ingest") || plan.wants("verify") {
         say("ingest: 589-byte events, four values sealed and the rest as data");
         ingest::run(world, plan, &mut numbers)?;
+    }
+    if plan.wants("disk") {
+        say("disk: bytes for each raw byte, before and after packing");
+        disk::run(world, plan, &mut numbers)?;
     }
     if plan.wants("commit") {
         say("commit: syncs of one commit by number of classes");

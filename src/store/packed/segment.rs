@@ -14,8 +14,8 @@ use crate::format::packed::segment::{self, Row, Rows};
 use crate::format::unit;
 use crate::format::wire::Reader;
 use crate::store::disk::{Disk, DiskFile, Mode};
-use crate::store::error::{Error, Result};
-use std::path::Path;
+use crate::store::error::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Blocks kept expanded: one that is read through, one that is looked up in.
@@ -29,7 +29,7 @@ type Kept = (usize, Arc<Vec<u8>>);
 /// A packed segment, read at the offsets of the segment it was made from.
 pub struct PackedFile {
     file: Arc<dyn DiskFile>,
-    path: std::path::PathBuf,
+    path: PathBuf,
     tenant: TenantId,
     rows: Rows,
     kept: Mutex<Vec<Kept>>,
@@ -95,6 +95,12 @@ impl PackedFile {
         Ok((place.plain.start, units))
     }
 
+    /// Where the block after the one with byte `at` begins; `None` after the last one.
+    pub fn next_block(&self, at: u64) -> Option<u64> {
+        let end = self.rows.at(at)?.plain.end;
+        (end < self.rows.plain_len).then_some(end)
+    }
+
     fn read_only(&self) -> Error {
         Error::corrupt(&self.path, "a packed segment is not written to")
     }
@@ -135,15 +141,87 @@ impl DiskFile for PackedFile {
     }
 }
 
+/// Ending of a plain segment's name.
+pub const PLAIN: &str = "seg";
+/// Ending of a packed segment's name.
+pub const PACKED: &str = "pak";
+
+/// Where a segment lies in one of its forms.
+pub fn path(dir: &Path, number: u32, form: &str) -> PathBuf {
+    dir.join(format!("{number:08}.{form}"))
+}
+
+/// Numbers of all segments of a log, in either form, ascending. Only names a log writes count: a
+/// copy beside them is not a segment.
+///
+/// # Errors
+/// Those of the disk.
+pub fn numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u32>> {
+    let number = |name: &str| {
+        let (digits, form) = name.split_once('.')?;
+        let ours = digits.len() == 8 && matches!(form, PLAIN | PACKED);
+        let plain = ours && digits.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| digits.parse::<u32>().ok())?
+    };
+    let listed = disk.list(dir)?;
+    let mut found: Vec<u32> = listed.iter().filter_map(|e| number(&e.name)).collect();
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// A segment, in the form in which it is there.
+#[derive(Clone)]
+pub struct Opened {
+    /// Where.
+    pub path: PathBuf,
+    /// Its bytes, at the offsets units have.
+    pub file: Arc<dyn DiskFile>,
+    /// Its packed form, if that is what is there.
+    pub packed: Option<Arc<PackedFile>>,
+}
+
+/// Opens a segment for reading: the plain one if it is there, else the packed one.
+///
+/// # Errors
+/// `Missing` when neither is there; `Corrupt` for a packed one that is not this segment's.
+pub fn open(disk: &dyn Disk, dir: &Path, number: u32) -> Result<Opened> {
+    let plain = path(dir, number, PLAIN);
+    let missing = match disk.open(&plain, Mode::Read) {
+        Ok(file) => return Ok(Opened { path: plain, file, packed: None }),
+        Err(e) if e.kind == ErrorKind::Missing => e,
+        Err(e) => return Err(e),
+    };
+    let path = path(dir, number, PACKED);
+    match PackedFile::open(disk, &path, number) {
+        Ok(packed) => {
+            let packed = Arc::new(packed);
+            Ok(Opened { path, file: packed.clone(), packed: Some(packed) })
+        }
+        Err(e) if e.kind == ErrorKind::Missing => Err(missing),
+        Err(e) => Err(e),
+    }
+}
+
+/// Opens the segment at a path that `open` gave.
+///
+/// # Errors
+/// As `open`.
+pub fn open_path(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    match (path.extension().is_some_and(|form| form == PACKED), stem.and_then(|s| s.parse().ok())) {
+        (true, Some(number)) => Ok(Arc::new(PackedFile::open(disk, path, number)?)),
+        _ => disk.open(path, Mode::Read),
+    }
+}
+
 /// Where to pack, and what.
 pub struct Job<'a> {
     /// The disk.
     pub disk: &'a dyn Disk,
-    /// The closed segment.
-    pub plain: &'a Path,
-    /// Where the packed one goes.
-    pub packed: &'a Path,
-    /// Number of the segment.
+    /// Directory of the log.
+    pub dir: &'a Path,
+    /// Number of the closed segment.
     pub segment: u32,
     /// Whose.
     pub tenant: TenantId,
@@ -164,20 +242,45 @@ pub struct Saved {
 /// `Corrupt` when the segment is not whole units, one after the other: then it stays as it is.
 /// Those of the disk; the segment is removed last, so nothing is lost by any of them.
 pub fn pack(job: &Job<'_>) -> Result<Saved> {
-    let fresh = job.packed.with_extension("pak.new");
-    let saved = write(job, &fresh)?;
-    compare(job, &fresh)?;
-    job.disk.rename(&fresh, job.packed)?;
-    let dir = job.packed.parent().unwrap_or(Path::new("."));
-    job.disk.sync_dir(dir)?;
-    job.disk.remove(job.plain)?;
-    job.disk.sync_dir(dir)?;
+    let (plain, packed) = (job.plain(), path(job.dir, job.segment, PACKED));
+    let fresh = packed.with_extension("pak.new");
+    let saved = write(job, &plain, &fresh)?;
+    compare(job, &plain, &fresh)?;
+    job.disk.rename(&fresh, &packed)?;
+    job.disk.sync_dir(job.dir)?;
+    job.disk.remove(&plain)?;
+    job.disk.sync_dir(job.dir)?;
     Ok(saved)
 }
 
+/// Removes what a packing that did not come to its end has left: unfinished files, and packed
+/// ones whose plain segment is still there.
+///
+/// # Errors
+/// Those of the disk.
+pub fn clean(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    let names: Vec<String> = disk.list(dir)?.into_iter().map(|e| e.name).collect();
+    let mut removed = false;
+    for name in &names {
+        let plain_too = |stem: &str| names.iter().any(|n| *n == format!("{stem}.{PLAIN}"));
+        let doubled = name.strip_suffix(".pak").is_some_and(plain_too);
+        if doubled || name.ends_with(".pak.new") {
+            disk.remove(&dir.join(name))?;
+            removed = true;
+        }
+    }
+    if removed { disk.sync_dir(dir) } else { Ok(()) }
+}
+
+impl Job<'_> {
+    fn plain(&self) -> PathBuf {
+        path(self.dir, self.segment, PLAIN)
+    }
+}
+
 /// Writes and syncs the packed form.
-fn write(job: &Job<'_>, fresh: &Path) -> Result<Saved> {
-    let plain = job.disk.open(job.plain, Mode::Read)?;
+fn write(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<Saved> {
+    let plain = job.disk.open(plain, Mode::Read)?;
     let plain_len = plain.len()?;
     let out = job.disk.open(fresh, Mode::Create)?;
     out.set_len(0)?;
@@ -191,7 +294,7 @@ fn write(job: &Job<'_>, fresh: &Path) -> Result<Saved> {
             None => beginning(job, &units)?,
         };
         let packed = block::pack(&job.tenant, from, &units);
-        let (bytes, next) = packed.map_err(|e| Error::corrupt(job.plain, e.to_string()))?;
+        let (bytes, next) = packed.map_err(|e| Error::corrupt(&job.plain(), e.to_string()))?;
         out.write_at(packed_end, &bytes)?;
         rows.push(Row::of(&from, at, packed_end));
         (at, packed_end) = (at + units.len() as u64, packed_end + bytes.len() as u64);
@@ -206,7 +309,7 @@ fn write(job: &Job<'_>, fresh: &Path) -> Result<Saved> {
 
 /// Whole units from `at` on, until they are as long as a block aims to be.
 fn run_of_units(job: &Job<'_>, plain: &dyn DiskFile, at: u64, end: u64) -> Result<Vec<u8>> {
-    let corrupt = |what: String| Error::corrupt(job.plain, what);
+    let corrupt = |what: String| Error::corrupt(&job.plain(), what);
     let mut units = Vec::new();
     let mut next = at;
     while next < end && units.len() < UNITS_BYTES_AIM {
@@ -228,7 +331,7 @@ fn run_of_units(job: &Job<'_>, plain: &dyn DiskFile, at: u64, end: u64) -> Resul
 
 /// What the first unit of a segment follows, as it says itself.
 fn beginning(job: &Job<'_>, units: &[u8]) -> Result<Start> {
-    let corrupt = |e: crate::format::wire::Malformed| Error::corrupt(job.plain, e.to_string());
+    let corrupt = |e: crate::format::wire::Malformed| Error::corrupt(&job.plain(), e.to_string());
     let mut reader = Reader::new(units);
     let head = unit::decode_head(&mut reader).map_err(corrupt)?;
     let first = reader.lp16("entry").and_then(entry::decode).map_err(corrupt)?;
@@ -237,8 +340,8 @@ fn beginning(job: &Job<'_>, units: &[u8]) -> Result<Start> {
 }
 
 /// Reads the packed form back as everybody will, and compares it with the segment.
-fn compare(job: &Job<'_>, fresh: &Path) -> Result<()> {
-    let plain = job.disk.open(job.plain, Mode::Read)?;
+fn compare(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<()> {
+    let plain = job.disk.open(plain, Mode::Read)?;
     let packed = PackedFile::open(job.disk, fresh, job.segment)?;
     let end = plain.len()?;
     let (mut at, mut same) = (0, packed.len()? == end);
