@@ -8,7 +8,7 @@ pub mod values;
 
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
-use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Report};
+use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report};
 use crate::cli::args::record::{Append, Checkpoint, Disclose, ProveCommand, Query, Show, Verify};
 use crate::cli::output::Wishes;
 use clap::{Args, Parser, Subcommand};
@@ -101,6 +101,8 @@ pub enum Command {
     /// Retention: plan and run what is due
     #[command(subcommand)]
     Retain(RetainCommand),
+    /// Pack what is past: bodies of days before yesterday, closed segments of the log
+    Pack(Pack),
     /// Write a signed compliance report
     Report(Report),
     /// Write records as CEF, LEEF or JSON for a SIEM

@@ -116,6 +116,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Subject(args) => cmd::subject::run(context, args),
         Command::Hold(args) => cmd::hold::run(context, args),
         Command::Retain(args) => cmd::retain::run(context, args),
+        Command::Pack(_) => cmd::pack::run(context),
         Command::Report(args) => cmd::report::run(context, args),
         Command::Export(args) => cmd::export::run(context, args),
         Command::Keys(args) => cmd::keys::run(context, args),

@@ -39,7 +39,8 @@ pub struct Packed {
 }
 
 impl Packed {
-    fn add(&mut self, other: Packed) {
+    /// Adds what another step did.
+    pub fn add(&mut self, other: Packed) {
         self.files += other.files;
         self.plain_bytes += other.plain_bytes;
         self.packed_bytes += other.packed_bytes;
@@ -144,21 +145,55 @@ impl Vault {
         }
     }
 
-    /// Packs everything that can be packed; `say` is told what is at hand.
+    /// Everything that can be packed now, one file a step.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn packable(&self) -> Result<Vec<Step>> {
+        let bodies = self.packable_bodies()?.into_iter().map(Step::Bodies);
+        let segments = self.packable_segments()?.into_iter().map(Step::Segment);
+        Ok(bodies.chain(segments).collect())
+    }
+
+    /// Packs one file. One that is packed, gone or expired meanwhile is passed over.
     ///
     /// # Errors
     /// As `pack_bodies` and `pack_segment`.
-    pub fn pack(&self, say: &mut dyn FnMut(&str)) -> Result<Packed> {
-        let mut done = Packed::default();
-        for class_day in self.packable_bodies()? {
-            say(&format!("bodies of {class_day}"));
-            done.add(self.pack_bodies(class_day)?);
+    pub fn pack_step(&self, step: Step) -> Result<Packed> {
+        match step {
+            Step::Bodies(class_day) => self.pack_bodies(class_day),
+            Step::Segment(segment) => self.pack_segment(segment),
         }
-        for segment in self.packable_segments()? {
-            say(&format!("log segment {segment}"));
-            done.add(self.pack_segment(segment)?);
+    }
+
+    /// Packs everything that can be packed now.
+    ///
+    /// # Errors
+    /// As `pack_step`.
+    pub fn pack(&self) -> Result<Packed> {
+        let mut done = Packed::default();
+        for step in self.packable()? {
+            done.add(self.pack_step(step)?);
         }
         Ok(done)
+    }
+}
+
+/// One file that can be packed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The bodies of a class-day.
+    Bodies(ClassDay),
+    /// A segment of the log.
+    Segment(u32),
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Step::Bodies(class_day) => write!(f, "bodies of {class_day}"),
+            Step::Segment(segment) => write!(f, "log segment {segment:08}"),
+        }
     }
 }
 

@@ -149,6 +149,15 @@ Example:
 Exits 0 when nothing is wrong, 4 when something is weak, 1 when evidence failed.")]
 pub struct Doctor {}
 
+/// `chancery pack`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chancery pack
+
+Nothing about any record changes: same entries, same proofs, same fate under erasure and expiry.")]
+pub struct Pack {}
+
 /// `chancery demo`.
 #[derive(Args, Debug)]
 #[command(after_help = "\

@@ -13,6 +13,7 @@ pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod lines;
+pub(crate) mod pack;
 pub(crate) mod prove;
 pub(crate) mod query;
 pub(crate) mod report;

@@ -34,7 +34,7 @@ const COLUMNS: usize = 8;
 
 /// Columns being filled.
 #[derive(Default)]
-pub(super) struct Columns {
+pub(crate) struct Columns {
     column: [Vec<u8>; COLUMNS],
     random: Vec<u8>,
     shapes: HashMap<Vec<u8>, u64>,
@@ -48,7 +48,7 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Takes in the next entry.
-    pub(super) fn push(&mut self, entry: &Entry) {
+    pub(crate) fn push(&mut self, entry: &Entry) {
         let head = &entry.head;
         let shape = self.shape(head, entry.time_log);
         let source = self.source(head);
@@ -135,7 +135,7 @@ impl Columns {
     }
 
     /// The compressible part and the random part.
-    pub(super) fn finish(self) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn finish(self) -> (Vec<u8>, Vec<u8>) {
         let mut out = Vec::new();
         self.column.iter().for_each(|column| out.put_lp32(column));
         (out, self.random)
@@ -143,7 +143,7 @@ impl Columns {
 }
 
 /// Entries being read back.
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     tenant: TenantId,
     column: [Reader<'a>; COLUMNS - 2],
     random: Reader<'a>,
@@ -206,7 +206,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// `Malformed`, as every function here.
-    pub(super) fn new(tenant: TenantId, compressible: &'a [u8], random: &'a [u8]) -> Result<Self> {
+    pub(crate) fn new(tenant: TenantId, compressible: &'a [u8], random: &'a [u8]) -> Result<Self> {
         let mut reader = Reader::new(compressible);
         let mut next = || Ok(Reader::new(reader.lp32("column")?));
         let column = [next()?, next()?, next()?, next()?, next()?, next()?];
@@ -232,7 +232,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The next entry.
-    pub(super) fn next(&mut self, index: EntryIndex, prev: Hash32) -> Result<Entry> {
+    pub(crate) fn next(&mut self, index: EntryIndex, prev: Hash32) -> Result<Entry> {
         let [plain, times, log_times, source_at, sequence, clears] = &mut self.column;
         let plain = Plain::read(plain)?;
         let shape = usize::try_from(plain.shape).ok().and_then(|at| self.shapes.get(at));
@@ -295,7 +295,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Requires that every column is used up.
-    pub(super) fn done(&self) -> Result<()> {
+    pub(crate) fn done(&self) -> Result<()> {
         self.column.iter().try_for_each(Reader::done)?;
         self.random.done()
     }

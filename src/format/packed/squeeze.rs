@@ -7,7 +7,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 const LEVEL: u32 = 9;
 
 /// Compresses.
-pub(super) fn squeeze(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn squeeze(bytes: &[u8]) -> Vec<u8> {
     let mut deflate = Compress::new(Compression::new(LEVEL), false);
     let mut out = Vec::with_capacity(bytes.len() / 2 + 64);
     loop {
@@ -22,7 +22,7 @@ pub(super) fn squeeze(bytes: &[u8]) -> Vec<u8> {
 
 /// Decompresses exactly `len` bytes; `None` when the stream is damaged, longer or shorter, or
 /// does not end with the input.
-pub(super) fn expand(bytes: &[u8], len: usize) -> Option<Vec<u8>> {
+pub(crate) fn expand(bytes: &[u8], len: usize) -> Option<Vec<u8>> {
     let mut inflate = Decompress::new(false);
     // One byte of room beyond `len`: a stream that fills it is longer than it says.
     let mut out = Vec::with_capacity(len.checked_add(1)?);

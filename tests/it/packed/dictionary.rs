@@ -153,7 +153,9 @@ proptest! {
     }
 
     #[test]
-    fn anything_else_is_refused_or_read_whole(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn anything_else_is_refused_or_read_whole(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
         // No panic and no unbounded memory is all that bytes under a right tag can be asked for.
         let _ = plain::expand(&bytes);
     }
