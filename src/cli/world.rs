@@ -174,6 +174,7 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         ledger,
         policies: policies(&config.policies)?,
         index_on_disk: true,
+        outside: Default::default(),
     })
 }
 

@@ -3,7 +3,7 @@
 //! or identifier of anybody is ever in one; those are sealed fields of the same entry.
 
 use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle, TenantId};
-use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, UtcNanos};
+use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::format::wire::Malformed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -281,6 +281,13 @@ pub enum Config {
         mode: Mode,
         /// All handles of that person, ascending.
         persons: Vec<PersonId>,
+    },
+    /// The vault was opened although no witness answered.
+    Unwitnessed {
+        /// Entries the log had.
+        size: TreeSize,
+        /// Witnesses that were asked.
+        witnesses: u64,
     },
     /// A source was met for the first time; its name is the sealed field `source.name`.
     Source {

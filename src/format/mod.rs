@@ -21,3 +21,4 @@ pub mod trust;
 pub mod unit;
 pub mod vkey;
 pub mod wire;
+pub mod witness;

@@ -4,6 +4,7 @@
 use crate::base::id::TenantId;
 use crate::store::disk::Disk;
 use crate::store::error::{Error, ErrorKind, Result};
+use crate::vault::witness::Outside;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub struct Config {
     pub policies: BTreeMap<String, String>,
     /// Keep the index on disk with sled; otherwise in memory.
     pub index_on_disk: bool,
+    /// Witnesses, and what to do when none answers.
+    pub outside: Outside,
 }
 
 /// `<data>/vault.toml`.
@@ -143,5 +146,15 @@ impl Places {
     /// The signed checkpoint.
     pub fn checkpoint(&self) -> PathBuf {
         self.tenant.join("checkpoint")
+    }
+
+    /// The newest checkpoint that witnesses cosigned.
+    pub fn witnessed(&self) -> PathBuf {
+        self.tenant.join("checkpoint.witnessed")
+    }
+
+    /// What a witness said that contradicts this log.
+    pub fn evidence(&self) -> PathBuf {
+        self.tenant.join("evidence")
     }
 }

@@ -214,7 +214,7 @@ impl Facts {
                 control::Config::Source { source } => {
                     self.sources.insert(source, index);
                 }
-                control::Config::Link { .. } => {}
+                control::Config::Link { .. } | control::Config::Unwitnessed { .. } => {}
             },
             Kind::Seal => {
                 let seal = SealPayload::decode(clear).map_err(|_| SEAL)?;

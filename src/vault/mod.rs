@@ -24,6 +24,7 @@ pub mod retain;
 pub mod schedule;
 pub mod search;
 pub mod verify;
+pub mod witness;
 
 mod clerk;
 mod housekeeper;
@@ -50,6 +51,7 @@ use crate::vault::facts::Facts;
 use crate::vault::keys::Keyring;
 use crate::vault::read::{Erased, Gate};
 use crate::vault::sequencer::{Message, Published};
+use crate::vault::witness::desk::Desk;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
@@ -91,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) reports: Arc<Signer>,
     pub(crate) log_key: Verifier,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) desk: Arc<Desk>,
     pub(crate) pool: AtomicUsize,
     pub(crate) erased: Mutex<(usize, Erased)>,
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,

@@ -35,6 +35,9 @@ use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Loaded};
 use crate::vault::sequencer::{Message, Published, Sequencer};
+use crate::vault::witness::desk::Desk;
+use crate::vault::witness::round::Round;
+use crate::vault::witness::start::{Ground, Met, meet};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -96,10 +99,15 @@ impl Vault {
         let lock = world.disk.lock(&config.data.join("lock"))?;
         let opening = Opening::read(world, config, file)?;
         let had_checkpoint = opening.head_note.is_some();
+        let met = opening.meet(config)?;
+        let unwitnessed = met.unwitnessed;
         let keys = opening.open_keys(config)?;
-        let vault = opening.start(config, keys, lock)?;
+        let vault = opening.start(config, keys, met, lock)?;
         if vault.inner.read_only.is_none() {
             vault.begin()?;
+            if unwitnessed {
+                vault.record_unwitnessed(config)?;
+            }
             vault.redrive()?;
         }
         vault.load_policies(config)?;
@@ -111,6 +119,13 @@ impl Vault {
             vault.checkpoint()?;
         }
         Ok(vault)
+    }
+
+    /// Somebody opened without a witness: whoever reads the log later must see that.
+    fn record_unwitnessed(&self, config: &Config) -> Result<()> {
+        let (size, witnesses) = (self.size(), config.outside.witnesses.len() as u64);
+        let clear = control::encode(&control::Config::Unwitnessed { size, witnesses })?;
+        self.inner.clerk.record(Kind::Config, vault_code(Verb::Verify), clear).map(|_| ())
     }
 
     /// Writes the genesis into an empty log. A crash may have come between the making of the
@@ -253,6 +268,32 @@ impl Opening {
         })
     }
 
+    /// Asks the witnesses. Data older than keys is known to be an old copy and opens for reading,
+    /// so that what survived a lost disk can be read; no witness needs to say it again.
+    fn meet(&self, config: &Config) -> Result<Met> {
+        let ground = Ground {
+            disk: &self.world.disk,
+            places: &self.places,
+            tiles: &self.tiles,
+            log_key: self.signer.verifier(),
+            note: self.head_note.as_deref(),
+            now: self.world.clock.wall(),
+        };
+        match meet(&config.outside, &ground) {
+            Err(Error::Evidence { verdict: "ROLLED_BACK", detail }) => {
+                let (tenant, key) = (self.file.tenant, self.kek.key());
+                let disk = self.world.disk.clone();
+                let peek = KeyTree::peek(disk, &self.places.tree, tenant, key)?;
+                if peek.log_size <= self.log.size() {
+                    return Err(Error::evidence("ROLLED_BACK", detail));
+                }
+                let notice = Notice { code: "ROLLED_BACK", text: detail };
+                Ok(Met { notices: vec![notice], ..Met::default() })
+            }
+            other => other,
+        }
+    }
+
     /// Compares the key plane with the log's announcements, and opens it.
     fn open_keys(&self, config: &Config) -> Result<(Keyring, Option<&'static str>, Vec<Notice>)> {
         let disk = self.world.disk.clone();
@@ -321,6 +362,7 @@ impl Opening {
         self,
         config: &Config,
         (keys, read_only, more): (Keyring, Option<&'static str>, Vec<Notice>),
+        mut met: Met,
         lock: Box<dyn crate::store::disk::DiskLock>,
     ) -> Result<Vault> {
         let facts = self.loaded.facts.clone();
@@ -350,6 +392,8 @@ impl Opening {
         let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();
         notices.extend(more);
+        notices.append(&mut met.notices);
+        let desk = Desk::new(std::mem::take(&mut met.witnessing));
         if clock.is_ahead() {
             let text = "the clock is more than seven days beyond the last entry".to_owned();
             notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text });
@@ -371,6 +415,7 @@ impl Opening {
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
             gate: gate.clone(),
+            desk: desk.clone(),
             pool: AtomicUsize::new(0),
             erased: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
@@ -380,12 +425,42 @@ impl Opening {
             _locks: vec![lock],
         };
         let keeper = self.housekeeper(&inner, clerk);
-        let sequencer = self.sequencer(facts, clock, published, notify, read_only);
-        let threads = vec![
-            spawn("sequencer", move || sequencer.run(&messages)),
+        let round = self.round(config, met, &desk, &clock);
+        let sequencer = self.sequencer(facts, clock, published, notify, desk.clone(), read_only);
+        let mut threads = vec![
+            spawn("sequencer", move || {
+                sequencer.run(&messages);
+                desk.close();
+            }),
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
         ];
+        if !config.outside.witnesses.is_empty() && read_only.is_none() {
+            round.desk.staff();
+            if let Some((durable, _)) = &round.current {
+                round.desk.publish(durable);
+            }
+            threads.push(spawn("witness", move || round.run()));
+        }
         Ok(Vault { inner, threads })
+    }
+
+    fn round(&self, config: &Config, met: Met, desk: &Arc<Desk>, clock: &Arc<LogClock>) -> Round {
+        let disk = self.world.disk.clone();
+        Round {
+            desk: desk.clone(),
+            cosigners: config.outside.witnesses.clone(),
+            quorum: config.outside.quorum,
+            marks: met.marks,
+            tiles: self.tiles.clone(),
+            head: Head::new(disk.clone(), &self.places.witnessed()),
+            disk,
+            stored: met.stored,
+            evidence: self.places.evidence(),
+            clock: self.world.clock.clone(),
+            log_clock: clock.clone(),
+            current: met.current,
+            signed: met.signed,
+        }
     }
 
     fn note(&self, size: TreeSize) -> String {
@@ -435,6 +510,7 @@ impl Opening {
         clock: Arc<LogClock>,
         published: Arc<RwLock<Published>>,
         notify: std::sync::mpsc::Sender<()>,
+        desk: Arc<Desk>,
         read_only: Option<&'static str>,
     ) -> Sequencer {
         let origin = self.file.origin().into();
@@ -458,6 +534,7 @@ impl Opening {
             origin,
             published,
             notify,
+            desk,
             read_only,
             failed: None,
         }

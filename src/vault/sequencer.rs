@@ -26,6 +26,7 @@ use crate::vault::dedupe::{Seen, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::seal::Sealed;
+use crate::vault::witness::desk::Desk;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -119,6 +120,8 @@ pub(crate) struct Sequencer {
     pub(crate) origin: Arc<str>,
     pub(crate) published: Arc<RwLock<Published>>,
     pub(crate) notify: Sender<()>,
+    /// Who is told of durable checkpoints, and who may stop appends.
+    pub(crate) desk: Arc<Desk>,
     /// Why nothing may be appended or signed: the files are then left as they were found.
     pub(crate) read_only: Option<&'static str>,
     /// The first failed write: memory is then ahead of the disk, so nothing more is tried.
@@ -259,6 +262,11 @@ impl Sequencer {
         let Job { sealed, check, reply } = job;
         if let Some(code) = self.read_only {
             let error = Error::denied(code, "this vault is open for reading only");
+            commit.rejected.push((reply, Rejected::Failed(error)));
+            return;
+        }
+        if let Some((verdict, detail)) = self.desk.alarmed() {
+            let error = Error::evidence(verdict, detail);
             commit.rejected.push((reply, Rejected::Failed(error)));
             return;
         }
@@ -500,10 +508,14 @@ impl Sequencer {
         if self.head_note.as_deref() == Some(published.note.as_bytes()) {
             return Ok(());
         }
+        if let Some((verdict, detail)) = self.desk.alarmed() {
+            return Err(Error::evidence(verdict, detail));
+        }
         self.tiles.sync()?;
         let note = published.note.as_bytes();
         self.head.compare_and_swap(self.head_note.as_deref(), note)?;
         self.head_note = Some(note.to_vec());
+        self.desk.publish(&published.note);
         Ok(())
     }
 }

@@ -28,3 +28,4 @@ mod review_govern;
 mod siem;
 mod vault;
 mod verify;
+mod witness;

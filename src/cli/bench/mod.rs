@@ -93,6 +93,7 @@ fn fresh(world: &World, dir: &Path) -> Result<(Vault, Config)> {
         ledger: None,
         policies: default_files(),
         index_on_disk: true,
+        outside: Default::default(),
     };
     Ok((Vault::init(world.clone(), &config, "bench.local")?, config))
 }

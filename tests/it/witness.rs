@@ -1,0 +1,5 @@
+//! Witnesses: the judge, the network around it, and the vault that is witnessed.
+
+mod http;
+mod judge;
+mod vault;
