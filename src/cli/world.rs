@@ -10,7 +10,7 @@ use crate::policy::classify::Policies;
 use crate::policy::default_files;
 use crate::store::disk::OsDisk;
 use crate::vault::World;
-use crate::vault::config::Config as VaultConfig;
+use crate::vault::config::{Config as VaultConfig, Tuning};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -175,6 +175,7 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         policies: policies(&config.policies)?,
         index_on_disk: true,
         outside: Default::default(),
+        tuning: Tuning::default(),
     })
 }
 

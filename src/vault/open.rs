@@ -28,7 +28,6 @@ use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
-use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::read::Gate;
@@ -106,7 +105,7 @@ impl Vault {
         if vault.inner.read_only.is_none() {
             vault.begin()?;
             if unwitnessed {
-                vault.record_unwitnessed(config)?;
+                vault.record_unwitnessed(config.outside.witnesses.len())?;
             }
             vault.redrive()?;
         }
@@ -119,13 +118,6 @@ impl Vault {
             vault.checkpoint()?;
         }
         Ok(vault)
-    }
-
-    /// Somebody opened without a witness: whoever reads the log later must see that.
-    fn record_unwitnessed(&self, config: &Config) -> Result<()> {
-        let (size, witnesses) = (self.size(), config.outside.witnesses.len() as u64);
-        let clear = control::encode(&control::Config::Unwitnessed { size, witnesses })?;
-        self.inner.clerk.record(Kind::Config, vault_code(Verb::Verify), clear).map(|_| ())
     }
 
     /// Writes the genesis into an empty log. A crash may have come between the making of the
@@ -232,6 +224,7 @@ impl Opening {
         let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
         let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
+        let log = log.closing_at(config.tuning.segment_bytes);
         let lanes = Lanes::detect();
         let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
@@ -392,7 +385,7 @@ impl Opening {
         let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();
         notices.extend(more);
-        notices.append(&mut met.notices);
+        met.add_to(&mut notices);
         let desk = Desk::new(std::mem::take(&mut met.witnessing));
         if clock.is_ahead() {
             let text = "the clock is more than seven days beyond the last entry".to_owned();
@@ -408,14 +401,14 @@ impl Opening {
             bodies: self.bodies.clone(),
             tiles: self.tiles.clone(),
             index: Arc::new(Mutex::new(index)),
-            facts: facts.clone(),
-            published: published.clone(),
-            clock: clock.clone(),
+            facts,
+            published,
+            clock,
             clerk: clerk.clone(),
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
             gate: gate.clone(),
-            desk: desk.clone(),
+            desk,
             pool: AtomicUsize::new(0),
             erased: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
@@ -425,8 +418,9 @@ impl Opening {
             _locks: vec![lock],
         };
         let keeper = self.housekeeper(&inner, clerk);
-        let round = self.round(config, met, &desk, &clock);
-        let sequencer = self.sequencer(facts, clock, published, notify, desk.clone(), read_only);
+        let round = Round::new(&config.outside, met, &inner, &self.places);
+        let sequencer = self.sequencer(&inner, notify);
+        let desk = inner.desk.clone();
         let mut threads = vec![
             spawn("sequencer", move || {
                 sequencer.run(&messages);
@@ -434,33 +428,8 @@ impl Opening {
             }),
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
         ];
-        if !config.outside.witnesses.is_empty() && read_only.is_none() {
-            round.desk.staff();
-            if let Some((durable, _)) = &round.current {
-                round.desk.publish(durable);
-            }
-            threads.push(spawn("witness", move || round.run()));
-        }
+        threads.extend(round.map(|round| spawn("witness", move || round.run())));
         Ok(Vault { inner, threads })
-    }
-
-    fn round(&self, config: &Config, met: Met, desk: &Arc<Desk>, clock: &Arc<LogClock>) -> Round {
-        let disk = self.world.disk.clone();
-        Round {
-            desk: desk.clone(),
-            cosigners: config.outside.witnesses.clone(),
-            quorum: config.outside.quorum,
-            marks: met.marks,
-            tiles: self.tiles.clone(),
-            head: Head::new(disk.clone(), &self.places.witnessed()),
-            disk,
-            stored: met.stored,
-            evidence: self.places.evidence(),
-            clock: self.world.clock.clone(),
-            log_clock: clock.clone(),
-            current: met.current,
-            signed: met.signed,
-        }
     }
 
     fn note(&self, size: TreeSize) -> String {
@@ -504,15 +473,7 @@ impl Opening {
         }
     }
 
-    fn sequencer(
-        self,
-        facts: Arc<RwLock<Facts>>,
-        clock: Arc<LogClock>,
-        published: Arc<RwLock<Published>>,
-        notify: std::sync::mpsc::Sender<()>,
-        desk: Arc<Desk>,
-        read_only: Option<&'static str>,
-    ) -> Sequencer {
+    fn sequencer(self, inner: &Inner, notify: std::sync::mpsc::Sender<()>) -> Sequencer {
         let origin = self.file.origin().into();
         let _ = notify.send(());
         Sequencer {
@@ -522,20 +483,20 @@ impl Opening {
             tiles: self.tiles,
             head: self.head,
             head_note: self.head_note,
-            facts,
+            facts: inner.facts.clone(),
             own: self.loaded.facts,
             window: self.loaded.window,
-            clock,
+            clock: inner.clock.clone(),
             lanes: self.lanes,
             tree: self.loaded.tree,
             prev: self.loaded.prev,
             state_before: self.loaded.last_state,
             signer: self.signer,
             origin,
-            published,
+            published: inner.published.clone(),
             notify,
-            desk,
-            read_only,
+            desk: inner.desk.clone(),
+            read_only: inner.read_only,
             failed: None,
         }
     }

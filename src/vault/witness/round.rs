@@ -12,10 +12,13 @@ use crate::format::note::Note;
 use crate::store::disk::Disk;
 use crate::store::heads::Head;
 use crate::store::tiles::Tiles;
+use crate::vault::Inner;
 use crate::vault::clock::LogClock;
+use crate::vault::config::Places;
 use crate::vault::witness::ask::{Outcome, ask};
 use crate::vault::witness::desk::{Desk, Work};
-use crate::vault::witness::{Cosigner, Witnessing, evidence};
+use crate::vault::witness::start::Met;
+use crate::vault::witness::{Cosigner, Outside, Witnessing, evidence};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +68,38 @@ impl Drop for Round {
 }
 
 impl Round {
+    /// The thread's state after an opening, or nothing where there is nobody to ask.
+    pub(crate) fn new(
+        outside: &Outside,
+        met: Met,
+        inner: &Inner,
+        places: &Places,
+    ) -> Option<Round> {
+        if outside.witnesses.is_empty() || inner.read_only.is_some() {
+            return None;
+        }
+        inner.desk.staff();
+        if let Some((durable, _)) = &met.current {
+            inner.desk.publish(durable);
+        }
+        let disk = inner.world.disk.clone();
+        Some(Round {
+            desk: inner.desk.clone(),
+            cosigners: outside.witnesses.clone(),
+            quorum: outside.quorum,
+            marks: met.marks,
+            tiles: inner.tiles.clone(),
+            head: Head::new(disk.clone(), &places.witnessed()),
+            disk,
+            stored: met.stored,
+            evidence: places.evidence(),
+            clock: inner.world.clock.clone(),
+            log_clock: inner.clock.clone(),
+            current: met.current,
+            signed: met.signed,
+        })
+    }
+
     /// Runs until the desk closes.
     pub(crate) fn run(mut self) {
         self.store();

@@ -1,20 +1,23 @@
 //! The question before anything is served: does any witness know more of this log than this disk?
 //! It never changes the vault's files but for evidence of a contradiction.
 
+use crate::base::entry::Kind;
+use crate::base::event::Verb;
 use crate::base::unit::{TreeSize, UtcNanos};
 use crate::crypto::merkle::root_at;
 use crate::format::checkpoint::Checkpoint;
+use crate::format::control;
 use crate::format::note;
 use crate::format::vkey::Verifier;
 use crate::store::disk::Disk;
 use crate::store::heads::Head;
 use crate::store::tiles::Tiles;
-use crate::vault::Notice;
 use crate::vault::config::Places;
 use crate::vault::error::{Error, Result};
 use crate::vault::witness::ask::{Outcome, ask};
 use crate::vault::witness::round::{Mark, checkpoint_of, forgot, proof_from};
 use crate::vault::witness::{Cosigner, Outside, Standing, Witnessing, evidence};
+use crate::vault::{Notice, Vault, vault_code};
 use std::sync::Arc;
 
 /// What was found, for the desk and its thread.
@@ -93,7 +96,25 @@ pub(crate) fn meet(outside: &Outside, ground: &Ground<'_>) -> Result<Met> {
     Ok(met)
 }
 
+impl Vault {
+    /// Somebody opened without a witness: whoever reads the log later must see that.
+    pub(crate) fn record_unwitnessed(&self, witnesses: usize) -> Result<()> {
+        let (size, witnesses) = (self.size(), witnesses as u64);
+        let clear = control::encode(&control::Config::Unwitnessed { size, witnesses })?;
+        self.inner.clerk.record(Kind::Config, vault_code(Verb::Verify), clear).map(|_| ())
+    }
+}
+
 impl Met {
+    /// Adds what is worth saying. Where a witness answered, this is no unwitnessed copy, whether
+    /// or not there is a ledger too.
+    pub(crate) fn add_to(&mut self, notices: &mut Vec<Notice>) {
+        if !self.signed.is_empty() {
+            notices.retain(|notice| notice.code != "UNWITNESSED");
+        }
+        notices.append(&mut self.notices);
+    }
+
     /// What lies on disk, and a standing for every witness.
     fn of(outside: &Outside, ground: &Ground<'_>) -> Result<Met> {
         let path = ground.places.witnessed();

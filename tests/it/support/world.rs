@@ -5,7 +5,7 @@ use chancery::base::world::{Clock, Entropy};
 use chancery::policy::default_files;
 use chancery::store::disk::Disk;
 use chancery::vault::World;
-use chancery::vault::config::Config;
+use chancery::vault::config::{Config, Tuning};
 use chancery::vault::hold::Order;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -92,6 +92,7 @@ pub(crate) fn config(home: &Path) -> Config {
         policies: default_files(),
         index_on_disk: false,
         outside: Default::default(),
+        tuning: Tuning::default(),
     }
 }
 
