@@ -262,6 +262,16 @@ payload! {
     }
 }
 
+/// How somebody outside saw a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sight {
+    /// Witnesses cosigned it: `anchors/<size>.note`.
+    Cosigned,
+    /// A time-stamp authority stamped it: `anchors/<size>.tsr`.
+    Timestamp,
+}
+
 /// A change of what the vault is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
@@ -288,6 +298,18 @@ pub enum Config {
         size: TreeSize,
         /// Witnesses that were asked.
         witnesses: u64,
+    },
+    /// Somebody outside saw a checkpoint: what he signed lies in `anchors/`, and whatever follows
+    /// this entry was written after it.
+    Anchor {
+        /// What it is.
+        sight: Sight,
+        /// Size of the checkpoint.
+        size: TreeSize,
+        /// SHA-256 of the file.
+        hash: Hash32,
+        /// When, by the other's clock.
+        time: UtcNanos,
     },
     /// A source was met for the first time; its name is the sealed field `source.name`.
     Source {

@@ -37,8 +37,17 @@ pub struct Peer {
     url: String,
 }
 
-/// Checks an address: `https` to any host, `http` to this machine only; no query, no user.
-pub fn check_address(url: &str) -> Result<(), BadAddress> {
+/// Where plain HTTP may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plain {
+    /// To this machine only.
+    Loopback,
+    /// Anywhere: the answer is signed and the question is a hash.
+    Anywhere,
+}
+
+/// Checks an address: `https` to any host, `http` as far as `plain` says; no query, no user.
+pub fn check_address(url: &str, plain: Plain) -> Result<(), BadAddress> {
     if url.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'?' || b == b'#') {
         return Err(BadAddress("an address holds no space, query or fragment"));
     }
@@ -55,7 +64,13 @@ pub fn check_address(url: &str) -> Result<(), BadAddress> {
     let ip: Option<std::net::IpAddr> = host.parse().ok();
     match scheme {
         "https" => Ok(()),
-        "http" if host == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) => Ok(()),
+        "http"
+            if plain == Plain::Anywhere
+                || host == "localhost"
+                || ip.is_some_and(|ip| ip.is_loopback()) =>
+        {
+            Ok(())
+        }
         "http" => Err(BadAddress("plain http goes to this machine only; use https")),
         _ => Err(BadAddress("not https://... or http://...")),
     }
@@ -82,8 +97,8 @@ impl Peer {
     ///
     /// # Errors
     /// An address that is refused.
-    pub fn new(url: &str, roots: &[Vec<u8>]) -> Result<Peer, BadAddress> {
-        check_address(url)?;
+    pub fn new(url: &str, plain: Plain, roots: &[Vec<u8>]) -> Result<Peer, BadAddress> {
+        check_address(url, plain)?;
         let roots: Vec<Certificate<'static>> =
             roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         let provider = rustls::crypto::ring::default_provider();
@@ -140,7 +155,7 @@ mod tests {
             "http://[::1]:80/",
         ];
         for url in good {
-            assert_eq!(check_address(url), Ok(()), "{url}");
+            assert_eq!(check_address(url, Plain::Loopback), Ok(()), "{url}");
         }
         let bad = [
             "http://witness.example",
@@ -157,7 +172,9 @@ mod tests {
             "https://a/?x",
         ];
         for url in bad {
-            assert!(check_address(url).is_err(), "{url}");
+            assert!(check_address(url, Plain::Loopback).is_err(), "{url}");
         }
+        assert_eq!(check_address("http://tsa.example/ts", Plain::Anywhere), Ok(()));
+        assert!(check_address("ftp://tsa.example/ts", Plain::Anywhere).is_err());
     }
 }

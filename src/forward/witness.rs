@@ -3,7 +3,7 @@
 
 use crate::format::vkey::Verifier;
 use crate::format::witness::{ADD_CHECKPOINT, ANSWER_BYTES_MAX, SIZE_TYPE, parse_size};
-use crate::forward::http::{BadAddress, NoAnswer, Peer, Reply};
+use crate::forward::http::{BadAddress, NoAnswer, Peer, Plain, Reply};
 use crate::vault::witness::{Cosigner, Said};
 
 /// A witness behind an address.
@@ -20,7 +20,7 @@ impl HttpWitness {
     /// An address that is refused.
     pub fn new(prefix: &str, key: Verifier, roots: &[Vec<u8>]) -> Result<HttpWitness, BadAddress> {
         let place = prefix.trim_end_matches('/').to_owned();
-        let peer = Peer::new(&format!("{place}/{ADD_CHECKPOINT}"), roots)?;
+        let peer = Peer::new(&format!("{place}/{ADD_CHECKPOINT}"), Plain::Loopback, roots)?;
         Ok(HttpWitness { key, place, peer })
     }
 }

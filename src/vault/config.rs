@@ -181,6 +181,11 @@ impl Places {
         self.tenant.join("checkpoint.witnessed")
     }
 
+    /// What people outside signed about checkpoints, kept for the times it states.
+    pub fn anchors(&self) -> PathBuf {
+        self.tenant.join("anchors")
+    }
+
     /// What a witness said that contradicts this log.
     pub fn evidence(&self) -> PathBuf {
         self.tenant.join("evidence")

@@ -5,6 +5,7 @@
 //! and seals; the key tree changes under one mutex. Lock order: key tree, then key cache, then
 //! facts; the sequencer takes none of the first two. It never knows HTTP.
 
+pub mod anchor;
 pub mod append;
 pub mod clock;
 pub mod config;
@@ -44,6 +45,7 @@ use crate::store::disk::{Disk, DiskLock};
 use crate::store::index::Index;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
+use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::error::Result;
@@ -94,6 +96,7 @@ pub(crate) struct Inner {
     pub(crate) log_key: Verifier,
     pub(crate) gate: Arc<Gate>,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) anchors: Arc<Anchors>,
     pub(crate) pool: AtomicUsize,
     pub(crate) erased: Mutex<(usize, Erased)>,
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,

@@ -24,10 +24,12 @@ use crate::store::kek::{Kek, open_secret, seal_secret};
 use crate::store::keytree::KeyTree;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
+use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
+use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::read::Gate;
@@ -369,11 +371,7 @@ impl Opening {
         let index = self.open_index(config, size)?;
         let (inbox, messages) = sync_channel(INBOX);
         let (notify, news) = channel();
-        let published = Arc::new(RwLock::new(Published {
-            size,
-            root: if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() },
-            note: self.note(size).into(),
-        }));
+        let published = Arc::new(RwLock::new(self.published(size)));
         let clerk = Clerk {
             tenant: self.file.tenant,
             lanes: self.lanes,
@@ -391,7 +389,7 @@ impl Opening {
             let text = "the clock is more than seven days beyond the last entry".to_owned();
             notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text });
         }
-        let gate = Arc::new(Gate::default());
+        let anchors = self.anchors(config, &clerk, &facts);
         let inner = Inner {
             tenant: self.file.tenant,
             origin: self.file.origin().into(),
@@ -407,8 +405,9 @@ impl Opening {
             clerk: clerk.clone(),
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
-            gate: gate.clone(),
+            gate: Arc::new(Gate::default()),
             desk,
+            anchors: Arc::new(anchors),
             pool: AtomicUsize::new(0),
             erased: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
@@ -420,16 +419,24 @@ impl Opening {
         let keeper = self.housekeeper(&inner, clerk);
         let round = Round::new(&config.outside, met, &inner, &self.places);
         let sequencer = self.sequencer(&inner, notify);
-        let desk = inner.desk.clone();
-        let mut threads = vec![
-            spawn("sequencer", move || {
-                sequencer.run(&messages);
-                desk.close();
-            }),
-            spawn("housekeeper", move || run_housekeeper(keeper, &news)),
-        ];
-        threads.extend(round.map(|round| spawn("witness", move || round.run())));
+        let threads = spawn_all(&inner, (sequencer, messages), (keeper, news), round);
         Ok(Vault { inner, threads })
+    }
+
+    fn anchors(&self, config: &Config, clerk: &Clerk, facts: &Arc<RwLock<Facts>>) -> Anchors {
+        Anchors::new(
+            (self.world.disk.clone(), &self.places),
+            self.tiles.clone(),
+            self.file.origin().into(),
+            clerk.clone(),
+            facts.clone(),
+            config.outside.clone(),
+        )
+    }
+
+    fn published(&self, size: TreeSize) -> Published {
+        let root = if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() };
+        Published { size, root, note: self.note(size).into() }
     }
 
     fn note(&self, size: TreeSize) -> String {
@@ -508,6 +515,24 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
     } else {
         keeper.gate.stopped();
     }
+}
+
+fn spawn_all(
+    inner: &Inner,
+    (sequencer, messages): (Sequencer, Receiver<Message>),
+    (keeper, news): (Housekeeper, Receiver<()>),
+    round: Option<Round>,
+) -> Vec<std::thread::JoinHandle<()>> {
+    let desk = inner.desk.clone();
+    let mut threads = vec![
+        spawn("sequencer", move || {
+            sequencer.run(&messages);
+            desk.close();
+        }),
+        spawn("housekeeper", move || run_housekeeper(keeper, &news)),
+    ];
+    threads.extend(round.map(|round| spawn("witness", move || round.run())));
+    threads
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {

@@ -26,6 +26,7 @@ mod report;
 mod review_store;
 mod review_govern;
 mod siem;
+mod timestamp;
 mod units;
 mod vault;
 mod verify;

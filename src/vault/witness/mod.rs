@@ -16,6 +16,7 @@ pub(crate) mod start;
 use crate::base::unit::{TreeSize, UtcNanos};
 use crate::format::vkey::Verifier;
 use crate::vault::Vault;
+use crate::vault::anchor::Authority;
 use crate::vault::error::Result;
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +55,10 @@ pub struct Outside {
     pub quorum: usize,
     /// Open although no witness answers; the log records it.
     pub accept_unwitnessed: bool,
+    /// Who stamps the checkpoint after each day-seal.
+    pub authority: Option<Arc<dyn Authority>>,
+    /// Certificates (DER) that a time-stamp must lead to.
+    pub pinned: Vec<Vec<u8>>,
 }
 
 /// How one witness stands.
@@ -88,6 +93,8 @@ pub struct Witnessing {
     pub standing: Vec<Standing>,
     /// Why nothing may be appended any more, if so.
     pub alarm: Option<(&'static str, String)>,
+    /// Why the newest day-seal has no time-stamp yet, if that failed.
+    pub stamping: Option<String>,
 }
 
 impl Witnessing {

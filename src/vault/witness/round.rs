@@ -13,6 +13,7 @@ use crate::store::disk::Disk;
 use crate::store::heads::Head;
 use crate::store::tiles::Tiles;
 use crate::vault::Inner;
+use crate::vault::anchor::Duty;
 use crate::vault::clock::LogClock;
 use crate::vault::config::Places;
 use crate::vault::witness::ask::{Outcome, ask};
@@ -58,6 +59,7 @@ pub(crate) struct Round {
     pub(crate) current: Option<(Arc<str>, String)>,
     /// Who signed it, by position, and when.
     pub(crate) signed: Vec<(usize, UtcNanos)>,
+    pub(crate) duty: Duty,
 }
 
 impl Drop for Round {
@@ -75,7 +77,8 @@ impl Round {
         inner: &Inner,
         places: &Places,
     ) -> Option<Round> {
-        if outside.witnesses.is_empty() || inner.read_only.is_some() {
+        let nobody = outside.witnesses.is_empty() && outside.authority.is_none();
+        if nobody || inner.read_only.is_some() {
             return None;
         }
         inner.desk.staff();
@@ -97,6 +100,7 @@ impl Round {
             log_clock: inner.clock.clone(),
             current: met.current,
             signed: met.signed,
+            duty: Duty::new(inner.anchors.clone()),
         })
     }
 
@@ -108,11 +112,28 @@ impl Round {
             let Work { durable, forced, asked, closing } = self.desk.wait(seen.as_ref(), PAUSE);
             if let Some(durable) = durable {
                 // A witness that did not answer just now is not waited for at the end.
-                self.tick(&durable, self.clock.monotonic(), forced);
+                let now = self.clock.monotonic();
+                self.tick(&durable, now, forced);
+                // The entry that names an anchor needs a sequencer that still runs.
+                if !closing {
+                    self.anchor(&durable, now);
+                }
             }
             self.desk.answer(asked);
             if closing {
                 return;
+            }
+        }
+    }
+
+    /// Keeps and names what outsiders say of the checkpoint that covers a day-seal.
+    fn anchor(&mut self, durable: &str, now: u64) {
+        let Some(checkpoint) = checkpoint_of(durable) else { return };
+        if self.desk.alarmed().is_none() {
+            let shown = self.desk.witnessing();
+            let trouble = self.duty.tick(checkpoint.size, &shown, now);
+            if trouble.is_some() {
+                self.desk.show(|shown| shown.stamping = trouble);
             }
         }
     }

@@ -128,11 +128,29 @@ pub(crate) fn said(answer: &Answer) -> Said {
 
 pub(crate) fn outside(witnesses: &[Arc<Near>], quorum: usize) -> Outside {
     let witnesses = witnesses.iter().map(|w| w.clone() as Arc<dyn Cosigner>).collect();
-    Outside { witnesses, quorum, accept_unwitnessed: false }
+    Outside { witnesses, quorum, ..Outside::default() }
 }
 
 /// Where the vault keeps a file of its tenant.
 pub(crate) fn tenant_file(disk: &SimDisk, home: &Path, name: &str) -> Option<PathBuf> {
     let files = disk.files();
     files.into_iter().find(|f| f.starts_with(home.join("data")) && f.ends_with(name))
+}
+
+/// The trust policy of a vault with its witnesses.
+pub(crate) fn trust_text(
+    vault: &chancery::vault::Vault,
+    near: &[Arc<Near>],
+    quorum: usize,
+) -> String {
+    let mut text = format!("log {}\n", vault.log_key());
+    let names: Vec<String> = (1..=near.len()).map(|n| format!("w{n}")).collect();
+    for (name, one) in names.iter().zip(near) {
+        text += &format!("witness {name} {}\n", one.key());
+    }
+    let quorum = match names.is_empty() {
+        true => "quorum none\n".to_owned(),
+        false => format!("group all {quorum} {}\nquorum all\n", names.join(" ")),
+    };
+    format!("{text}{quorum}report {}\n", vault.report_signer().verifier())
 }
