@@ -4,7 +4,6 @@
 import { concat, label, u64 } from './wire.mjs';
 import { DAY_NS, dayText, hex } from './text.mjs';
 import { sha256 } from './hash.mjs';
-import { rootOf } from './merkle.mjs';
 import { sealedTables, Tables } from './tables.mjs';
 import { EPOCH } from './payload.mjs';
 
@@ -19,23 +18,28 @@ export async function isTaken(epoch, { percent, root, seed }) {
   return (await drawOf(epoch, root, seed)) * 100n < BigInt(percent) << 64n;
 }
 
-async function drawOf(epoch, root, seed) {
+/** The first 8 bytes that decide about an epoch: the least of them when none is taken. */
+export async function drawOf(epoch, root, seed) {
   const hash = await sha256(concat(label('sample'), root, u64(epoch), seed));
   return new DataView(hash.buffer).getBigUint64(0);
 }
 
-/** The first 8 bytes that decide about an epoch; for the least of them when none is taken. */
-export { drawOf };
+/** Members of a seal that differ from what was computed. */
+export function wrongMembers(facts, payload) {
+  return SEALED.filter((name) => name in facts && facts[name] !== payload[name]);
+}
 
 export class SealChecker {
-  constructor(findings, sample) {
+  /** `roots` holds the root of each whole epoch by the time its last entry is taken. */
+  constructor(findings, sample, roots) {
     this.findings = findings;
     this.sample = sample;
+    this.roots = roots;
+    this.count = 0;
     this.epochs = new Map();
     this.sealed = new Set();
     this.late = 0;
     this.replayed = 0;
-    this.leaves = [];
     this.tables = null;
     this.times = null;
     this.days = new Map();
@@ -43,21 +47,21 @@ export class SealChecker {
     this.daySeals = new Map();
   }
 
-  /** An entry in its place, with the leaf that stands for it; entry null when it is not believed. */
-  async entry(index, leaf, entry) {
-    if (this.leaves.length === 0) {
+  /** An entry in its place; null when it is not believed. */
+  async entry(index, entry) {
+    if (this.count === 0) {
       const taken = this.sample.percent > 0 && (await isTaken(index / EPOCH, this.sample));
       this.tables = taken ? new Tables() : null;
       this.times = { first: null, last: null };
     }
-    this.leaves.push(leaf);
+    this.count++;
     if (entry !== null) {
       this.times.first ??= entry.logTime;
       this.times.last = entry.logTime;
       this.tables?.add(entry);
       this.#day(index, entry);
     }
-    if (this.leaves.length === EPOCH) await this.#close((index + 1) / EPOCH - 1);
+    if (this.count === EPOCH) await this.#close((index + 1) / EPOCH - 1);
   }
 
   #day(index, entry) {
@@ -69,13 +73,13 @@ export class SealChecker {
 
   async #close(epoch) {
     const facts = {
-      root: hex(await rootOf(this.leaves)),
+      root: hex(this.roots[epoch]),
       t_first: this.times.first,
       t_last: this.times.last,
     };
     if (this.tables) Object.assign(facts, await sealedTables(this.tables));
     this.epochs.set(epoch, facts);
-    this.leaves = [];
+    this.count = 0;
     this.tables = null;
   }
 
@@ -95,7 +99,7 @@ export class SealChecker {
     if (index > payload.end + EPOCH) {
       this.findings.add('SEAL_LATE', `epoch ${epoch} was sealed after the next one ended`, index);
     }
-    const wrong = SEALED.filter((name) => name in facts && facts[name] !== payload[name]);
+    const wrong = wrongMembers(facts, payload);
     if (wrong.length > 0) {
       this.findings.add('SEAL_MISMATCH', `the seal of epoch ${epoch} is wrong about ${wrong.join(', ')}`, index);
     }
