@@ -92,6 +92,9 @@ fn witnesses(vault: &Vault, found: &mut Findings) -> Result<()> {
         text = format!("{text}; {} entries since", vault.size().0 - seen.size.0);
     }
     found.add(level, "WITNESSES", text);
+    if let Some(why) = seen.stamping {
+        found.add(Level::Weak, "TIMESTAMP_AWAY", format!("the newest day has no stamp: {why}"));
+    }
     for standing in seen.standing {
         if let Some(trouble) = standing.trouble {
             let text = format!("{} at {}: {trouble}", standing.name, standing.place);

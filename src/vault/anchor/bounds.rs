@@ -67,7 +67,7 @@ impl Vault {
         }
         for sight in [Sight::Cosigned, Sight::Timestamp] {
             let covers = |k: &Kept| k.sight == sight && k.size.0 > index.0;
-            // The first that verifies is the earliest of its kind: sights of larger sizes are later.
+            // The first that verifies is the earliest of its kind: larger sizes were seen later.
             for kept in anchors.kept()?.into_iter().filter(covers) {
                 if let Some((_, latest, _)) = anchors.verified(&kept) {
                     offer(Bound { time: latest, sight, size: kept.size, named: None });
