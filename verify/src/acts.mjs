@@ -15,6 +15,7 @@ export class Acts {
     this.root = null;
     this.intents = new Map();
     this.expired = new Set();
+    this.partial = new Map();
     this.erasures = 0;
     this.acts = 0;
   }
@@ -51,6 +52,8 @@ export class Acts {
       case 'prune-done':
         for (const { class: cls, day } of payload.class_days) this.expired.add(`${cls}/${day}`);
         return this.#done(index, payload, 'prune-intent');
+      case 'erase-final':
+        return this.#final(index, payload);
       case 'key-roll':
         return payload.root ? this.#change(index, payload.root) : undefined;
       case 'seal':
@@ -79,7 +82,16 @@ export class Acts {
     } else {
       intent.done = true;
     }
+    if (payload.missed !== undefined) this.partial.set(index, payload.job);
     this.#change(index, payload.root);
+  }
+
+  // The replica that a done entry could not reach has been scrubbed since.
+  #final(index, { done, job }) {
+    if (this.partial.get(done) !== job) {
+      this.findings.add('INTENT_MISSING', 'a replica is said to be scrubbed that no done entry missed', index);
+    }
+    this.partial.delete(done);
   }
 
   #change(index, { from, to, old_root: before, new_root: after }) {
@@ -95,6 +107,9 @@ export class Acts {
     const open = [...this.intents.values()].filter((one) => one.kind === 'erase-intent' && !one.done);
     if (open.length > 0) {
       this.findings.add('ERASURE_OPEN', `${open.length} erasures have an intent and no done entry`);
+    }
+    if (this.partial.size > 0) {
+      this.findings.add('ERASURE_PARTIAL', `${this.partial.size} acts have not reached a replica of the keys yet`);
     }
   }
 }

@@ -25,6 +25,7 @@ import { decodePayload, EPOCH } from './payload.mjs';
 export const VAULT_FILE = 'vault.toml';
 const CHECKPOINT_FREE = 2;
 const BRACKET = 300n;
+const NEWEST = 'the checkpoint';
 
 /** Judges a data directory; `options.replay` is `{ percent, seed }`. */
 export async function judgeVault(folder, options = {}) {
@@ -81,10 +82,11 @@ class VaultCheck {
   async run() {
     this.checkpoint = await this.#readCheckpoint();
     this.older = await this.#readOlder();
+    this.witnessed = await this.#readWitnessed();
     const root = this.checkpoint?.root ?? new Uint8Array(32);
     const { percent = 100, seed = new Uint8Array(0) } = this.options.replay ?? {};
     this.tiles = new Tiles(this.findings, this.folder, this.checkpoint);
-    this.sequence = new Sequence(this.findings, this.home.tenant, Number(this.checkpoint?.size ?? 0n));
+    this.sequence = new Sequence(this.findings, this.home.tenant, Number((this.witnessed ?? this.checkpoint)?.size ?? 0n));
     this.seals = new SealChecker(this.findings, { percent, root, seed }, this.epochRoots);
     this.acts = new Acts(this.findings, this.seals);
     this.bodies = new Bodies(this.findings, this.folder, this.home.tenant);
@@ -100,7 +102,7 @@ class VaultCheck {
   async #readCheckpoint() {
     const file = this.folder.get('checkpoint');
     if (!file) return null;
-    const opened = await this.#open(await file.read(), 'the checkpoint');
+    const opened = await this.#open(await file.read(), NEWEST);
     if (opened && opened.origin !== this.home.origin) {
       this.findings.add('TENANT_MISMATCH', `the checkpoint is not of the log ${this.home.origin}`);
     }
@@ -118,6 +120,23 @@ class VaultCheck {
     return opened;
   }
 
+  // When the newest checkpoint lacks the quorum, an older one may have it.
+  async #readWitnessed() {
+    const { trust } = this.context;
+    const file = this.folder.get('checkpoint.witnessed');
+    if (!file || trust === null || trust.quorum === 'none' || !this.checkpoint?.lacksQuorum) return null;
+    try {
+      const note = parseNote(await file.read());
+      const opened = { note, ...(await openCheckpoint(trust, note)) };
+      if (opened.origin === this.home.origin) return opened;
+      this.findings.add('TENANT_MISMATCH', 'the witnessed checkpoint is of another log');
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      if (error.code !== 'QUORUM_MISSING') this.findings.add(error.code, `the witnessed checkpoint: ${error.message}`);
+    }
+    return null;
+  }
+
   async #open(bytes, what) {
     let note;
     try {
@@ -126,6 +145,7 @@ class VaultCheck {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const doubt = error.code === 'UNTRUSTED_KEY' || error.code === 'QUORUM_MISSING';
+      if (error.code === 'QUORUM_MISSING' && what === NEWEST) return this.#withoutQuorum(note);
       if (doubt) this.findings.doubt(error.code, `${what}: ${error.message}`);
       else this.findings.add(error.code, `${what}: ${error.message}`);
     }
@@ -136,6 +156,13 @@ class VaultCheck {
       if (!(error instanceof Refusal)) throw error;
       return null;
     }
+  }
+
+  // All but the quorum of the newest checkpoint holds: the witnessed one decides about that.
+  async #withoutQuorum(note) {
+    const { trust } = this.context;
+    const lax = Object.assign(Object.create(Object.getPrototypeOf(trust)), trust, { quorum: 'none' });
+    return { note, ...(await openCheckpoint(lax, note)), lacksQuorum: true };
   }
 
   // One step of the walk; false ends it.
@@ -248,7 +275,7 @@ class VaultCheck {
 
   // Roots at the sizes of the checkpoints, wherever in a unit they fall.
   async #rootsWithin(first, leaves) {
-    for (const checkpoint of [this.checkpoint, this.older]) {
+    for (const checkpoint of [this.checkpoint, this.older, this.witnessed]) {
       if (checkpoint === null) continue;
       const size = Number(checkpoint.size);
       if (size <= first || size > first + leaves.length) continue;
@@ -261,6 +288,7 @@ class VaultCheck {
   async #finish() {
     const holds = this.#judgeCheckpoint();
     this.#judgeOlder();
+    this.#judgeWitnessed();
     await this.tiles.finish(this.entries, holds);
     this.#judgeGenesis();
     this.#judgeTimes();
@@ -305,6 +333,21 @@ class VaultCheck {
     }
   }
 
+  // The note that the quorum signed must be of this very log.
+  #judgeWitnessed() {
+    const { checkpoint, witnessed } = this;
+    if (!checkpoint?.lacksQuorum) return;
+    if (witnessed === null) {
+      this.findings.doubt('QUORUM_MISSING', 'neither checkpoint nor checkpoint.witnessed meets the quorum');
+    } else if (witnessed.size > BigInt(this.entries)) {
+      this.findings.add('ROLLED_BACK', `${witnessed.size} entries were witnessed, the log holds ${this.entries}`);
+    } else if (witnessed.size > 0n && !equal(this.roots.get(Number(witnessed.size)), witnessed.root)) {
+      this.findings.add('INCONSISTENT', 'the log is no extension of the witnessed checkpoint');
+    } else if (witnessed.size < checkpoint.size) {
+      this.findings.add('UNWITNESSED_TAIL', `${checkpoint.size - witnessed.size} signed entries lie beyond the witnessed ${witnessed.size}`);
+    }
+  }
+
   #judgeGenesis() {
     const { genesis } = this.acts;
     if (genesis === null) {
@@ -319,10 +362,10 @@ class VaultCheck {
 
   // A witness saw the log at its time: nothing below that size can be from after it.
   #judgeTimes() {
-    const { checkpoint } = this;
+    const seen = this.witnessed ?? this.checkpoint;
     const last = this.sequence.signedTime;
-    if (!checkpoint || checkpoint.witnesses.size === 0 || last === null) return;
-    for (const [name, seconds] of checkpoint.witnesses) {
+    if (!seen || seen.witnesses.size === 0 || last === null) return;
+    for (const [name, seconds] of seen.witnesses) {
       if (last > (seconds + BRACKET) * 1_000_000_000n) {
         this.findings.add('TIME_BRACKET', `log time ${timeText(last)} is after the witness ${name} saw it`);
       }
@@ -363,10 +406,11 @@ class VaultCheck {
     if (checkpoint?.signer) {
       const { signer } = checkpoint;
       said.push(`The first ${checkpoint.size} entries are signed by the pinned log key ${signer.idHex} of ${signer.name}.`);
-      for (const [name, seconds] of checkpoint.witnesses) {
-        said.push(`Cosigned by the witness ${name} at ${timeText(seconds * 1_000_000_000n)}.`);
+      const seen = this.witnessed ?? checkpoint;
+      for (const [name, seconds] of seen.witnesses) {
+        said.push(`The first ${seen.size} entries are cosigned by the witness ${name} at ${timeText(seconds * 1_000_000_000n)}.`);
       }
-      if (checkpoint.witnesses.size === 0) {
+      if (seen.witnesses.size === 0) {
         open.push('No witness cosigned it: the log could have shown others another history.');
       }
     }

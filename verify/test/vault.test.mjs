@@ -133,6 +133,35 @@ test('acts: intents, dones and the chain of roots', async () => {
   await expectFailed(await (await made(erase(4, { root: change(0) }))).folder(), ['ROOT_HASH_MISMATCH']);
 });
 
+test('replicas that an act missed, and reached later', async () => {
+  const acts = (final) => async (m) => {
+    m.add({ kind: 'erase-intent', cls: 9, payload: intent() });
+    m.add({ kind: 'erase-done', cls: 9, payload: done(4, { missed: '51'.repeat(16), replicas: '1/2' }) });
+    for (const payload of final) m.add({ kind: 3, cls: 10, payload: { done: 5, job: JOB, replicas: '2/2', ...payload } });
+  };
+  await expectPassed(await (await made(acts([]))).folder(), ['ERASURE_PARTIAL']);
+  await expectPassed(await (await made(acts([{}]))).folder());
+  await expectFailed(await (await made(acts([{}, {}]))).folder(), ['INTENT_MISSING']);
+  await expectFailed(await (await made(acts([{ done: 4 }]))).folder(), ['INTENT_MISSING']);
+  await expectFailed(await (await made(acts([{ job: '32'.repeat(16) }]))).folder(), ['INTENT_MISSING']);
+  await expectFailed(await (await made(acts([{ replicas: 'two' }]))).folder(), ['MALFORMED']);
+});
+
+test('a quorum that only an older checkpoint has', async () => {
+  const maker = await made();
+  const witness = signer('w1.example', 0x61, 4);
+  const trust = `log ${LOG.vkey}\nwitness w1 ${witness.vkey}\nquorum w1\n`;
+  const seconds = NOON / 1_000_000_000n + 1n;
+  const cosigned = (plain) => bytes(plain + cosignature(`${plain.split('\n\n')[0]}\n`, witness, seconds));
+  const folder = async (plain) => maker.folder({ files: { 'T/checkpoint.witnessed': cosigned(plain) } });
+  await expectPassed(await folder(await maker.checkpoint(3)), ['UNWITNESSED_TAIL'], { trust });
+  await expectPassed(await folder(await maker.checkpoint(5)), [], { trust });
+  await expectFailed(await folder(checkpoint(3, sha(bytes('x')))), ['INCONSISTENT'], { trust });
+  await expectFailed(await folder(checkpoint(6, sha(bytes('x')))), ['ROLLED_BACK'], { trust });
+  const plain = await maker.folder({ files: { 'T/checkpoint.witnessed': bytes(await maker.checkpoint(3)) } });
+  assert.deepEqual([(await judged(plain, { trust })).exit, (await judged(plain, { trust })).code], [4, 'INCONCLUSIVE']);
+});
+
 test('bodies: there, damaged, gone, and gone with a reason', async () => {
   const maker = await made();
   const file = concat(...maker.bodies.get('4/20778'));
