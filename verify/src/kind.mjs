@@ -15,7 +15,7 @@ export const KIND = {
   REPORT: 'report',
   RANGE: 'range file',
   ANSWER: 'answer file',
-  VAULT: 'vault',
+  VAULT: "vault's data",
 };
 
 const FRONT = 64;

@@ -393,7 +393,7 @@ class VaultCheck {
       ...(this.checkpoint?.signer ? { signer: this.checkpoint.signer.text } : {}),
     };
     this.#sentences();
-    if (findings.failed > 0) refuse('FAILED', `${findings.failed} findings: ${findings.codes().join(', ')}`);
+    if (findings.failed > 0) refuse('FAILED', `${count(findings.failed, 'finding')}, ${findings.codes().join(', ')}`);
     if (this.entries === 0) refuse('INCONCLUSIVE', 'a log of no entries: there is nothing to verify');
     if (findings.inconclusive.length > 0) {
       refuse('INCONCLUSIVE', findings.inconclusive.map((one) => `${one.code}: ${one.message}`).join('; '));
