@@ -50,6 +50,10 @@ test('checkpoints', async () => {
   }
   await expectCode(note(checkpointText(3, ROOT3.subarray(1)), LOG), 'MALFORMED', 1);
   await expectCode(note(checkpointText(3, ROOT3).replace('=', ''), LOG), 'MALFORMED', 1);
+  await expectCode(note(checkpointText(3, ROOT3).replace('E=', 'F='), LOG), 'MALFORMED', 1);
+  const both = { trust: `${TRUST}log ${OTHER.vkey}\n` };
+  await expectCode(note(checkpointText(3, ROOT3), OTHER), 'UNTRUSTED_KEY', 4, both);
+  await expectCode(checkpoint(3, ROOT3, OTHER, OTHER.name), 'VERIFIED', 0, both);
   await expectCode(note(checkpointText(0, ROOT3), LOG), 'MALFORMED', 1);
 });
 
