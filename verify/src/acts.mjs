@@ -4,11 +4,13 @@
 
 import { hex } from './text.mjs';
 import { decodePayload } from './payload.mjs';
-import { Refusal } from './verdict.mjs';
+import { malformed, Refusal } from './verdict.mjs';
+import { readRoll } from './roll.mjs';
 
 export class Acts {
-  constructor(findings, seals) {
+  constructor(findings, seals, logKeys) {
     this.findings = findings;
+    this.logKeys = logKeys;
     this.seals = seals;
     this.genesis = null;
     this.generation = null;
@@ -21,7 +23,7 @@ export class Acts {
   }
 
   /** Reads the payload of a believed entry and takes in what it says. */
-  entry(index, entry) {
+  async entry(index, entry) {
     if ((index === 0) !== (entry.kindName === 'genesis')) {
       this.findings.add('MALFORMED', 'entry 0, and no other, is genesis', index);
     }
@@ -35,10 +37,10 @@ export class Acts {
       this.findings.add(error.code, `payload of ${entry.kindName}: ${error.message}`, index);
       return;
     }
-    if (payload !== null) this.#take(index, entry, payload);
+    if (payload !== null) await this.#take(index, entry, payload);
   }
 
-  #take(index, entry, payload) {
+  async #take(index, entry, payload) {
     switch (entry.kindName) {
       case 'genesis':
         return this.#genesis(index, entry, payload);
@@ -55,6 +57,7 @@ export class Acts {
       case 'erase-final':
         return this.#final(index, payload);
       case 'key-roll':
+        if (payload.what === 'log-key') return this.#roll(index, payload.note);
         return payload.root ? this.#change(index, payload.root) : undefined;
       case 'seal':
         return this.seals.seal(index, payload);
@@ -92,6 +95,20 @@ export class Acts {
       this.findings.add('INTENT_MISSING', 'a replica is said to be scrubbed that no done entry missed', index);
     }
     this.partial.delete(done);
+  }
+
+  // Trust moves by the note alone, and only from a key that is held.
+  async #roll(index, text) {
+    try {
+      const roll = await readRoll(text);
+      if (roll.until !== BigInt(index) + 1n) malformed('a roll holds up to and with its own entry');
+      if (!this.logKeys.follow(roll)) {
+        this.findings.doubt('UNTRUSTED_KEY', `entry ${index} rolls a log key that is not held here`);
+      }
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.findings.add(error.code, `the roll of the log key: ${error.message}`, index);
+    }
   }
 
   #change(index, { from, to, old_root: before, new_root: after }) {

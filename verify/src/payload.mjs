@@ -116,12 +116,18 @@ function digits(value) {
 }
 
 const PERSONS = list(ID, 64);
+const PARTS = ['log', 'body', 'tile', 'keys', 'mirror', 'checkpoint'];
+
+function truth(value) {
+  if (typeof value !== 'boolean') malformed('true or false is expected');
+  return value;
+}
 
 const SHAPES = {
   genesis: object({
     format: (value) => (N(value) === 1 ? 1 : malformed('an unknown format')),
     generation: N, log_key: text, origin: text, report_key: text, root: H, tenant: ID,
-  }),
+  }, { continues: object({ origin: text, root: H, size: N }) }),
   'erase-intent': object({
     basis, classes: list(N), deferred: list(deferred), generation: N, job: ID, mode: MODE,
     persons: PERSONS,
@@ -141,7 +147,7 @@ const SHAPES = {
   'key-roll': either('what', {
     'growth-intent': { generation: N },
     'growth-done': { root: change },
-    'log-key': { note: text },
+    'log-key': { mode: MODE, note: text },
   }),
   'hold-set': object({
     case: ID,
@@ -160,6 +166,12 @@ const SHAPES = {
     unwitnessed: { size: N, witnesses: N },
   }),
   conflict: object({ first: N }),
+  scan: either('what', {
+    finding: { index: (value) => (value === null ? null : N(value)), part: word(...PARTS), verdict: text },
+    pass: {
+      bytes: N, end: N, findings: N, full: truth, groups: N, opened: N, replicas: text, started: TIME, units: N,
+    },
+  }),
   seal: object({
     class_root: H, class_rows: N, count_root: H, count_rows: N, end: N, entries: N, first: N,
     index_root: H, index_rows: N, root: H, source_root: H, source_rows: N,

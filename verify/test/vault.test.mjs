@@ -11,7 +11,7 @@ import { SealChecker } from '../src/seals.mjs';
 import { decodeEntry } from '../src/entry.mjs';
 import { rootOf } from '../src/merkle.mjs';
 import { Maker, NOON } from './support/maker.mjs';
-import { bytes, checkpoint, cosignature, LOG, NEXT, note, repo, sha, signer, STRANGER, TENANT, TRUST, unhex } from './support/signer.mjs';
+import { bytes, checkpoint, cosignature, LOG, NEXT, note, ORIGIN, repo, sha, signer, STRANGER, TENANT, TRUST, unhex } from './support/signer.mjs';
 
 const LOGFILE = 'T/log/00000000.seg';
 const BODY = 'T/bodies/4/2026-11-21.seg';
@@ -160,6 +160,37 @@ test('a quorum that only an older checkpoint has', async () => {
   await expectFailed(await folder(checkpoint(6, sha(bytes('x')))), ['ROLLED_BACK'], { trust });
   const plain = await maker.folder({ files: { 'T/checkpoint.witnessed': bytes(await maker.checkpoint(3)) } });
   assert.deepEqual([(await judged(plain, { trust })).exit, (await judged(plain, { trust })).code], [4, 'INCONCLUSIVE']);
+});
+
+test('rolls of the log key move trust, and nothing else does', async () => {
+  const rolled = async ({ keys = [LOG, NEXT], until = 4, old = LOG, origin = ORIGIN, last = NEXT } = {}) => {
+    const maker = new Maker();
+    maker.genesis();
+    await maker.commit();
+    for (let i = 0; i < 2; i++) maker.add();
+    await maker.commit();
+    const text = `${origin}\nchancery/key-roll/v1\nold ${old.vkey}\nnew ${NEXT.vkey}\nuntil ${until}\n`;
+    maker.add({ kind: 'key-roll', cls: 10, payload: { mode: 'two-person', note: note(text, ...keys), what: 'log-key' } });
+    await maker.commit();
+    maker.add();
+    await maker.commit({ key: last });
+    return maker;
+  };
+  const by = (maker, key, size = 5) => maker.folder({ files: { 'T/checkpoint': null } }).then(async (folder) => {
+    const files = [...folder.files, [`tenants/${TENANT}/checkpoint`, memoryFile(bytes(await maker.checkpoint(size, key)))]];
+    return new Folder(files);
+  });
+  const good = await rolled();
+  await expectPassed(await by(good, NEXT));
+  await expectPassed(await by(good, LOG, 4));
+  await expectPassed(await by(good, NEXT, 4), [], { since: await good.checkpoint(3) });
+  assert.equal((await judged(await by(good, NEXT), { trust: null })).code, 'INCONCLUSIVE');
+  await expectFailed(await by(good, LOG), ['KEY_RETIRED']);
+  await expectPassed(await by(await rolled({ last: LOG }), LOG, 4), ['TAIL_TORN']);
+  await expectFailed(await by(await rolled({ keys: [NEXT] }), LOG), ['BAD_SIGNATURE']);
+  await expectFailed(await by(await rolled({ until: 5 }), LOG), ['MALFORMED']);
+  const stranger = await judged(await by(await rolled({ old: STRANGER, keys: [STRANGER, NEXT] }), NEXT));
+  assert.deepEqual([stranger.exit, stranger.code], [4, 'INCONCLUSIVE']);
 });
 
 test('bodies: there, damaged, gone, and gone with a reason', async () => {
