@@ -18,6 +18,7 @@ use crate::vault::clerk::{Clerk, gone};
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::{EventKeys, Wanted};
 use crate::vault::learn::Lesson;
+use crate::vault::meter::Stage;
 use crate::vault::read::Reading;
 use crate::vault::sequencer::{Committed, Message, Original, Rejected};
 use crate::vault::{Vault, vault_code};
@@ -52,13 +53,14 @@ impl Vault {
     /// `Invalid` naming the first bad event; `Conflict` when a number or id was used for another
     /// event; `Overloaded`; `Denied` when the vault is read-only or its clock not accepted.
     pub fn append(&self, drafts: &[Draft<'_>]) -> Result<Vec<Receipt>> {
-        let policies = self.policies();
+        let (policies, mut lap) = (self.policies(), self.meter().start());
         let mut scratch = Scratch::default();
         let mut events = Vec::with_capacity(drafts.len());
         for (position, draft) in drafts.iter().enumerate() {
             let event = policies.event(*draft, &mut scratch);
             events.push(event.map_err(|refusal| Error::Invalid { position, refusal })?);
         }
+        lap.end(Stage::Read);
         self.append_events(events)
     }
 
@@ -124,7 +126,7 @@ impl Vault {
     }
 
     fn try_append(&self, events: &[Event<'_>]) -> Result<std::result::Result<Committed, Rejected>> {
-        let day = self.inner.clock.now().day();
+        let (day, mut lap) = (self.inner.clock.now().day(), self.meter().start());
         let keys = match self.inner.keys.lookup(events, day) {
             Ok(keys) => keys,
             Err(wanted) => {
@@ -140,6 +142,7 @@ impl Vault {
                 self.keys_for(events, day)?
             }
         };
+        lap.end(Stage::Keys);
         let sealed = self.inner.clerk.sealer(day).events(events, &keys)?;
         let answer = self.inner.clerk.send(sealed, None);
         Ok(Clerk::wait(&answer))

@@ -11,6 +11,7 @@ use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::vault::clock::LogClock;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::EventKeys;
+use crate::vault::meter::Meter;
 use crate::vault::seal::{Act, Sealed, Sealer, bare};
 use crate::vault::sequencer::{Check, Committed, Message, Outcome, Rejected};
 use std::path::Path;
@@ -26,12 +27,14 @@ pub(crate) struct Clerk {
     pub(crate) clock: Arc<LogClock>,
     pub(crate) inbox: SyncSender<Message>,
     pub(crate) class: ClassId,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl Clerk {
     /// Sealer for a day.
     pub(crate) fn sealer(&self, day: Day) -> Sealer<'_> {
-        Sealer { tenant: self.tenant, lanes: self.lanes, entropy: &*self.entropy, day }
+        let (lanes, entropy) = (self.lanes, &*self.entropy);
+        Sealer { tenant: self.tenant, lanes, entropy, day, meter: &self.meter }
     }
 
     /// Sends a sealed batch; the answer comes once it is durable.

@@ -15,6 +15,7 @@ pub mod error;
 pub mod facts;
 pub mod hold;
 pub mod keys;
+pub mod meter;
 pub mod open;
 pub mod policies;
 pub mod prove;
@@ -48,6 +49,7 @@ use crate::vault::clock::LogClock;
 use crate::vault::error::Result;
 use crate::vault::facts::Facts;
 use crate::vault::keys::Keyring;
+use crate::vault::meter::Meter;
 use crate::vault::read::{Erased, Gate};
 use crate::vault::sequencer::{Message, Published};
 use std::collections::HashMap;
@@ -142,6 +144,11 @@ impl Vault {
     /// The log's clock.
     pub fn clock(&self) -> &LogClock {
         &self.inner.clock
+    }
+
+    /// Where the time of appends went.
+    pub fn meter(&self) -> &Meter {
+        &self.inner.clerk.meter
     }
 
     /// The keys, for looking up persons.

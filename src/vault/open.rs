@@ -31,6 +31,7 @@ use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::meter::Meter;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Loaded};
@@ -54,6 +55,15 @@ impl Vault {
     /// # Errors
     /// `Conflict` when one is there; those of the store.
     pub fn init(world: World, config: &Config, name: &str) -> Result<Vault> {
+        Vault::make(&world, config, name)?;
+        Vault::open(world, config)
+    }
+
+    /// Makes an empty vault without opening it.
+    ///
+    /// # Errors
+    /// As `init`.
+    pub fn make(world: &World, config: &Config, name: &str) -> Result<()> {
         let disk = &world.disk;
         disk.create_dir(&config.data)?;
         disk.create_dir(&config.keys)?;
@@ -72,7 +82,7 @@ impl Vault {
             let path = places.signing.join(name);
             seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
         }
-        signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
+        signer(world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
         let entropy = &*world.entropy;
         let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
         let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
@@ -81,8 +91,7 @@ impl Vault {
         drop(tree);
         // The file that says "a vault is here" comes last but for the log's own first entries,
         // which opening writes when they are not there.
-        file.write(&**disk, &config.data)?;
-        Vault::open(world, config)
+        Ok(file.write(&**disk, &config.data)?)
     }
 
     /// Opens a vault.
@@ -92,9 +101,17 @@ impl Vault {
     /// (`ROOT_MISMATCH`, `ROLLED_BACK`, `ROOT_GEN_ROLLBACK`, `ROOT_HASH_MISMATCH`, ...) when the
     /// files contradict their own proofs. Nothing is changed then.
     pub fn open(world: World, config: &Config) -> Result<Vault> {
+        Vault::open_using(world, config, Lanes::detect())
+    }
+
+    /// As `open`, with hashing of the caller's choice: the bytes are the same, for measuring.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_using(world: World, config: &Config, lanes: Lanes) -> Result<Vault> {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
-        let opening = Opening::read(world, config, file)?;
+        let opening = Opening::read(world, config, file, lanes)?;
         let had_checkpoint = opening.head_note.is_some();
         let keys = opening.open_keys(config)?;
         let vault = opening.start(config, keys, lock)?;
@@ -203,7 +220,7 @@ struct Opening {
 
 impl Opening {
     /// Reads and checks the data plane. With `writable` false nothing is changed.
-    fn read(world: World, config: &Config, file: VaultFile) -> Result<Opening> {
+    fn read(world: World, config: &Config, file: VaultFile, lanes: Lanes) -> Result<Opening> {
         let disk = world.disk.clone();
         let places = Places::of(&config.data, &config.keys, &file.tenant);
         let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
@@ -217,7 +234,6 @@ impl Opening {
         let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
         let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
-        let lanes = Lanes::detect();
         let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
         recover::tiles(&log, &tiles, signed.as_ref(), &loaded.tree, &lanes)?;
@@ -346,6 +362,7 @@ impl Opening {
             clock: clock.clone(),
             inbox,
             class: ClassId(VAULT_CLASS),
+            meter: Arc::new(Meter::new(self.world.clock.clone())),
         };
         let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();
@@ -379,8 +396,9 @@ impl Opening {
             world: self.world.clone(),
             _locks: vec![lock],
         };
+        let meter = clerk.meter.clone();
         let keeper = self.housekeeper(&inner, clerk);
-        let sequencer = self.sequencer(facts, clock, published, notify, read_only);
+        let sequencer = self.sequencer((facts, clock, meter), published, notify, read_only);
         let threads = vec![
             spawn("sequencer", move || sequencer.run(&messages)),
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
@@ -431,8 +449,7 @@ impl Opening {
 
     fn sequencer(
         self,
-        facts: Arc<RwLock<Facts>>,
-        clock: Arc<LogClock>,
+        (facts, clock, meter): (Arc<RwLock<Facts>>, Arc<LogClock>, Arc<Meter>),
         published: Arc<RwLock<Published>>,
         notify: std::sync::mpsc::Sender<()>,
         read_only: Option<&'static str>,
@@ -460,6 +477,7 @@ impl Opening {
             notify,
             read_only,
             failed: None,
+            meter,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::crypto::lanes::Lanes;
 use crate::format::{body, entry};
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::EventKeys;
+use crate::vault::meter::{Lap, Meter, Stage};
 use std::ops::Range;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -56,6 +57,7 @@ pub(crate) struct Sealer<'a> {
     pub(crate) lanes: Lanes,
     pub(crate) entropy: &'a dyn Entropy,
     pub(crate) day: Day,
+    pub(crate) meter: &'a Meter,
 }
 
 /// An event or act with its keys, laid out for sealing.
@@ -99,6 +101,7 @@ impl Sealer<'_> {
         keys: &'e [EventKeys],
         kind: impl Fn(&'e Event<'e>) -> (Kind, &'e [u8]),
     ) -> Result<Sealed> {
+        let mut lap = self.meter.start();
         for (position, (event, keys)) in events.iter().zip(keys).enumerate() {
             let there = |at: &u8| usize::from(*at) < keys.tags.len();
             if !event.groups.iter().all(|group| group.subjects.iter().all(there)) {
@@ -121,7 +124,9 @@ impl Sealer<'_> {
             first_group += layout.head.groups.len();
             layouts.push(layout);
         }
+        lap.end(Stage::Layout);
         let salts = self.salts(&layouts, seeds);
+        lap.end(Stage::Salts);
         let commitments = self.commitments(&layouts, &salts);
         for layout in &mut layouts {
             let own = commitments.iter().skip(layout.first_field);
@@ -129,12 +134,15 @@ impl Sealer<'_> {
                 field.commitment = *commitment;
             }
         }
+        lap.end(Stage::Commitments);
         let digests = self.digests(&layouts);
         let group_keys = self.group_keys(&layouts, &digests);
-        let mut sealed = self.heads(&layouts)?;
+        lap.end(Stage::GroupKeys);
+        let mut sealed = self.heads(&layouts, &mut lap)?;
         for (layout, record) in layouts.iter().zip(&mut sealed.records) {
             frames(layout, seeds, &digests, &group_keys, &mut sealed.files, &mut record.frames);
         }
+        lap.end(Stage::Bodies);
         Ok(sealed)
     }
 
@@ -267,7 +275,7 @@ impl Sealer<'_> {
     }
 
     /// Encodes the heads and hashes them up to the last block.
-    fn heads(&self, layouts: &[Layout<'_>]) -> Result<Sealed> {
+    fn heads(&self, layouts: &[Layout<'_>], lap: &mut Lap<'_>) -> Result<Sealed> {
         let mut heads = Vec::with_capacity(layouts.len() * 512);
         let mut records = Vec::with_capacity(layouts.len());
         for (position, layout) in layouts.iter().enumerate() {
@@ -290,6 +298,7 @@ impl Sealer<'_> {
                 clear: if control { layout.head.clear.clone() } else { Vec::new() },
             });
         }
+        lap.end(Stage::Heads);
         let blocks: Vec<&[u8]> =
             records.iter().map(|r| heads.get(r.head.clone()).unwrap_or_default()).collect();
         let mut states = vec![State::IV; blocks.len()];
@@ -297,6 +306,7 @@ impl Sealer<'_> {
         for (record, state) in records.iter_mut().zip(states) {
             record.midstate = state;
         }
+        lap.end(Stage::Midstates);
         Ok(Sealed { day: self.day, heads, files: Vec::new(), records })
     }
 }

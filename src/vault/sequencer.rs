@@ -25,6 +25,7 @@ use crate::vault::clock::LogClock;
 use crate::vault::dedupe::{Seen, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
+use crate::vault::meter::{Lap, Meter, Stage};
 use crate::vault::seal::Sealed;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -123,6 +124,7 @@ pub(crate) struct Sequencer {
     pub(crate) read_only: Option<&'static str>,
     /// The first failed write: memory is then ahead of the disk, so nothing more is tried.
     pub(crate) failed: Option<Failure>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// A failed write, to be told to everybody who comes later.
@@ -266,13 +268,17 @@ impl Sequencer {
             commit.rejected.push((reply, Rejected::Failed(failed.error())));
             return;
         }
+        let meter = self.meter.clone();
+        let mut lap = meter.start();
         if let Err(rejected) = self.admit(&sealed, commit.time, check) {
             commit.rejected.push((reply, rejected));
             return;
         }
+        lap.end(Stage::Admit);
         let first = EntryIndex(self.log.size().0 + commit.leaves.len() as u64);
         let count = sealed.records.len();
         self.place(commit, sealed, first);
+        lap.end(Stage::Place);
         commit.accepted.push((reply, first, count));
     }
 
@@ -385,7 +391,10 @@ impl Sequencer {
             commit.rejected.into_iter().for_each(|(reply, why)| drop(reply.send(Err(why))));
             return;
         }
-        let result = self.write(&commit);
+        let meter = self.meter.clone();
+        let mut lap = meter.start();
+        let result = self.write(&commit, &mut lap);
+        meter.commit();
         let answer = |reply: SyncSender<Outcome>, outcome| drop(reply.send(outcome));
         match result {
             Ok(checkpoint) => {
@@ -399,6 +408,7 @@ impl Sequencer {
                 }
                 commit.rejected.into_iter().for_each(|(reply, why)| answer(reply, Err(why)));
                 let _ = self.notify.send(());
+                lap.end(Stage::Show);
             }
             Err(error) => {
                 // Places were given in memory that are not on disk: nothing may follow them.
@@ -413,7 +423,7 @@ impl Sequencer {
     }
 
     /// Bodies, their sync, the unit with its sync, then derived files without.
-    fn write(&mut self, commit: &Commit) -> Result<Arc<str>, crate::store::error::Error> {
+    fn write(&mut self, commit: &Commit, lap: &mut Lap<'_>) -> Result<Arc<str>, StoreError> {
         let mut spans: Vec<BodySpan> = Vec::with_capacity(commit.files.len());
         for (class_day, parts) in &commit.files {
             let bytes = match parts.as_slice() {
@@ -423,7 +433,9 @@ impl Sequencer {
             spans.push(self.bodies.append(*class_day, &bytes)?);
         }
         spans.sort();
+        lap.end(Stage::WriteBodies);
         self.bodies.sync(&spans)?;
+        lap.end(Stage::SyncBodies);
         let before = self.tree.size();
         let mut levels: Vec<Vec<Hash32>> = vec![commit.leaves.clone()];
         self.tree.extend(&self.lanes, &commit.leaves, &mut |level, hash| {
@@ -434,6 +446,7 @@ impl Sequencer {
             levels.iter_mut().skip(level).take(1).for_each(|l| l.push(hash));
         });
         let root = self.tree.root();
+        lap.end(Stage::Merkle);
         let mut head = UnitHead {
             len: 0,
             number: self.log.unit_count(),
@@ -447,7 +460,10 @@ impl Sequencer {
         };
         let sign = |message: &[u8]| self.signer.sign_unit(message);
         let (bytes, hash) = unit::encode(&mut head, &commit.entries, sign);
+        let note = self.note().into();
+        lap.end(Stage::Sign);
         self.log.commit(head, hash, &bytes)?;
+        lap.end(Stage::CommitUnit);
         self.state_before = commit.state_last.or(self.state_before);
         // The unit is durable, so it is acknowledged; a failure of what is derived stops the rest.
         for (level, hashes) in levels.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
@@ -456,7 +472,7 @@ impl Sequencer {
                 break;
             }
         }
-        Ok(self.note().into())
+        Ok(note)
     }
 
     fn note(&self) -> String {
