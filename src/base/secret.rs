@@ -1,6 +1,7 @@
 //! Secret bytes: wiped when dropped, never printed, compared in constant time.
 
 use std::fmt;
+use std::hint::black_box;
 use zeroize::Zeroize;
 
 /// `N` secret bytes. The only way to read them is `expose`.
@@ -44,5 +45,55 @@ impl<const N: usize> Eq for Secret<N> {}
 impl<const N: usize> fmt::Debug for Secret<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret<{N}>(..)")
+    }
+}
+
+/// Overwrites bytes at the speed of memory: one fill, which the compiler must not leave out since
+/// it cannot know what the barrier reads. For large buffers; `zeroize` writes byte by byte.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    black_box(&*bytes);
+}
+
+/// A buffer for secret bytes, wiped when dropped. Whoever fills it reserves first: memory it
+/// grows out of is not wiped.
+#[derive(Default)]
+pub struct Arena(Vec<u8>);
+
+impl Arena {
+    /// An empty buffer that holds `capacity` bytes without growing.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Arena(Vec::with_capacity(capacity))
+    }
+
+    /// The buffer.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl std::ops::Deref for Arena {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wiped_bytes_are_zero() {
+        let mut bytes = [7; 100];
+        wipe(&mut bytes);
+        assert_eq!(bytes, [0; 100]);
     }
 }

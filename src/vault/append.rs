@@ -16,7 +16,7 @@ use crate::policy::classify::Scratch;
 use crate::store::keytree::{KeyTree, Put, Rekeyed};
 use crate::vault::clerk::{Clerk, gone};
 use crate::vault::error::{Error, Result};
-use crate::vault::keys::{EventKeys, Wanted};
+use crate::vault::keys::{BatchKeys, Wanted};
 use crate::vault::learn::Lesson;
 use crate::vault::meter::Stage;
 use crate::vault::read::Reading;
@@ -202,7 +202,7 @@ impl Vault {
     }
 
     /// Keys for every event; what is missing is made and synced first.
-    pub(crate) fn keys_for(&self, events: &[Event<'_>], day: Day) -> Result<Vec<EventKeys>> {
+    pub(crate) fn keys_for(&self, events: &[Event<'_>], day: Day) -> Result<BatchKeys> {
         for _ in 0..RESEALS_MAX {
             match self.inner.keys.lookup(events, day) {
                 Ok(keys) => return Ok(keys),
