@@ -11,7 +11,7 @@ pub mod speed;
 use crate::base::refusal::Refusal;
 use crate::crypto::lanes::Lanes;
 use crate::policy::default_files;
-use crate::vault::config::Config;
+use crate::vault::config::{Config, Tuning};
 use crate::vault::error::Result;
 use crate::vault::{Vault, World};
 use std::collections::BTreeMap;
@@ -104,6 +104,7 @@ fn fresh_using(world: &World, dir: &Path, lanes: Lanes) -> Result<(Vault, Config
         ledger: None,
         policies: default_files(),
         index_on_disk: true,
+        tuning: Tuning::default(),
     };
     Vault::make(world, &config, "bench.local")?;
     Ok((Vault::open_using(world.clone(), &config, lanes)?, config))
