@@ -276,11 +276,20 @@ fn field_fault(last: &str, name: &str, group_is_there: bool) -> Option<&'static 
     (!group_is_there).then_some("field names a group that is not there")
 }
 
+/// The end of an entry, known only when it gets its place.
+pub fn tail(index: EntryIndex, time_log: UtcNanos, prev: &Hash32) -> [u8; TAIL_BYTES] {
+    let mut out = [0; TAIL_BYTES];
+    let (place, chain) = out.split_at_mut(16);
+    let (first, second) = place.split_at_mut(8);
+    first.copy_from_slice(&index.0.to_be_bytes());
+    second.copy_from_slice(&time_log.0.to_be_bytes());
+    chain.copy_from_slice(&prev.0);
+    out
+}
+
 /// Appends the tail to an encoded head, in place.
 pub fn append_tail(head: &mut Vec<u8>, index: EntryIndex, time_log: UtcNanos, prev: &Hash32) {
-    head.put_u64(index.0);
-    head.put_u64(time_log.0);
-    head.raw(&prev.0);
+    head.raw(&tail(index, time_log, prev));
 }
 
 /// Encodes a whole entry.

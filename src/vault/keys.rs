@@ -9,7 +9,7 @@ mod lookup;
 
 pub(crate) use crate::vault::keys::lookup::{BatchKeys, EventKeys};
 
-use crate::base::event::{Event, Identifier, Subject};
+use crate::base::event::{Identifier, Subject};
 use crate::base::id::{EventIdTag, PersonId, SourceHandle, SubjectTag, TenantId};
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, Day, Month};
@@ -20,7 +20,7 @@ use crate::store::keytree::KeyTree;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::lookup::{ById, GroupName};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Persons whose keys are cached at most; beyond it the cache starts anew.
 const CACHED_PERSONS_MAX: usize = 1_000_000;

@@ -26,16 +26,16 @@ use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
+use crate::vault::committer::{self, Committer, Failed, Published, Work};
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
-use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::meter::Meter;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Loaded};
-use crate::vault::sequencer::{Message, Published, Sequencer};
+use crate::vault::sequencer::{Message, Sequencer};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -397,11 +397,11 @@ impl Opening {
             world: self.world.clone(),
             _locks: vec![lock],
         };
-        let meter = clerk.meter.clone();
         let keeper = self.housekeeper(&inner, clerk);
-        let sequencer = self.sequencer((facts, clock, meter), published, notify, read_only);
+        let (sequencer, committer, works) = self.writers(&inner, notify);
         let threads = vec![
             spawn("sequencer", move || sequencer.run(&messages)),
+            spawn("committer", move || committer.run(&works)),
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
         ];
         Ok(Vault { inner, threads })
@@ -448,38 +448,47 @@ impl Opening {
         }
     }
 
-    fn sequencer(
+    /// The two threads that write.
+    fn writers(
         self,
-        (facts, clock, meter): (Arc<RwLock<Facts>>, Arc<LogClock>, Arc<Meter>),
-        published: Arc<RwLock<Published>>,
+        inner: &Inner,
         notify: std::sync::mpsc::Sender<()>,
-        read_only: Option<&'static str>,
-    ) -> Sequencer {
-        let origin = self.file.origin().into();
+    ) -> (Sequencer, Committer, Receiver<Work>) {
         let _ = notify.send(());
-        Sequencer {
-            epoch: self.log.last().map_or(0, |last| last.head.epoch + 1),
-            log: self.log,
+        let (committer, works) = sync_channel(committer::WAITING);
+        let (failed, meter) = (Failed::default(), inner.clerk.meter.clone());
+        let last = self.log.last();
+        let sequencer = Sequencer {
+            epoch: last.as_ref().map_or(0, |last| last.head.epoch + 1),
+            unit: last.map_or((0, Hash32::ZERO), |last| (last.head.number + 1, last.hash)),
             bodies: self.bodies,
-            tiles: self.tiles,
-            head: self.head,
-            head_note: self.head_note,
-            facts,
             own: self.loaded.facts,
             window: self.loaded.window,
-            clock,
+            clock: inner.clock.clone(),
             lanes: self.lanes,
             tree: self.loaded.tree,
             prev: self.loaded.prev,
             state_before: self.loaded.last_state,
             signer: self.signer,
-            origin,
-            published,
+            origin: self.file.origin().into(),
+            committer,
+            read_only: inner.read_only,
+            failed: failed.clone(),
+            meter: meter.clone(),
+        };
+        let committer = Committer {
+            log: self.log,
+            tiles: self.tiles,
+            head: self.head,
+            head_note: self.head_note,
+            facts: inner.facts.clone(),
+            published: inner.published.clone(),
             notify,
-            read_only,
-            failed: None,
+            read_only: inner.read_only,
+            failed,
             meter,
-        }
+        };
+        (sequencer, committer, works)
     }
 }
 

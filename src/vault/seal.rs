@@ -42,8 +42,6 @@ pub(crate) struct SealedRecord {
     pub(crate) event_id: EventIdTag,
     /// Class of its groups, sealed on `Sealed::day`.
     pub(crate) class: ClassId,
-    /// Places in `Sealed::persons`.
-    pub(crate) persons: Range<usize>,
     /// Places in `Sealed::frames`: one a group.
     pub(crate) frames: Range<usize>,
     /// Payload of a control entry, for the facts.
@@ -57,6 +55,7 @@ pub(crate) struct Sealed {
     pub(crate) entries: Vec<u8>,
     pub(crate) files: Vec<(ClassDay, Vec<u8>)>,
     pub(crate) records: Vec<SealedRecord>,
+    /// Everybody its records are about.
     pub(crate) persons: Vec<PersonId>,
     /// Where each frame starts: which of `files`, and the byte.
     pub(crate) frames: Vec<(usize, usize)>,
@@ -252,7 +251,6 @@ impl Sealer<'_> {
                 Error::Invalid { position, refusal }
             })?;
             entries.resize(entries.len() + TAIL_BYTES, 0);
-            let from = persons.len();
             let own = keys.subjects.get(record.keys.subjects.clone()).unwrap_or_default();
             persons.extend(own.iter().map(|(person, _)| *person));
             let control = record.kind != Kind::Event;
@@ -264,7 +262,6 @@ impl Sealer<'_> {
                 source_seq: view.source_seq,
                 event_id: record.keys.event_id,
                 class: record.event.class,
-                persons: from..persons.len(),
                 frames: record.groups.clone(),
                 clear: if control { record.clear.to_vec() } else { Vec::new() },
             });
@@ -293,13 +290,7 @@ impl Sealer<'_> {
     }
 
     /// Seals the bodies into the files of their class-days.
-    fn bodies(
-        &self,
-        layout: &Layout<'_>,
-        digests: &[Hash32],
-        keys: &[Key],
-        sealed: &mut Sealed,
-    ) {
+    fn bodies(&self, layout: &Layout<'_>, digests: &[Hash32], keys: &[Key], sealed: &mut Sealed) {
         // A frame's head, its seed, padding and tag, and the lengths of five fields.
         let each = body::FRAME_HEAD_BYTES + 32 + body::PAD_BYTES + aead::TAG_BYTES + 27;
         let room = layout.bytes + layout.groups.len() * each;

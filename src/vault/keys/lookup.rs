@@ -70,8 +70,14 @@ impl Keyring {
         let (found, fresh, wanted) = {
             let cache = self.cache();
             let fresh = Fresh { evictions: cache.evictions, ..Fresh::default() };
-            let mut looking =
-                Looking { ring: self, cache: &cache, day, source: None, fresh, members: Vec::new() };
+            let mut looking = Looking {
+                ring: self,
+                cache: &cache,
+                day,
+                source: None,
+                fresh,
+                members: Vec::new(),
+            };
             let (mut found, mut wanted) = (BatchKeys::default(), Wanted::default());
             found.events.reserve(events.len());
             found.subjects.reserve(events.len());
@@ -227,4 +233,3 @@ impl Looking<'_> {
         key
     }
 }
-
