@@ -39,7 +39,7 @@ use crate::base::id::{SourceHandle, TenantId};
 use crate::base::unit::TreeSize;
 use crate::base::world::{Clock, Entropy};
 use crate::format::vkey::{Signer, Verifier};
-use crate::policy::classify::Policies;
+use crate::policy::classify::{Policies, Scratch};
 use crate::store::bodies::Bodies;
 use crate::store::disk::{Disk, DiskLock};
 use crate::store::index::Index;
@@ -96,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) log_key: Verifier,
     pub(crate) gate: Arc<Gate>,
     pub(crate) pool: AtomicUsize,
+    /// Working memory of the threads that read drafts, while they do not.
+    pub(crate) scratches: Mutex<Vec<Scratch>>,
     pub(crate) erased: Mutex<(usize, Erased)>,
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,
     pub(crate) notices: Vec<Notice>,

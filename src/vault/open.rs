@@ -351,11 +351,8 @@ impl Opening {
         let index = self.open_index(config, size)?;
         let (inbox, messages) = sync_channel(INBOX);
         let (notify, news) = channel();
-        let published = Arc::new(RwLock::new(Published {
-            size,
-            root: if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() },
-            note: self.note(size).into(),
-        }));
+        let root = if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() };
+        let published = Published { size, root, note: self.note(size).into() };
         let clerk = Clerk {
             tenant: self.file.tenant,
             lanes: self.lanes,
@@ -365,12 +362,11 @@ impl Opening {
             class: ClassId(VAULT_CLASS),
             meter: Arc::new(Meter::new(self.world.clock.clone())),
         };
-        let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();
         notices.extend(more);
         if clock.is_ahead() {
-            let text = "the clock is more than seven days beyond the last entry".to_owned();
-            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text });
+            let text = "the clock is more than seven days beyond the last entry";
+            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text: text.to_owned() });
         }
         let gate = Arc::new(Gate::default());
         let inner = Inner {
@@ -382,14 +378,15 @@ impl Opening {
             bodies: self.bodies.clone(),
             tiles: self.tiles.clone(),
             index: Arc::new(Mutex::new(index)),
-            facts: facts.clone(),
-            published: published.clone(),
+            facts: Arc::new(RwLock::new(facts)),
+            published: Arc::new(RwLock::new(published)),
             clock: clock.clone(),
             clerk: clerk.clone(),
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
             gate: gate.clone(),
             pool: AtomicUsize::new(0),
+            scratches: Mutex::default(),
             erased: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
             notices,

@@ -10,9 +10,10 @@ use crate::cli::demo::corpus::{EVENT_BYTES, SUBJECTS, corpus};
 use crate::crypto::lanes::{Backend, Lanes};
 use crate::format::json::Tape;
 use crate::policy::classify::{Policies, Scratch};
+use crate::vault::append::Pending;
 use crate::vault::error::Result;
 use crate::vault::{Vault, World};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +24,10 @@ const CORPUS: usize = 200_000;
 const BATCH: usize = 1_000;
 /// Clients at once.
 const CLIENTS: u64 = 2;
+/// Batches of one client on the way at once.
+const ON_THE_WAY: usize = 4;
+/// Times a client can send the corpus, each time from another source: hours at any speed.
+const ROUNDS: u64 = 10_000;
 /// Turns of each way of hashing; the median counts.
 const TURNS: usize = 3;
 /// Sealed fields of each event: four values and `data`.
@@ -175,18 +180,28 @@ fn drafts<'a>(source: &'a str, chunk: &'a [String]) -> Vec<Draft<'a>> {
 /// until clients were told to stop, with the threads' times then.
 fn fill(vault: &Vault, events: &[String], turn: usize, time: Duration) -> Result<Filled> {
     let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let named = |client| (0..ROUNDS).map(move |n| format!("canonical/speed-{turn}-{client}-{n}"));
+    let sources: Vec<Vec<String>> = (0..CLIENTS).map(|client| named(client).collect()).collect();
     std::thread::scope(|scope| {
         let client = |number: u64| {
             let (done, stop) = (&done, &stop);
+            let sources = sources.get(number as usize).map_or(&[][..], Vec::as_slice);
             move || -> Result<()> {
-                for round in 0.. {
-                    let source = format!("canonical/speed-{turn}-{number}-{round}");
+                let mut waiting: VecDeque<Pending<'_, '_>> = VecDeque::new();
+                for source in sources {
                     for chunk in events.chunks(BATCH) {
                         if stop.load(Ordering::Relaxed) {
+                            for pending in waiting {
+                                done.fetch_add(pending.wait()?.len() as u64, Ordering::Relaxed);
+                            }
                             return Ok(());
                         }
-                        vault.append(&drafts(&source, chunk))?;
-                        done.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                        waiting.push_back(vault.submit(&drafts(source, chunk))?);
+                        if waiting.len() >= ON_THE_WAY
+                            && let Some(first) = waiting.pop_front()
+                        {
+                            done.fetch_add(first.wait()?.len() as u64, Ordering::Relaxed);
+                        }
                     }
                 }
                 Ok(())
