@@ -48,39 +48,27 @@ impl<const N: usize> fmt::Debug for Secret<N> {
     }
 }
 
-/// Overwrites bytes at the speed of memory: one fill, which the compiler must not leave out since
+/// Overwrites secrets with nothing at the speed of memory: one fill, which the compiler must not leave out since
 /// it cannot know what the barrier reads. For large buffers; `zeroize` writes byte by byte.
-pub fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    black_box(&*bytes);
+pub fn wipe<T: Copy + Default>(items: &mut [T]) {
+    items.fill(T::default());
+    black_box(&*items);
 }
 
-/// A buffer for secret bytes, wiped when dropped. Whoever fills it reserves first: memory it
-/// grows out of is not wiped.
+/// A vector of secrets, wiped when dropped, at the speed of memory. Whoever fills it reserves
+/// first: memory it grows out of is not wiped.
 #[derive(Default)]
-pub struct Arena(Vec<u8>);
+pub struct Wiped<T: Copy + Default>(pub Vec<T>);
 
-impl Arena {
-    /// An empty buffer that holds `capacity` bytes without growing.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Arena(Vec::with_capacity(capacity))
-    }
+impl<T: Copy + Default> std::ops::Deref for Wiped<T> {
+    type Target = [T];
 
-    /// The buffer.
-    pub fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.0
-    }
-}
-
-impl std::ops::Deref for Arena {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
+    fn deref(&self) -> &[T] {
         &self.0
     }
 }
 
-impl Drop for Arena {
+impl<T: Copy + Default> Drop for Wiped<T> {
     fn drop(&mut self) {
         wipe(&mut self.0);
     }

@@ -42,7 +42,7 @@ pub const MAGIC: [u8; 4] = *b"CHE1";
 /// Bytes after the padded head: index, log time, previous leaf hash.
 pub const TAIL_BYTES: usize = 48;
 const FLAG_SEALED: u8 = 1;
-const FLAG_SEQ: u8 = 2;
+pub(crate) const FLAG_SEQ: u8 = 2;
 
 /// A group as a head shows it, its tag positions borrowed.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use crate::base::entry::{GroupPolicy, Kind};
 use crate::base::event::{Dedupe, Event, EventCode, Field, Outcome, Severity};
 use crate::base::id::{EventIdTag, Hash32, PersonId, RecordId, SourceHandle, SubjectTag, TenantId};
 use crate::base::refusal::Refusal;
-use crate::base::secret::{Arena, Key};
+use crate::base::secret::{Key, Wiped};
 use crate::base::unit::{ClassDay, ClassId, Day, UtcNanos};
 use crate::base::world::Entropy;
 use crate::crypto::aead;
@@ -20,7 +20,6 @@ use crate::vault::keys::{BatchKeys, EventKeys};
 use crate::vault::meter::{Lap, Meter, Stage};
 use std::ops::Range;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Random bytes drawn per record and per group: record id; seed and nonce.
 const RECORD_RANDOM: usize = 16;
@@ -83,7 +82,7 @@ struct Layout<'e> {
     /// Bytes of all names and values.
     bytes: usize,
     /// Record id of each record, then seed and nonce of each group.
-    random: Zeroizing<Vec<u8>>,
+    random: Wiped<u8>,
 }
 
 /// One record of a layout.
@@ -151,29 +150,29 @@ impl Sealer<'_> {
         Ok(sealed)
     }
 
-    fn salts(&self, layout: &Layout<'_>) -> Zeroizing<Vec<Hash32Secret>> {
-        let mut arena = Arena::with_capacity(layout.fields.len() * body::SALT_BYTES);
+    fn salts(&self, layout: &Layout<'_>) -> Wiped<Hash32> {
+        let mut arena = Wiped(Vec::with_capacity(layout.fields.len() * body::SALT_BYTES));
         for record in &layout.records {
             for (number, (_, group)) in layout.fields_of(record).iter().enumerate() {
                 let seed = layout.seed(record.groups.start + usize::from(*group));
-                arena.bytes().extend_from_slice(&body::salt_preimage(seed, number as u16));
+                arena.0.extend_from_slice(&body::salt_preimage(seed, number as u16));
             }
         }
         let messages: Vec<&[u8]> = arena.chunks_exact(body::SALT_BYTES).collect();
-        let mut out = vec![Hash32::ZERO; messages.len()];
-        self.lanes.digest_many(&messages, &mut out);
-        Zeroizing::new(out.into_iter().map(|h| h.0).collect())
+        let mut out = Wiped(vec![Hash32::ZERO; messages.len()]);
+        self.lanes.digest_many(&messages, &mut out.0);
+        out
     }
 
-    fn commitments(&self, layout: &Layout<'_>, salts: &[Hash32Secret]) -> Vec<Hash32> {
+    fn commitments(&self, layout: &Layout<'_>, salts: &[Hash32]) -> Vec<Hash32> {
         let capacity = layout.bytes + salts.len() * COMMIT_BYTES;
-        let mut arena = Arena::with_capacity(capacity);
+        let mut arena = Wiped(Vec::with_capacity(capacity));
         let mut ends = Vec::with_capacity(salts.len());
         for (at, record) in layout.records.iter().enumerate() {
             let own = salts.get(record.fields.clone()).unwrap_or_default();
             for ((field, group), salt) in layout.fields_of(record).iter().zip(own) {
-                let (id, out) = (layout.record_id(at), arena.bytes());
-                body::commit_preimage(out, &id, *group, salt, &field.name, &field.value);
+                let (id, out) = (layout.record_id(at), &mut arena.0);
+                body::commit_preimage(out, &id, *group, &salt.0, &field.name, &field.value);
                 ends.push(out.len());
             }
         }
@@ -217,14 +216,14 @@ impl Sealer<'_> {
             }
         }
         let messages: Vec<&[u8]> = preimages.iter().map(|p| p.as_slice()).collect();
-        let mut middle = vec![Hash32::ZERO; messages.len()];
+        let mut middle = Wiped(vec![Hash32::ZERO; messages.len()]);
         let inner: Vec<State> = states.iter().map(|(inner, _)| *inner).collect();
-        self.lanes.finish_many(&inner, 64, &messages, &mut middle);
+        self.lanes.finish_many(&inner, 64, &messages, &mut middle.0);
         let messages: Vec<&[u8]> = middle.iter().map(|h| h.0.as_slice()).collect();
-        let mut out = vec![Hash32::ZERO; messages.len()];
+        let mut out = Wiped(vec![Hash32::ZERO; messages.len()]);
         let outer: Vec<State> = states.iter().map(|(_, outer)| *outer).collect();
-        self.lanes.finish_many(&outer, 64, &messages, &mut out);
-        out.into_iter().map(|h| Key::new(h.0)).collect()
+        self.lanes.finish_many(&outer, 64, &messages, &mut out.0);
+        out.iter().map(|h| Key::new(h.0)).collect()
     }
 
     /// Encodes the heads where a unit will hold them and hashes them up to the last block.
@@ -322,9 +321,6 @@ impl Sealer<'_> {
     }
 }
 
-/// A salt, wiped with its vector.
-type Hash32Secret = [u8; 32];
-
 /// Number of a class-day's file in a batch, made when it is not there.
 fn file_of(files: &mut Vec<(ClassDay, Vec<u8>)>, class_day: ClassDay, room: usize) -> usize {
     files.iter().position(|(known, _)| *known == class_day).unwrap_or_else(|| {
@@ -344,7 +340,7 @@ impl<'e> Layout<'e> {
             groups: Vec::with_capacity(count),
             positions: Vec::with_capacity(count),
             bytes: 0,
-            random: Zeroizing::default(),
+            random: Wiped::default(),
         }
     }
 
@@ -394,8 +390,8 @@ impl<'e> Layout<'e> {
 
     fn draw(&mut self, entropy: &dyn Entropy) {
         let len = self.records.len() * RECORD_RANDOM + self.groups.len() * GROUP_RANDOM;
-        self.random = Zeroizing::new(vec![0; len]);
-        entropy.fill(&mut self.random);
+        self.random = Wiped(vec![0; len]);
+        entropy.fill(&mut self.random.0);
     }
 
     fn record_id(&self, record: usize) -> RecordId {
