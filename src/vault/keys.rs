@@ -11,6 +11,7 @@ pub(crate) use crate::vault::keys::lookup::{BatchKeys, EventKeys};
 
 use crate::base::event::{Identifier, Subject};
 use crate::base::id::{EventIdTag, PersonId, SourceHandle, SubjectTag, TenantId};
+use crate::base::limits;
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, Day, Month};
 use crate::base::world::Entropy;
@@ -22,10 +23,13 @@ use crate::vault::keys::lookup::{ById, GroupName};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-/// Persons whose keys are cached at most; beyond it the cache starts anew.
-const CACHED_PERSONS_MAX: usize = 1_000_000;
-/// Group base keys cached at most.
-const CACHED_GROUPS_MAX: usize = 1_000_000;
+/// Memory of an identifier in the cache, its text beside: its row twice over, as a hash table of
+/// half load has it, and the text's allocation.
+const IDENTIFIER_BYTES: usize = 2 * 48 + 32;
+/// Memory of a person without class keys: the row twice over, and two allocations.
+const PERSON_BYTES: usize = 2 * 144 + 64;
+/// Memory of a class key: the key's states, and the row of its tag twice over.
+const CLASS_KEY_BYTES: usize = 216 + 2 * 40;
 
 /// A person's keys, ready to use.
 pub(crate) struct PersonKeys {
@@ -94,6 +98,8 @@ pub(crate) struct Cache {
     owners: ById<SubjectTag, (PersonId, ClassId)>,
     /// Last month up to which `owners` knows every living person's tags.
     owners_until: Option<Month>,
+    /// Memory of what was taken in; what is taken in twice counts twice, which only evicts early.
+    bytes: usize,
     /// Raised by each eviction: what was computed before it is not kept after it.
     evictions: u64,
 }
@@ -177,9 +183,17 @@ impl Keyring {
         class_days: Vec<(ClassDay, Key)>,
     ) {
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.persons.len() > CACHED_PERSONS_MAX {
+        // Who reads needs everybody at once; without readers the working set is enough.
+        let limit = match cache.owners_until {
+            Some(_) => limits::KEY_CACHE_READ_BYTES_MAX,
+            None => limits::KEY_CACHE_BYTES_MAX,
+        };
+        if cache.bytes > limit {
             cache.empty();
         }
+        let texts = identifiers.iter().map(|(i, _)| IDENTIFIER_BYTES + i.value.len());
+        let cells = persons.iter().map(|(_, p)| PERSON_BYTES + p.keys.len() * CLASS_KEY_BYTES);
+        cache.bytes += texts.chain(cells).sum::<usize>();
         for (person, cell) in persons {
             cache.persons.insert(*person, PersonKeys::of(cell));
         }
@@ -262,6 +276,9 @@ impl Keyring {
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         for cell in persons {
             let keys = PersonKeys::of(&cell);
+            if !cache.persons.contains_key(&cell.id) {
+                cache.bytes += PERSON_BYTES + cell.keys.len() * CLASS_KEY_BYTES;
+            }
             for key in &keys.classes {
                 for month in key.created.month().0..=until.0 {
                     cache.owners.insert(key.tag(Month(month)), (cell.id, key.class));

@@ -5,10 +5,11 @@
 
 use crate::base::event::{Dedupe, Event};
 use crate::base::id::{EventIdTag, PersonId, SourceHandle, SubjectTag};
+use crate::base::limits::KEY_CACHE_GROUPS_MAX;
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, Day, Month};
 use crate::crypto::kdf::HmacKey;
-use crate::vault::keys::{CACHED_GROUPS_MAX, Cache, Keyring, SubjectKeys, Wanted, base_key};
+use crate::vault::keys::{Cache, Keyring, SubjectKeys, Wanted, base_key};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
@@ -102,7 +103,7 @@ impl Keyring {
         if cache.evictions != fresh.evictions {
             return;
         }
-        if cache.groups.len() > CACHED_GROUPS_MAX {
+        if cache.groups.len() > KEY_CACHE_GROUPS_MAX {
             cache.groups.clear();
         }
         for ((person, class), (month, tag)) in fresh.tags {
