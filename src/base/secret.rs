@@ -48,8 +48,9 @@ impl<const N: usize> fmt::Debug for Secret<N> {
     }
 }
 
-/// Overwrites secrets with nothing at the speed of memory: one fill, which the compiler must not leave out since
-/// it cannot know what the barrier reads. For large buffers; `zeroize` writes byte by byte.
+/// Overwrites secrets with nothing at the speed of memory: one fill, which the compiler must not
+/// leave out since it cannot know what the barrier reads. For large buffers; `zeroize` writes byte
+/// by byte.
 pub fn wipe<T: Copy + Default>(items: &mut [T]) {
     items.fill(T::default());
     black_box(&*items);

@@ -265,8 +265,9 @@ impl Sequencer {
         }
     }
 
-    fn duplicates(&self, names: impl Iterator<Item = Name>) -> Vec<(usize, Original)> {
+    fn duplicates(&self, names: impl Iterator<Item = Name> + Clone) -> Vec<(usize, Original)> {
         let mut found = Vec::new();
+        let distinct = is_one_run(names.clone());
         let mut batch = HashMap::new();
         for (position, name) in names.enumerate() {
             let (source, seq, event_id) = name;
@@ -275,7 +276,7 @@ impl Sequencer {
             }
             match self.window.seen(&source, seq, &event_id) {
                 Seen::New => {
-                    if let Some(first) = batch.insert(name, position) {
+                    if !distinct && let Some(first) = batch.insert(name, position) {
                         batch.insert(name, first);
                         found.push((position, Original::InBatch(first)));
                     }
@@ -443,4 +444,19 @@ impl Sequencer {
         let checkpoint = Checkpoint { origin: self.origin.to_string(), size, root };
         checkpoint.sign(&[&self.signer]).unwrap_or_default()
     }
+}
+
+/// Whether all are of one counting source, in rising order: then no two are the same.
+fn is_one_run(names: impl Iterator<Item = Name>) -> bool {
+    let mut last: Option<(SourceHandle, u64)> = None;
+    for (source, seq, _) in names {
+        match (seq, last) {
+            (Some(seq), None) => last = Some((source, seq)),
+            (Some(seq), Some((same, before))) if same == source && before < seq => {
+                last = Some((source, seq));
+            }
+            _ => return false,
+        }
+    }
+    true
 }
