@@ -16,6 +16,7 @@ pub mod error;
 pub mod facts;
 pub mod hold;
 pub mod keys;
+pub mod meter;
 pub mod open;
 pub mod policies;
 pub mod prove;
@@ -28,6 +29,7 @@ pub mod verify;
 pub mod witness;
 
 mod clerk;
+mod committer;
 mod housekeeper;
 mod learn;
 mod recover;
@@ -39,7 +41,7 @@ use crate::base::id::{SourceHandle, TenantId};
 use crate::base::unit::TreeSize;
 use crate::base::world::{Clock, Entropy};
 use crate::format::vkey::{Signer, Verifier};
-use crate::policy::classify::Policies;
+use crate::policy::classify::{Policies, Scratch};
 use crate::store::bodies::Bodies;
 use crate::store::disk::{Disk, DiskLock};
 use crate::store::index::Index;
@@ -48,11 +50,13 @@ use crate::store::tiles::Tiles;
 use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
+use crate::vault::committer::Published;
 use crate::vault::error::Result;
 use crate::vault::facts::Facts;
 use crate::vault::keys::Keyring;
+use crate::vault::meter::Meter;
 use crate::vault::read::{Erased, Gate};
-use crate::vault::sequencer::{Message, Published};
+use crate::vault::sequencer::Message;
 use crate::vault::witness::desk::Desk;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -98,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) desk: Arc<Desk>,
     pub(crate) anchors: Arc<Anchors>,
     pub(crate) pool: AtomicUsize,
+    /// Working memory of the threads that read drafts, while they do not.
+    pub(crate) scratches: Mutex<Vec<Scratch>>,
     pub(crate) erased: Mutex<(usize, Erased)>,
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,
     pub(crate) notices: Vec<Notice>,
@@ -148,6 +154,11 @@ impl Vault {
     /// The log's clock.
     pub fn clock(&self) -> &LogClock {
         &self.inner.clock
+    }
+
+    /// Where the time of appends went.
+    pub fn meter(&self) -> &Meter {
+        &self.inner.clerk.meter
     }
 
     /// The keys, for looking up persons.

@@ -27,15 +27,17 @@ use crate::store::tiles::Tiles;
 use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
+use crate::vault::committer::{self, Committer, Failed, Published, Work};
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::meter::Meter;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Loaded};
-use crate::vault::sequencer::{Message, Published, Sequencer};
+use crate::vault::sequencer::{Message, Sequencer};
 use crate::vault::witness::desk::Desk;
 use crate::vault::witness::round::Round;
 use crate::vault::witness::start::{Ground, Met, meet};
@@ -58,6 +60,15 @@ impl Vault {
     /// # Errors
     /// `Conflict` when one is there; those of the store.
     pub fn init(world: World, config: &Config, name: &str) -> Result<Vault> {
+        Vault::make(&world, config, name)?;
+        Vault::open(world, config)
+    }
+
+    /// Makes an empty vault without opening it.
+    ///
+    /// # Errors
+    /// As `init`.
+    pub fn make(world: &World, config: &Config, name: &str) -> Result<()> {
         let disk = &world.disk;
         disk.create_dir(&config.data)?;
         disk.create_dir(&config.keys)?;
@@ -76,7 +87,7 @@ impl Vault {
             let path = places.signing.join(name);
             seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
         }
-        signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
+        signer(world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
         let entropy = &*world.entropy;
         let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
         let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
@@ -85,8 +96,7 @@ impl Vault {
         drop(tree);
         // The file that says "a vault is here" comes last but for the log's own first entries,
         // which opening writes when they are not there.
-        file.write(&**disk, &config.data)?;
-        Vault::open(world, config)
+        Ok(file.write(&**disk, &config.data)?)
     }
 
     /// Opens a vault.
@@ -96,9 +106,17 @@ impl Vault {
     /// (`ROOT_MISMATCH`, `ROLLED_BACK`, `ROOT_GEN_ROLLBACK`, `ROOT_HASH_MISMATCH`, ...) when the
     /// files contradict their own proofs. Nothing is changed then.
     pub fn open(world: World, config: &Config) -> Result<Vault> {
+        Vault::open_using(world, config, Lanes::detect())
+    }
+
+    /// As `open`, with hashing of the caller's choice: the bytes are the same, for measuring.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_using(world: World, config: &Config, lanes: Lanes) -> Result<Vault> {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
-        let opening = Opening::read(world, config, file)?;
+        let opening = Opening::read(world, config, file, lanes)?;
         let had_checkpoint = opening.head_note.is_some();
         let met = opening.meet(config)?;
         let unwitnessed = met.unwitnessed;
@@ -212,7 +230,7 @@ struct Opening {
 
 impl Opening {
     /// Reads and checks the data plane. With `writable` false nothing is changed.
-    fn read(world: World, config: &Config, file: VaultFile) -> Result<Opening> {
+    fn read(world: World, config: &Config, file: VaultFile, lanes: Lanes) -> Result<Opening> {
         let disk = world.disk.clone();
         let places = Places::of(&config.data, &config.keys, &file.tenant);
         let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
@@ -227,7 +245,6 @@ impl Opening {
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
         let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
         let log = log.closing_at(config.tuning.segment_bytes);
-        let lanes = Lanes::detect();
         let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
         recover::tiles(&log, &tiles, signed.as_ref(), &loaded.tree, &lanes)?;
@@ -379,6 +396,7 @@ impl Opening {
             clock: clock.clone(),
             inbox,
             class: ClassId(VAULT_CLASS),
+            meter: Arc::new(Meter::new(self.world.clock.clone())),
         };
         let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();
@@ -386,8 +404,8 @@ impl Opening {
         met.add_to(&mut notices);
         let desk = Desk::new(std::mem::take(&mut met.witnessing));
         if clock.is_ahead() {
-            let text = "the clock is more than seven days beyond the last entry".to_owned();
-            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text });
+            let text = "the clock is more than seven days beyond the last entry";
+            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text: text.to_owned() });
         }
         let anchors = self.anchors(config, &clerk, &facts);
         let inner = Inner {
@@ -409,6 +427,7 @@ impl Opening {
             desk,
             anchors: Arc::new(anchors),
             pool: AtomicUsize::new(0),
+            scratches: Mutex::default(),
             erased: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
             notices,
@@ -418,8 +437,8 @@ impl Opening {
         };
         let keeper = self.housekeeper(&inner, clerk);
         let round = Round::new(&config.outside, met, &inner, &self.places);
-        let sequencer = self.sequencer(&inner, notify);
-        let threads = spawn_all(&inner, (sequencer, messages), (keeper, news), round);
+        let threads =
+            spawn_all(&inner, self.writers(&inner, notify), messages, (keeper, news), round);
         Ok(Vault { inner, threads })
     }
 
@@ -480,17 +499,20 @@ impl Opening {
         }
     }
 
-    fn sequencer(self, inner: &Inner, notify: std::sync::mpsc::Sender<()>) -> Sequencer {
-        let origin = self.file.origin().into();
+    /// The two threads that write.
+    fn writers(
+        self,
+        inner: &Inner,
+        notify: std::sync::mpsc::Sender<()>,
+    ) -> (Sequencer, Committer, Receiver<Work>) {
         let _ = notify.send(());
-        Sequencer {
-            epoch: self.log.last().map_or(0, |last| last.head.epoch + 1),
-            log: self.log,
+        let (committer, works) = sync_channel(committer::WAITING);
+        let (failed, meter) = (Failed::default(), inner.clerk.meter.clone());
+        let last = self.log.last();
+        let sequencer = Sequencer {
+            epoch: last.as_ref().map_or(0, |last| last.head.epoch + 1),
+            unit: last.map_or((0, Hash32::ZERO), |last| (last.head.number + 1, last.hash)),
             bodies: self.bodies,
-            tiles: self.tiles,
-            head: self.head,
-            head_note: self.head_note,
-            facts: inner.facts.clone(),
             own: self.loaded.facts,
             window: self.loaded.window,
             clock: inner.clock.clone(),
@@ -499,13 +521,27 @@ impl Opening {
             prev: self.loaded.prev,
             state_before: self.loaded.last_state,
             signer: self.signer,
-            origin,
-            published: inner.published.clone(),
-            notify,
+            origin: self.file.origin().into(),
+            committer,
             desk: inner.desk.clone(),
             read_only: inner.read_only,
-            failed: None,
-        }
+            failed: failed.clone(),
+            meter: meter.clone(),
+        };
+        let committer = Committer {
+            log: self.log,
+            tiles: self.tiles,
+            head: self.head,
+            head_note: self.head_note,
+            facts: inner.facts.clone(),
+            published: inner.published.clone(),
+            desk: inner.desk.clone(),
+            notify,
+            read_only: inner.read_only,
+            failed,
+            meter,
+        };
+        (sequencer, committer, works)
     }
 }
 
@@ -517,16 +553,19 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
     }
 }
 
+/// Starts everybody. The witness thread ends last: it may still be told of a checkpoint.
 fn spawn_all(
     inner: &Inner,
-    (sequencer, messages): (Sequencer, Receiver<Message>),
+    (sequencer, committer, works): (Sequencer, Committer, Receiver<Work>),
+    messages: Receiver<Message>,
     (keeper, news): (Housekeeper, Receiver<()>),
     round: Option<Round>,
 ) -> Vec<std::thread::JoinHandle<()>> {
     let desk = inner.desk.clone();
     let mut threads = vec![
-        spawn("sequencer", move || {
-            sequencer.run(&messages);
+        spawn("sequencer", move || sequencer.run(&messages)),
+        spawn("committer", move || {
+            committer.run(&works);
             desk.close();
         }),
         spawn("housekeeper", move || run_housekeeper(keeper, &news)),
