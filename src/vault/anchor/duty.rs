@@ -18,8 +18,10 @@ const BACKOFF_MAX: u64 = 3_600 * NANOS_PER_SECOND;
 /// What is owed, and when it was last tried.
 pub(crate) struct Duty {
     anchors: Arc<Anchors>,
-    /// For a sight of each kind: the day up to which it was done; found in the files at first.
-    done: [Option<Day>; 2],
+    /// The day up to which cosigned notes were kept; found in the files at first.
+    cosigned: Option<Day>,
+    /// The same of time-stamps.
+    stamped: Option<Day>,
     looked: bool,
     /// The day-seal that is owed a sight, and a size that certainly covers it.
     want: Option<(Day, TreeSize)>,
@@ -29,8 +31,8 @@ pub(crate) struct Duty {
 
 impl Duty {
     pub(crate) fn new(anchors: Arc<Anchors>) -> Duty {
-        let (done, looked, want) = ([None; 2], false, None);
-        Duty { anchors, done, looked, want, failures: 0, due: 0 }
+        let (cosigned, stamped, want) = (None, None, None);
+        Duty { anchors, cosigned, stamped, looked: false, want, failures: 0, due: 0 }
     }
 
     /// Does what is owed, if a durable checkpoint of `size` can serve. Returns what failed.
@@ -51,17 +53,16 @@ impl Duty {
             self.want = Some(sealed);
         }
         let (day, from) = self.want?;
-        let [cosigned, stamped] = self.done.map(|done| done >= Some(day));
-        if !cosigned && witnessing.is_met() && witnessing.size >= from {
-            self.cosigned(witnessing, day);
+        if self.cosigned < Some(day) && witnessing.is_met() && witnessing.size >= from {
+            self.keep(witnessing, day);
         }
         let asks = self.anchors.outside.authority.is_some();
-        if stamped || !asks || size < from || now < self.due {
+        if self.stamped >= Some(day) || !asks || size < from || now < self.due {
             return None;
         }
         match self.anchors.ask(size) {
             Ok(_) => {
-                (self.done[1], self.failures) = (Some(day), 0);
+                (self.stamped, self.failures) = (Some(day), 0);
                 None
             }
             Err(error) => {
@@ -73,10 +74,10 @@ impl Duty {
         }
     }
 
-    fn cosigned(&mut self, witnessing: &Witnessing, day: Day) {
+    fn keep(&mut self, witnessing: &Witnessing, day: Day) {
         let (Some(note), Some(time)) = (&witnessing.note, witnessing.time()) else { return };
         if self.anchors.keep(note, witnessing.size, time).is_ok() {
-            self.done[0] = Some(day);
+            self.cosigned = Some(day);
         }
     }
 
@@ -85,13 +86,15 @@ impl Duty {
         self.looked = true;
         for kept in self.anchors.kept().unwrap_or_default() {
             let Ok(bytes) = self.anchors.read(&kept) else { continue };
-            let (at, time) = match kept.sight {
-                Sight::Cosigned => (0, seen_by(&bytes, &self.anchors.outside)),
-                Sight::Timestamp => (1, timestamp::claimed(&bytes).ok().map(|s| s.time)),
+            let (done, time) = match kept.sight {
+                Sight::Cosigned => (&mut self.cosigned, seen_by(&bytes, &self.anchors.outside)),
+                Sight::Timestamp => {
+                    (&mut self.stamped, timestamp::claimed(&bytes).ok().map(|s| s.time))
+                }
             };
             let served = time.map(|UtcNanos(time)| UtcNanos(time).day());
             let served = served.and_then(|Day(day)| day.checked_sub(1)).map(Day);
-            self.done[at] = self.done[at].max(served);
+            *done = (*done).max(served);
         }
     }
 }
