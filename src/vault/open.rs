@@ -404,8 +404,7 @@ impl Opening {
         met.add_to(&mut notices);
         let desk = Desk::new(std::mem::take(&mut met.witnessing));
         if clock.is_ahead() {
-            let text = "the clock is more than seven days beyond the last entry";
-            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text: text.to_owned() });
+            notices.push(clock_not_accepted());
         }
         let anchors = self.anchors(config, &clerk, &facts);
         let inner = Inner {
@@ -551,6 +550,11 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
     } else {
         keeper.gate.stopped();
     }
+}
+
+fn clock_not_accepted() -> Notice {
+    let text = "the clock is more than seven days beyond the last entry".to_owned();
+    Notice { code: "CLOCK_NOT_ACCEPTED", text }
 }
 
 /// Starts everybody. The witness thread ends last: it may still be told of a checkpoint.

@@ -41,10 +41,13 @@ struct File {
 
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, command: &WitnessCommand) -> Result<ExitCode> {
+    let whole = |dir: &Path| std::path::absolute(dir).map_err(|e| Failure::file(dir, &e));
     match command {
-        WitnessCommand::Init { dir, name, logs, listen } => init(context, dir, name, logs, *listen),
-        WitnessCommand::Run { dir, listen } => serve(context, dir, *listen),
-        WitnessCommand::Show { dir } => show(context, dir),
+        WitnessCommand::Init { dir, name, logs, listen } => {
+            init(context, &whole(dir)?, name, logs, *listen)
+        }
+        WitnessCommand::Run { dir, listen } => serve(context, &whole(dir)?, *listen),
+        WitnessCommand::Show { dir } => show(context, &whole(dir)?),
     }
 }
 
