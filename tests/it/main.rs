@@ -11,6 +11,7 @@ mod cli;
 mod conformance;
 mod crash;
 mod demo;
+mod faults;
 mod golden;
 mod index;
 mod keys_attacks;
