@@ -37,6 +37,7 @@ use crate::vault::recover::{self, Loaded};
 use crate::vault::sequencer::{Message, Published, Sequencer};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
@@ -382,11 +383,13 @@ impl Opening {
         };
         let keeper = self.housekeeper(&inner, clerk);
         let sequencer = self.sequencer(facts, clock, published, notify, read_only);
-        let threads = vec![
-            spawn("sequencer", move || sequencer.run(&messages)),
-            spawn("housekeeper", move || run_housekeeper(keeper, &news)),
-        ];
-        Ok(Vault { inner, threads })
+        let data = &config.data;
+        // Dropped with the first thread alone, a vault still closes it.
+        let mut vault = Vault { inner, threads: Vec::new() };
+        vault.threads.push(spawn(data, "sequencer", move || sequencer.run(&messages))?);
+        let keep = move || run_housekeeper(keeper, &news);
+        vault.threads.push(spawn(data, "housekeeper", keep)?);
+        Ok(vault)
     }
 
     fn note(&self, size: TreeSize) -> String {
@@ -473,11 +476,13 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
-    match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-        Ok(handle) => handle,
-        Err(e) => panic!("the system gives no thread: {e}"),
-    }
+fn spawn(
+    data: &Path,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    Ok(thread.map_err(|e| StoreError::io(data, "NO_THREAD: the system gives no thread", e))?)
 }
 
 /// Keeps the compiler honest about what crosses threads.

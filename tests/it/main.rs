@@ -12,6 +12,7 @@ mod conformance;
 mod crash;
 mod demo;
 mod faults;
+mod fuzz_corpora;
 mod golden;
 mod index;
 mod keys_attacks;

@@ -6,6 +6,7 @@ pub mod counting;
 pub mod erasing;
 pub mod ingest;
 pub mod reading;
+pub(crate) mod soak;
 
 use crate::base::refusal::Refusal;
 use crate::policy::default_files;

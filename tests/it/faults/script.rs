@@ -30,9 +30,9 @@ pub(crate) struct Step {
 /// Events of the first and of the second append, and those of the last twelve days before.
 pub(crate) const EVENTS: [u64; 3] = [4, 3, 5];
 /// Who is erased, and what was said of nobody else.
-pub(crate) const ERASED: &str = "P1";
+pub(crate) const ERASED: &str = "Quellmalz";
 /// What no error may repeat.
-pub(crate) const SECRETS: [&str; 4] = ["-end", "clinic.example", "P1", "nurse-7"];
+pub(crate) const SECRETS: [&str; 4] = ["-end", "clinic.example", "Quellmalz", "nurse-7"];
 
 const TWO: [&str; 4] = ["--requested-by", "dana", "--approved-by", "omar"];
 
@@ -50,13 +50,22 @@ pub(crate) const STEPS: [Step; 10] = [
     step("append", &["append", "first", "--source", "ehr", "--receipts", "receipts-1"], &[], &[]),
     step(
         "link",
-        &["subject", "link", "patient_id:P1", "email:a@b.example", TWO[0], TWO[1], TWO[2], TWO[3]],
+        &[
+            "subject",
+            "link",
+            "patient_id:Quellmalz",
+            "email:a@b.example",
+            TWO[0],
+            TWO[1],
+            TWO[2],
+            TWO[3],
+        ],
         &[],
         &[],
     ),
     step(
         "hold",
-        &["hold", "set", "--case", "C1", "--subject", "patient_id:P2", "--requested-by", "dana"],
+        &["hold", "set", "--case", "C1", "--subject", "patient_id:Other", "--requested-by", "dana"],
         &[],
         &[],
     ),
@@ -71,7 +80,7 @@ pub(crate) const STEPS: [Step; 10] = [
         &[
             "subject",
             "erase",
-            "patient_id:P1",
+            "patient_id:Quellmalz",
             "--receipt",
             "erasure",
             TWO[0],
@@ -95,13 +104,13 @@ pub(crate) const STEPS: [Step; 10] = [
         ..step(
             "report",
             &["report", "gdpr", "--by", "officer", "--out", "report"],
-            &["FILE_EXISTS"],
+            &["REPORT_EXISTS"],
             &["report"],
         )
     },
     Step {
         writes: false,
-        ..step("export", &["export", "cef", "--out", "day.cef"], &["FILE_EXISTS"], &[])
+        ..step("export", &["export", "cef", "--out", "day.cef"], &["EXPORT_EXISTS"], &[])
     },
 ];
 
@@ -113,7 +122,7 @@ fn visits(from: u64, count: u64) -> Vec<Visit> {
     (from..from + count)
         .map(|seq| {
             let class = if seq % 3 == 0 { "6y" } else { "1y" };
-            Visit::new(seq, "nurse-7", &format!("P{}", seq % 2 + 1)).class(class)
+            Visit::new(seq, "nurse-7", if seq % 2 == 0 { ERASED } else { "Other" }).class(class)
         })
         .collect()
 }

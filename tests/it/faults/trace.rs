@@ -21,6 +21,23 @@ pub(crate) struct Site {
     pub(crate) nth: usize,
 }
 
+impl Site {
+    /// A directory that a report is built in has another name in every run: its calls are counted
+    /// by kind alone.
+    fn nameless(&self) -> bool {
+        self.file.is_empty()
+    }
+
+    /// What an error must name.
+    pub(crate) fn place(&self) -> &str {
+        match self.file.as_str() {
+            "" | "." => "",
+            // What is written beside and renamed is named by its real name.
+            file => file.rsplit('/').next().unwrap_or_default().trim_end_matches(".new"),
+        }
+    }
+}
+
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} of {}", self.call, self.nth, self.file)
@@ -39,13 +56,19 @@ pub(crate) fn sites(state: &Path, step: &Step, calls: &str) -> Vec<Site> {
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::remove_file(&log).unwrap();
     let mut counts: BTreeMap<(String, String, String), usize> = BTreeMap::new();
-    for line in text.lines() {
-        if let Some((thread, call, path)) = parse(line)
-            && let Some(file) = path.strip_prefix(home.path().to_str().unwrap())
-        {
-            let key = (thread, call, file.trim_start_matches('/').to_owned());
-            *counts.entry(key).or_default() += 1;
+    let mut of_kind: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut nameless = Vec::new();
+    for (thread, call, path) in text.lines().filter_map(parse) {
+        let nth = of_kind.entry((thread.clone(), call.clone())).or_default();
+        *nth += 1;
+        let Some(file) = path.strip_prefix(home.path().to_str().unwrap()) else { continue };
+        if file.contains(".part-") {
+            nameless.push(Site { call, file: String::new(), nth: *nth });
+            continue;
         }
+        let file = file.trim_start_matches('/');
+        let file = if file.is_empty() { "." } else { file };
+        *counts.entry((thread, call, file.to_owned())).or_default() += 1;
     }
     let mut most: BTreeMap<(String, String), usize> = BTreeMap::new();
     for ((_, call, file), count) in counts {
@@ -55,7 +78,7 @@ pub(crate) fn sites(state: &Path, step: &Step, calls: &str) -> Vec<Site> {
     let sites = |((call, file), count): ((String, String), usize)| {
         (1..=count).map(move |nth| Site { call: call.clone(), file: file.clone(), nth })
     };
-    most.into_iter().flat_map(sites).collect()
+    most.into_iter().flat_map(sites).chain(nameless).collect()
 }
 
 /// Thread, call and file of a line such as `71 pwrite64(7</home/x>, "..."..., 12, 0) = 12`.
@@ -79,22 +102,13 @@ pub(crate) fn inject(home: &Path, step: &Step, what: &Injection) -> (Ran, usize)
     let log = home.with_extension("strace");
     let Site { call, file, nth } = &what.site;
     let action = format!("inject={call}:{}:when={nth}", what.action);
-    let path = home.join(file);
+    let path = if file == "." { home.to_owned() } else { home.join(file) };
     let trace = format!("trace={call}");
-    let strace = [
-        "strace",
-        "-f",
-        "-y",
-        "-qq",
-        "-o",
-        log.to_str().unwrap(),
-        "-P",
-        path.to_str().unwrap(),
-        "-e",
-        &trace,
-        "-e",
-        &action,
-    ];
+    let (log_name, path) = (log.to_str().unwrap(), path.to_str().unwrap());
+    let mut strace = vec!["strace", "-f", "-y", "-qq", "-o", log_name, "-e", &trace, "-e", &action];
+    if !what.site.nameless() {
+        strace.extend(["-P", path]);
+    }
     let ran = run_step(home, step, &strace);
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     let _ = std::fs::remove_file(&log);
