@@ -20,14 +20,15 @@ import { equal } from './wire.mjs';
 export const EVIDENCE_BYTES_MAX = 16_777_216;
 
 /**
- * Judges one file. `trustBytes` and `sinceBytes` may be null. The verdict:
+ * Judges one file (files.mjs). `trustBytes` and `sinceBytes` may be null. The verdict:
  * `{ kind, code, exit, message, said: [sentence], open: [sentence], facts }`.
  */
-export async function judgeFile(bytes, options = {}) {
+export async function judgeFile(file, options = {}) {
   return judge(options, async (context) => {
-    if (bytes.length > EVIDENCE_BYTES_MAX) {
+    if (file.size > EVIDENCE_BYTES_MAX) {
       refuse('TOO_LARGE', `evidence files of more than ${EVIDENCE_BYTES_MAX} bytes are not read`);
     }
+    const bytes = await file.read();
     context.kind = kindOf(bytes);
     await FILES[context.kind](bytes, context);
   });

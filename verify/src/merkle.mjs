@@ -140,7 +140,7 @@ export async function verifyInclusion({ leaf, index, size, proof, root }) {
     fn >>= 1n;
     sn >>= 1n;
   }
-  if (!equal(hash, root)) refuse('PROOF_ROOT', 'the proof does not lead to the signed root');
+  if (root.length !== 32 || !equal(hash, root)) refuse('PROOF_ROOT', 'the proof does not lead to the signed root');
 }
 
 /** True when `proof` shows that the tree (size, root) begins with the tree (oldSize, oldRoot). */
