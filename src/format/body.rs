@@ -69,7 +69,11 @@ pub fn decode_file_head(bytes: &[u8]) -> Result<(TenantId, ClassDay)> {
     let tenant = TenantId(reader.array("tenant")?);
     let class = ClassId(reader.u16("class")?);
     let day = Day(reader.u32("bucket")?);
-    reader.zeros("reserved bytes")?;
+    let reserved: [u8; 6] = reader.array("reserved bytes")?;
+    if reserved != [0; 6] {
+        return Err(reader.malformed("reserved bytes"));
+    }
+    reader.done()?;
     Ok((tenant, ClassDay { class, day }))
 }
 

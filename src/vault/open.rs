@@ -37,7 +37,6 @@ use crate::vault::recover::{self, Loaded};
 use crate::vault::sequencer::{Message, Published, Sequencer};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
@@ -112,6 +111,19 @@ impl Vault {
             vault.checkpoint()?;
         }
         Ok(vault)
+    }
+
+    /// Begins one of its threads. A vault that is dropped with the first alone still closes it.
+    fn begin_thread(
+        &mut self,
+        config: &Config,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        let what = "NO_THREAD: the system gives no thread";
+        self.threads.push(thread.map_err(|e| StoreError::io(&config.data, what, e))?);
+        Ok(())
     }
 
     /// Writes the genesis into an empty log. A crash may have come between the making of the
@@ -383,12 +395,9 @@ impl Opening {
         };
         let keeper = self.housekeeper(&inner, clerk);
         let sequencer = self.sequencer(facts, clock, published, notify, read_only);
-        let data = &config.data;
-        // Dropped with the first thread alone, a vault still closes it.
         let mut vault = Vault { inner, threads: Vec::new() };
-        vault.threads.push(spawn(data, "sequencer", move || sequencer.run(&messages))?);
-        let keep = move || run_housekeeper(keeper, &news);
-        vault.threads.push(spawn(data, "housekeeper", keep)?);
+        vault.begin_thread(config, "sequencer", move || sequencer.run(&messages))?;
+        vault.begin_thread(config, "housekeeper", move || run_housekeeper(keeper, &news))?;
         Ok(vault)
     }
 
@@ -474,15 +483,6 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
     } else {
         keeper.gate.stopped();
     }
-}
-
-fn spawn(
-    data: &Path,
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    Ok(thread.map_err(|e| StoreError::io(data, "NO_THREAD: the system gives no thread", e))?)
 }
 
 /// Keeps the compiler honest about what crosses threads.

@@ -30,4 +30,5 @@ mod review_govern;
 mod siem;
 mod units;
 mod vault;
+mod soak;
 mod verify;

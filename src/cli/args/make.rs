@@ -263,6 +263,9 @@ pub struct Soak {
 
 /// `chancery bench soak-writer`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Example, with a vault that a soak made; it reads where writers begin, then orders:
+  chancery bench soak-writer --dir soak --seed 1 --people 300 --batch 0 --ahead 0")]
 pub struct SoakWriter {
     /// Directory of the soak
     #[arg(long)]

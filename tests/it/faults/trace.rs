@@ -81,7 +81,7 @@ pub(crate) fn sites(state: &Path, step: &Step, calls: &str) -> Vec<Site> {
     most.into_iter().flat_map(sites).chain(nameless).collect()
 }
 
-/// Thread, call and file of a line such as `71 pwrite64(7</home/x>, "..."..., 12, 0) = 12`.
+/// Thread, call and file of a line such as `71 pwrite64(7</vault/x>, "..."..., 12, 0) = 12`.
 fn parse(line: &str) -> Option<(String, String, String)> {
     let (thread, rest) = line.split_once(' ')?;
     let (call, args) = rest.trim_start().split_once('(')?;

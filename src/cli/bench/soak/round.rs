@@ -146,8 +146,13 @@ impl Round<'_> {
                         tell(child, "stop");
                     }
                 }
-                // Under a limit on memory a writer may fail for want of it; that is no receipt.
-                Told::Refused { code, .. } if starved(end, &code) => {}
+                // Under a limit on memory a writer may fail for want of it: that is no receipt, and
+                // the end of this life.
+                Told::Refused { code, .. } if starved(end, &code) => {
+                    if !life.killed {
+                        kill(child, &mut life)?;
+                    }
+                }
                 Told::Refused { writer, batch, code } => self.book.refused(writer, batch, &code)?,
                 Told::Done { .. } => {
                     done += 1;
@@ -204,7 +209,9 @@ fn taken(asked: &mut Option<(u64, Order)>, number: u64) -> Result<Order> {
 
 /// Whether a refusal comes from the limit on memory.
 fn starved(end: End, code: &str) -> bool {
-    matches!(end, End::Starved(..)) && (code.starts_with("STORE_") || code == "NO_THREAD")
+    const CODES: [&str; 5] =
+        ["STORE_IO", "STORE_FULL", "STORE_POISONED", "STORE_CORRUPT", "NO_THREAD"];
+    matches!(end, End::Starved(..)) && CODES.contains(&code)
 }
 
 fn tell(child: &mut Child, line: &str) {
