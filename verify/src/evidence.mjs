@@ -135,7 +135,9 @@ async function sinceOfCheckpoint(parsed, context) {
 async function inclusion(bytes, context) {
   const proof = parseProof(bytes);
   const signed = await signedBy(context, proof.note);
-  aboutEntry(context, await verifyProof(proof, signed));
+  const entry = await verifyProof(proof, signed);
+  aboutEntry(context, entry);
+  if (entry.fields.length > 0) context.open.push(`Its ${entry.fields.length} sealed fields stay sealed.`);
   aboutLog(context, signed);
   noSince(context);
 }
@@ -149,7 +151,7 @@ function aboutEntry(context, entry) {
   context.said.push(
     `Entry ${entry.index} is in it, of log time ${timeText(entry.logTime)}: ${describe(entry)}.`,
   );
-  context.open.push('Its sealed fields show nothing here; what is clear in it was not interpreted.');
+  context.open.push('What stands in clear in the entry was not interpreted.');
 }
 
 async function consistency(bytes, context) {

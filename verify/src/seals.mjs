@@ -4,7 +4,6 @@
 import { concat, label, u64 } from './wire.mjs';
 import { DAY_NS, dayText, hex } from './text.mjs';
 import { sha256 } from './hash.mjs';
-import { rootOf } from './merkle.mjs';
 import { sealedTables, Tables } from './tables.mjs';
 import { EPOCH } from './payload.mjs';
 
@@ -28,14 +27,16 @@ async function drawOf(epoch, root, seed) {
 export { drawOf };
 
 export class SealChecker {
-  constructor(findings, sample) {
+  /** `roots` holds the root of each whole epoch by the time its last entry is taken. */
+  constructor(findings, sample, roots) {
     this.findings = findings;
     this.sample = sample;
+    this.roots = roots;
+    this.count = 0;
     this.epochs = new Map();
     this.sealed = new Set();
     this.late = 0;
     this.replayed = 0;
-    this.leaves = [];
     this.tables = null;
     this.times = null;
     this.days = new Map();
@@ -43,21 +44,21 @@ export class SealChecker {
     this.daySeals = new Map();
   }
 
-  /** An entry in its place, with the leaf that stands for it; entry null when it is not believed. */
-  async entry(index, leaf, entry) {
-    if (this.leaves.length === 0) {
+  /** An entry in its place; null when it is not believed. */
+  async entry(index, entry) {
+    if (this.count === 0) {
       const taken = this.sample.percent > 0 && (await isTaken(index / EPOCH, this.sample));
       this.tables = taken ? new Tables() : null;
       this.times = { first: null, last: null };
     }
-    this.leaves.push(leaf);
+    this.count++;
     if (entry !== null) {
       this.times.first ??= entry.logTime;
       this.times.last = entry.logTime;
       this.tables?.add(entry);
       this.#day(index, entry);
     }
-    if (this.leaves.length === EPOCH) await this.#close((index + 1) / EPOCH - 1);
+    if (this.count === EPOCH) await this.#close((index + 1) / EPOCH - 1);
   }
 
   #day(index, entry) {
@@ -69,13 +70,13 @@ export class SealChecker {
 
   async #close(epoch) {
     const facts = {
-      root: hex(await rootOf(this.leaves)),
+      root: hex(this.roots[epoch]),
       t_first: this.times.first,
       t_last: this.times.last,
     };
     if (this.tables) Object.assign(facts, await sealedTables(this.tables));
     this.epochs.set(epoch, facts);
-    this.leaves = [];
+    this.count = 0;
     this.tables = null;
   }
 

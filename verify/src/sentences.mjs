@@ -5,7 +5,7 @@ import { EXIT } from './verdict.mjs';
 const HEADLINES = new Map([
   [EXIT.VERIFIED, 'VERIFIED'],
   [EXIT.FAILED, 'FAILED'],
-  [EXIT.USAGE, 'NOT CHECKED: wrong usage'],
+  [EXIT.USAGE, 'NOT CHECKED'],
   [EXIT.UNREADABLE, 'NOT CHECKED'],
   [EXIT.INCONCLUSIVE, 'INCONCLUSIVE'],
 ]);
@@ -14,8 +14,18 @@ export const NO_TRUST =
   'No trust file was given: consistent with itself; signer unknown. Anybody could have made this. ' +
   'Get the trust file, or the fingerprints of its keys, by another way than the evidence.';
 
+function isUnsigned({ trusted, code, message }) {
+  return !trusted && code === 'INCONCLUSIVE' && message.startsWith('consistent');
+}
+
 export function headline(verdict) {
-  return HEADLINES.get(verdict.exit);
+  const word = HEADLINES.get(verdict.exit);
+  return isUnsigned(verdict) ? `${word}: signer unknown` : word;
+}
+
+/** The title over what was checked: without trust it only agrees with itself. */
+export function checkedTitle(verdict) {
+  return verdict.trusted ? 'What was checked' : 'What agrees with itself';
 }
 
 /** The one sentence under the headline. */
@@ -27,13 +37,16 @@ export function summary(verdict) {
     case EXIT.FAILED:
       return `${what} does not hold: ${verdict.code}. ${sentence(verdict.message)}`;
     case EXIT.INCONCLUSIVE:
-      if (!verdict.trusted && verdict.code === 'INCONCLUSIVE' && verdict.message.startsWith('consistent')) {
-        return NO_TRUST;
-      }
+      if (isUnsigned(verdict)) return NO_TRUST;
       return `${what} could not be judged: ${verdict.code}. ${sentence(verdict.message)}`;
     default:
       return `${what} was not checked: ${verdict.code}. ${sentence(verdict.message)}`;
   }
+}
+
+/** `1 unit`, `2 units`. */
+export function count(number, one, many = `${one}s`) {
+  return `${number} ${BigInt(number) === 1n ? one : many}`;
 }
 
 function sentence(text) {
@@ -56,8 +69,8 @@ export function asText(verdict) {
     lines.push('', 'Found:', ...verdict.failures.slice(0, SHOWN).map((one) => `  - ${findingText(one)}`));
     if (verdict.failures.length > SHOWN) lines.push(`  - and ${verdict.failures.length - SHOWN} more`);
   }
-  if (passed && verdict.said.length > 0) lines.push('', 'Checked:', ...verdict.said.map((one) => `  - ${one}`));
-  if (passed && verdict.open.length > 0) lines.push('', 'Not shown by this:', ...verdict.open.map((one) => `  - ${one}`));
+  if (passed && verdict.said.length > 0) lines.push('', `${checkedTitle(verdict)}:`, ...verdict.said.map((one) => `  - ${one}`));
+  if (passed && verdict.open.length > 0) lines.push('', 'What this does not show:', ...verdict.open.map((one) => `  - ${one}`));
   return `${lines.join('\n')}\n`;
 }
 

@@ -12,7 +12,9 @@ const KEY = 16;
 const raw = (bytes) => String.fromCharCode(...bytes);
 
 export function bytesOfRow(row) {
-  return Uint8Array.from(row, (character) => character.charCodeAt(0));
+  const bytes = new Uint8Array(row.length);
+  for (let i = 0; i < row.length; i++) bytes[i] = row.charCodeAt(i);
+  return bytes;
 }
 
 function key(...parts) {

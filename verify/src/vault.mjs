@@ -17,9 +17,10 @@ import { Acts } from './acts.mjs';
 import { Bodies } from './bodies.mjs';
 import { Tiles } from './tiles.mjs';
 import { judge } from './evidence.mjs';
+import { count } from './sentences.mjs';
 import { KIND } from './kind.mjs';
 import { decodeEntry } from './entry.mjs';
-import { decodePayload } from './payload.mjs';
+import { decodePayload, EPOCH } from './payload.mjs';
 
 export const VAULT_FILE = 'vault.toml';
 const CHECKPOINT_FREE = 2;
@@ -68,7 +69,8 @@ class VaultCheck {
     this.home = home;
     this.options = options;
     this.findings = new Findings();
-    this.frontier = new Frontier();
+    this.epochRoots = [];
+    this.frontier = new Frontier({ width: EPOCH, roots: this.epochRoots });
     this.entries = 0;
     this.units = 0;
     this.unsigned = 0;
@@ -83,7 +85,7 @@ class VaultCheck {
     const { percent = 100, seed = new Uint8Array(0) } = this.options.replay ?? {};
     this.tiles = new Tiles(this.findings, this.folder, this.checkpoint);
     this.sequence = new Sequence(this.findings, this.home.tenant, Number(this.checkpoint?.size ?? 0n));
-    this.seals = new SealChecker(this.findings, { percent, root, seed });
+    this.seals = new SealChecker(this.findings, { percent, root, seed }, this.epochRoots);
     this.acts = new Acts(this.findings, this.seals);
     this.bodies = new Bodies(this.findings, this.folder, this.home.tenant);
     for await (const step of walkUnits(this.folder)) {
@@ -237,7 +239,7 @@ class VaultCheck {
       const believed = own[i] !== null && equal(own[i], leaves[i]);
       const entry = bytes ? this.sequence.take(index, bytes, leaves[i], believed) : null;
       decoded.push({ index, entry, believed });
-      await this.seals.entry(index, leaves[i], believed ? entry : null);
+      await this.seals.entry(index, believed ? entry : null);
       if (believed && entry) this.acts.entry(index, entry);
     }
     this.entries += leaves.length;
@@ -370,18 +372,18 @@ class VaultCheck {
     }
     const first = this.sequence.firstTime;
     const times = first === null ? '' : `, of log times ${timeText(first)} to ${timeText(this.sequence.time)}`;
-    said.push(`${this.entries} entries in ${this.units} units of ${this.home.origin} were read${times}.`);
+    said.push(`${count(this.entries, 'entry', 'entries')} in ${count(this.units, 'unit')} of ${this.home.origin} were read${times}.`);
     said.push(
       'Checked for each: form, place, chain, tenant, time, no record and no number twice; roots; acts and their intents.',
-      `${seals.sealed.size} epochs are sealed, ${seals.replayed} seals were computed anew; ${seals.daySeals.size} day-seals.`,
-      `${bodies.groups} sealed groups: ${bodies.present} bodies there and undamaged, ${bodies.expired} expired by an entry.`,
-      `${this.acts.erasures} erasures; ${this.gaps} numbers that a source skipped.`,
+      `${count(seals.sealed.size, 'epoch')} sealed, ${count(seals.replayed, 'seal')} computed anew; ${count(seals.daySeals.size, 'day-seal')}.`,
+      `${count(bodies.groups, 'sealed group')}: ${count(bodies.present, 'body', 'bodies')} there and undamaged, ${bodies.expired} expired by an entry.`,
+      `${count(this.acts.erasures, 'erasure')}; ${count(this.gaps, 'number')} that a source skipped.`,
     );
     if (this.unsigned > 0) open.push(`${this.unsigned} entries lie beyond the signed checkpoint.`);
     open.push(
       'Whether a body opens, and is what its entry commits to, needs the keys of the vault.',
       'Which bodies an erasure reached cannot be seen without keys.',
-      'An event that was never submitted is missed by nothing here.',
+      'Events that were never submitted leave no trace here.',
     );
   }
 }
