@@ -272,3 +272,74 @@ impl Book {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCRIPT: Script = Script { seed: 1, people: 10, batch: 2 };
+
+    fn said(index: u64, duplicate: bool) -> Said {
+        Said { index, duplicate, leaf: Hash32([index as u8; 32]) }
+    }
+
+    fn pair(index: u64, duplicate: bool) -> [Said; 2] {
+        [said(index, duplicate), said(index + 1, duplicate)]
+    }
+
+    fn book() -> (tempfile::TempDir, Book) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut book = Book::new(&dir.path().join("receipts"), SCRIPT, 2).unwrap();
+        book.acked(0, 0, &pair(5, false)).unwrap();
+        (dir, book)
+    }
+
+    fn refused(act: impl FnOnce(&mut Book) -> Result<()>, why: &str) {
+        let (_dir, mut book) = book();
+        let error = act(&mut book).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn a_receipt_that_cannot_be_true_is_refused() {
+        refused(|b| b.acked(1, 0, &pair(6, false)), "two receipts for entry 6");
+        refused(|b| b.acked(0, 0, &pair(8, true)), "was stored again");
+        refused(|b| b.acked(0, 1, &pair(3, false)), "overtaken by itself");
+        refused(|b| b.acked(0, 1, &[said(8, false), said(10, false)]), "torn apart");
+        refused(|b| b.acked(0, 1, &[said(8, true), said(9, false)]), "half of batch");
+        refused(|b| b.acked(0, 1, &[said(8, false)]), "missing");
+        refused(|b| b.acked(0, 0, &pair(5, false)), "has the receipts");
+        let mut other = pair(5, true);
+        if let Some(said) = other.first_mut() {
+            said.leaf = Hash32::ZERO;
+        }
+        refused(|b| b.acked(0, 0, &other), "has the receipts");
+        refused(|b| b.refused(0, 0, "DUPLICATE_OF_ERASED"), "was refused");
+        refused(|b| b.refused(0, 1, "STORE_IO"), "was refused");
+        refused(|b| b.answered(&Order::Erase(1), Some(Err("STORE_IO"))), "was refused");
+        refused(|b| b.answered(&Order::Erase(1), Some(Err("HOLD_BLOCKED"))), "was refused");
+    }
+
+    #[test]
+    fn a_receipt_that_comes_again_is_recognised() {
+        let (_dir, mut book) = book();
+        book.acked(0, 0, &pair(5, true)).unwrap();
+        assert_eq!((book.events, book.recognised, book.next.clone()), (2, 2, vec![1, 0]));
+        assert_eq!(book.slot(6).unwrap().map(|slot| (slot.writer, slot.number)), Some((0, 1)));
+        assert_eq!((book.slot(4).unwrap(), book.slot(99).unwrap()), (None, None));
+    }
+
+    #[test]
+    fn who_is_linked_is_erased_together_unless_held() {
+        let (_dir, mut book) = book();
+        book.answered(&Order::Link(1, 2), Some(Ok(&[]))).unwrap();
+        book.answered(&Order::Link(2, 3), Some(Ok(&[]))).unwrap();
+        book.answered(&Order::Erase(3), Some(Ok(&["40".to_owned()]))).unwrap();
+        assert_eq!(book.erased, BTreeMap::from([(1, 40), (2, 40), (3, 40)]));
+        book.answered(&Order::Hold(4), Some(Ok(&["c".to_owned()]))).unwrap();
+        let held = book.answered(&Order::Erase(4), Some(Ok(&["50".to_owned()])));
+        assert!(held.unwrap_err().to_string().contains("was held"));
+        book.answered(&Order::Erase(5), None).unwrap();
+        assert!(book.doubtful.contains_key(&5));
+    }
+}
