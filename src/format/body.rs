@@ -192,6 +192,9 @@ pub struct Plain {
 /// # Errors
 /// `Malformed` when it is not the one encoding of its fields.
 pub fn decode_plain(bytes: &[u8]) -> Result<Plain> {
+    if !bytes.len().is_multiple_of(PAD_BYTES) {
+        return Err(Malformed { offset: bytes.len(), what: "padding cut short" });
+    }
     let mut reader = Reader::new(bytes);
     let seed = Zeroizing::new(reader.array("seed")?);
     let count = reader.u16("field count")?;

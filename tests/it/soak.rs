@@ -4,7 +4,7 @@
 
 use crate::support::clinic::{append_json, patient};
 use crate::support::sim::SimDisk;
-use crate::support::world::{HandClock, SeedEntropy, config, two_people};
+use crate::support::world::{HandClock, SeedEntropy, config, open_patiently, two_people};
 use chancery::base::entry::Kind;
 use chancery::base::unit::EntryIndex;
 use chancery::base::world::Entropy;
@@ -199,7 +199,7 @@ impl Again {
     fn with<T>(&self, act: impl FnOnce(&Vault) -> T) -> T {
         let mut config = self.config();
         config.accept_time = true;
-        act(&Vault::open(self.world(), &config).unwrap())
+        act(&open_patiently(&self.world(), &config).unwrap())
     }
 
     fn send(&self, text: &str) -> Result<Receipt> {

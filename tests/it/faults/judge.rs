@@ -4,14 +4,12 @@
 use crate::faults::script::{ERASE, ERASED, EVENTS, EXPIRE, SECRETS, STEPS, Step};
 use crate::faults::{Injection, ensure, said};
 use crate::support::clinic::identifier;
-use crate::support::world::config;
+use crate::support::world::{config, open_patiently};
 use chancery::base::entry::Kind;
 use chancery::base::unit::EntryIndex;
 use chancery::cli::world::world;
 use chancery::format::trust::Trust;
-use chancery::store::error::ErrorKind;
 use chancery::vault::Vault;
-use chancery::vault::error::Error;
 use chancery::vault::prove::verify_proof;
 use chancery::vault::read::Reading;
 use serde_json::Value;
@@ -127,15 +125,7 @@ fn receipts(home: &Path) -> Result<Vec<(u64, String)>, String> {
 fn open(home: &Path) -> Result<Vault, String> {
     let mut config = config(home);
     config.data = home.join("chancery-data");
-    // A child that another thread starts holds our lock too, for the moment before it becomes
-    // another program: that is no second opener.
-    for _ in 0..10_000 {
-        match Vault::open(world(), &config) {
-            Err(Error::Unavailable(e)) if e.kind == ErrorKind::Locked => std::thread::yield_now(),
-            other => return other.map_err(|e| format!("it does not open: {e}")),
-        }
-    }
-    Err("it stays locked".to_owned())
+    open_patiently(&world(), &config).map_err(|e| format!("it does not open: {e}"))
 }
 
 /// Every receipt is of an entry that is there and can be proved to an outsider.
