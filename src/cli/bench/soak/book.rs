@@ -41,6 +41,8 @@ pub(crate) struct Book {
     pub(crate) erased: BTreeMap<u64, u64>,
     /// Persons who may be gone up to this index: the order was not answered.
     pub(crate) doubtful: BTreeMap<u64, u64>,
+    /// Persons whose erasure is ordered and not answered yet.
+    pending: BTreeSet<u64>,
     /// Cases by person.
     pub(crate) held: BTreeMap<u64, String>,
     /// Persons that may or may not be held.
@@ -72,6 +74,7 @@ impl Book {
             unclaimed: 0,
             erased: BTreeMap::new(),
             doubtful: BTreeMap::new(),
+            pending: BTreeSet::new(),
             held: BTreeMap::new(),
             hold_doubtful: BTreeSet::new(),
             circle: BTreeMap::new(),
@@ -179,7 +182,9 @@ impl Book {
         let gone = self.expired
             || self.script.numbers(writer, batch).any(|number| {
                 let person = self.script.person(writer, number);
-                self.erased.contains_key(&person) || self.doubtful.contains_key(&person)
+                self.erased.contains_key(&person)
+                    || self.doubtful.contains_key(&person)
+                    || self.pending.contains(&person)
             });
         let right = code == "DUPLICATE_OF_ERASED" && gone && batch <= next;
         ensure!(right, "batch {batch} of writer {writer} was refused: {code}");
@@ -204,12 +209,22 @@ impl Book {
         self.circle.extend(all.into_iter().map(|person| (person, least)));
     }
 
+    /// An order was given: from now on, not from its answer on, it may have been carried out.
+    pub(crate) fn given(&mut self, order: &Order) {
+        match order {
+            Order::Erase(person) => self.pending.extend(self.circle_of(*person)),
+            Order::Expire => self.expired = true,
+            _ => {}
+        }
+    }
+
     /// Takes the answer to an order; none when the process died over it.
     pub(crate) fn answered(
         &mut self,
         order: &Order,
         answer: Option<std::result::Result<&[String], &str>>,
     ) -> Result<()> {
+        self.pending.clear();
         match (order, answer) {
             (Order::Erase(person), Some(Ok(words))) => {
                 let intent = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
@@ -252,10 +267,9 @@ impl Book {
                 }
             }
             (Order::Expire, Some(Ok(words))) => {
-                self.expired = true;
                 self.class_days += words.first().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
             }
-            (Order::Expire, None) => self.expired = true,
+            (Order::Expire, None) => {}
             (_, Some(Err(code))) => self.disobeyed(order, code)?,
         }
         Ok(())
@@ -339,6 +353,12 @@ mod tests {
         book.answered(&Order::Hold(4), Some(Ok(&["c".to_owned()]))).unwrap();
         let held = book.answered(&Order::Erase(4), Some(Ok(&["50".to_owned()])));
         assert!(held.unwrap_err().to_string().contains("was held"));
+        let person = SCRIPT.person(0, 0);
+        assert!(book.refused(0, 0, "DUPLICATE_OF_ERASED").is_err());
+        book.given(&Order::Erase(person));
+        book.refused(0, 0, "DUPLICATE_OF_ERASED").unwrap();
+        book.answered(&Order::Erase(person), Some(Err("SUBJECT_UNKNOWN"))).unwrap();
+        assert!(book.refused(0, 0, "DUPLICATE_OF_ERASED").is_err());
         book.answered(&Order::Erase(5), None).unwrap();
         assert!(book.doubtful.contains_key(&5));
     }

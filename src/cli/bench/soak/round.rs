@@ -195,6 +195,7 @@ impl Round<'_> {
             _ => return None,
         };
         *self.order += 1;
+        self.book.given(&order);
         tell(child, &format!("{} {order}", self.order));
         Some((*self.order, order))
     }
