@@ -11,6 +11,7 @@ pub mod entry;
 pub mod json;
 pub mod node;
 pub mod note;
+pub mod outline;
 pub mod proof;
 pub mod roll;
 pub mod seal;

@@ -15,6 +15,7 @@ pub mod error;
 pub mod facts;
 pub mod hold;
 pub mod keys;
+pub mod meter;
 pub mod open;
 pub mod policies;
 pub mod prove;
@@ -26,6 +27,7 @@ pub mod search;
 pub mod verify;
 
 mod clerk;
+mod committer;
 mod housekeeper;
 mod learn;
 mod recover;
@@ -37,7 +39,7 @@ use crate::base::id::{SourceHandle, TenantId};
 use crate::base::unit::TreeSize;
 use crate::base::world::{Clock, Entropy};
 use crate::format::vkey::{Signer, Verifier};
-use crate::policy::classify::Policies;
+use crate::policy::classify::{Policies, Scratch};
 use crate::store::bodies::Bodies;
 use crate::store::disk::{Disk, DiskLock};
 use crate::store::index::Index;
@@ -45,11 +47,13 @@ use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
+use crate::vault::committer::Published;
 use crate::vault::error::Result;
 use crate::vault::facts::Facts;
 use crate::vault::keys::Keyring;
+use crate::vault::meter::Meter;
 use crate::vault::read::{Erased, Gate};
-use crate::vault::sequencer::{Message, Published};
+use crate::vault::sequencer::Message;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
@@ -92,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) log_key: Verifier,
     pub(crate) gate: Arc<Gate>,
     pub(crate) pool: AtomicUsize,
+    /// Working memory of the threads that read drafts, while they do not.
+    pub(crate) scratches: Mutex<Vec<Scratch>>,
     pub(crate) erased: Mutex<(usize, Erased)>,
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,
     pub(crate) notices: Vec<Notice>,
@@ -142,6 +148,11 @@ impl Vault {
     /// The log's clock.
     pub fn clock(&self) -> &LogClock {
         &self.inner.clock
+    }
+
+    /// Where the time of appends went.
+    pub fn meter(&self) -> &Meter {
+        &self.inner.clerk.meter
     }
 
     /// The keys, for looking up persons.

@@ -26,15 +26,16 @@ use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
+use crate::vault::committer::{self, Committer, Failed, Published, Work};
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
-use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::meter::Meter;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Loaded};
-use crate::vault::sequencer::{Message, Published, Sequencer};
+use crate::vault::sequencer::{Message, Sequencer};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -54,6 +55,15 @@ impl Vault {
     /// # Errors
     /// `Conflict` when one is there; those of the store.
     pub fn init(world: World, config: &Config, name: &str) -> Result<Vault> {
+        Vault::make(&world, config, name)?;
+        Vault::open(world, config)
+    }
+
+    /// Makes an empty vault without opening it.
+    ///
+    /// # Errors
+    /// As `init`.
+    pub fn make(world: &World, config: &Config, name: &str) -> Result<()> {
         let disk = &world.disk;
         disk.create_dir(&config.data)?;
         disk.create_dir(&config.keys)?;
@@ -72,7 +82,7 @@ impl Vault {
             let path = places.signing.join(name);
             seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
         }
-        signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
+        signer(world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
         let entropy = &*world.entropy;
         let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
         let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
@@ -81,8 +91,7 @@ impl Vault {
         drop(tree);
         // The file that says "a vault is here" comes last but for the log's own first entries,
         // which opening writes when they are not there.
-        file.write(&**disk, &config.data)?;
-        Vault::open(world, config)
+        Ok(file.write(&**disk, &config.data)?)
     }
 
     /// Opens a vault.
@@ -92,9 +101,17 @@ impl Vault {
     /// (`ROOT_MISMATCH`, `ROLLED_BACK`, `ROOT_GEN_ROLLBACK`, `ROOT_HASH_MISMATCH`, ...) when the
     /// files contradict their own proofs. Nothing is changed then.
     pub fn open(world: World, config: &Config) -> Result<Vault> {
+        Vault::open_using(world, config, Lanes::detect())
+    }
+
+    /// As `open`, with hashing of the caller's choice: the bytes are the same, for measuring.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_using(world: World, config: &Config, lanes: Lanes) -> Result<Vault> {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
-        let opening = Opening::read(world, config, file)?;
+        let opening = Opening::read(world, config, file, lanes)?;
         let had_checkpoint = opening.head_note.is_some();
         let keys = opening.open_keys(config)?;
         let vault = opening.start(config, keys, lock)?;
@@ -216,7 +233,7 @@ struct Opening {
 
 impl Opening {
     /// Reads and checks the data plane. With `writable` false nothing is changed.
-    fn read(world: World, config: &Config, file: VaultFile) -> Result<Opening> {
+    fn read(world: World, config: &Config, file: VaultFile, lanes: Lanes) -> Result<Opening> {
         let disk = world.disk.clone();
         let places = Places::of(&config.data, &config.keys, &file.tenant);
         let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
@@ -231,7 +248,6 @@ impl Opening {
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
         let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
         let log = log.closing_at(config.tuning.segment_bytes);
-        let lanes = Lanes::detect();
         let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
         recover::tiles(&log, &tiles, signed.as_ref(), &loaded.tree, &lanes)?;
@@ -348,11 +364,8 @@ impl Opening {
         let index = self.open_index(config, size)?;
         let (inbox, messages) = sync_channel(INBOX);
         let (notify, news) = channel();
-        let published = Arc::new(RwLock::new(Published {
-            size,
-            root: if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() },
-            note: self.note(size).into(),
-        }));
+        let root = if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() };
+        let published = Published { size, root, note: self.note(size).into() };
         let clerk = Clerk {
             tenant: self.file.tenant,
             lanes: self.lanes,
@@ -360,13 +373,13 @@ impl Opening {
             clock: clock.clone(),
             inbox,
             class: ClassId(VAULT_CLASS),
+            meter: Arc::new(Meter::new(self.world.clock.clone())),
         };
-        let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();
         notices.extend(more);
         if clock.is_ahead() {
-            let text = "the clock is more than seven days beyond the last entry".to_owned();
-            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text });
+            let text = "the clock is more than seven days beyond the last entry";
+            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text: text.to_owned() });
         }
         let gate = Arc::new(Gate::default());
         let inner = Inner {
@@ -378,14 +391,15 @@ impl Opening {
             bodies: self.bodies.clone(),
             tiles: self.tiles.clone(),
             index: Arc::new(Mutex::new(index)),
-            facts: facts.clone(),
-            published: published.clone(),
+            facts: Arc::new(RwLock::new(facts)),
+            published: Arc::new(RwLock::new(published)),
             clock: clock.clone(),
             clerk: clerk.clone(),
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
             gate: gate.clone(),
             pool: AtomicUsize::new(0),
+            scratches: Mutex::default(),
             erased: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
             notices,
@@ -394,8 +408,9 @@ impl Opening {
             _locks: vec![lock],
         };
         let keeper = self.housekeeper(&inner, clerk);
-        let sequencer = self.sequencer(facts, clock, published, notify, read_only);
+        let (sequencer, committer, works) = self.writers(&inner, notify);
         let mut vault = Vault { inner, threads: Vec::new() };
+        vault.begin_thread(config, "committer", move || committer.run(&works))?;
         vault.begin_thread(config, "sequencer", move || sequencer.run(&messages))?;
         vault.begin_thread(config, "housekeeper", move || run_housekeeper(keeper, &news))?;
         Ok(vault)
@@ -442,38 +457,47 @@ impl Opening {
         }
     }
 
-    fn sequencer(
+    /// The two threads that write.
+    fn writers(
         self,
-        facts: Arc<RwLock<Facts>>,
-        clock: Arc<LogClock>,
-        published: Arc<RwLock<Published>>,
+        inner: &Inner,
         notify: std::sync::mpsc::Sender<()>,
-        read_only: Option<&'static str>,
-    ) -> Sequencer {
-        let origin = self.file.origin().into();
+    ) -> (Sequencer, Committer, Receiver<Work>) {
         let _ = notify.send(());
-        Sequencer {
-            epoch: self.log.last().map_or(0, |last| last.head.epoch + 1),
-            log: self.log,
+        let (committer, works) = sync_channel(committer::WAITING);
+        let (failed, meter) = (Failed::default(), inner.clerk.meter.clone());
+        let last = self.log.last();
+        let sequencer = Sequencer {
+            epoch: last.as_ref().map_or(0, |last| last.head.epoch + 1),
+            unit: last.map_or((0, Hash32::ZERO), |last| (last.head.number + 1, last.hash)),
             bodies: self.bodies,
-            tiles: self.tiles,
-            head: self.head,
-            head_note: self.head_note,
-            facts,
             own: self.loaded.facts,
             window: self.loaded.window,
-            clock,
+            clock: inner.clock.clone(),
             lanes: self.lanes,
             tree: self.loaded.tree,
             prev: self.loaded.prev,
             state_before: self.loaded.last_state,
             signer: self.signer,
-            origin,
-            published,
+            origin: self.file.origin().into(),
+            committer,
+            read_only: inner.read_only,
+            failed: failed.clone(),
+            meter: meter.clone(),
+        };
+        let committer = Committer {
+            log: self.log,
+            tiles: self.tiles,
+            head: self.head,
+            head_note: self.head_note,
+            facts: inner.facts.clone(),
+            published: inner.published.clone(),
             notify,
-            read_only,
-            failed: None,
-        }
+            read_only: inner.read_only,
+            failed,
+            meter,
+        };
+        (sequencer, committer, works)
     }
 }
 

@@ -208,7 +208,7 @@ pub struct Bench {
     /// Subjects in the erasure measurement
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub subjects: u32,
-    /// Measure this only; repeat for more: ingest, commit, verify, erase, disk
+    /// Measure this only; repeat for more: ingest, commit, verify, erase, disk, speed
     #[arg(long = "only", value_name = "PART")]
     pub only: Vec<String>,
 }

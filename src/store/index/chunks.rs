@@ -139,20 +139,18 @@ impl Chunks {
 
     fn write(&self, epoch: u64, table: &Table, mark: IndexMark) -> Result<()> {
         let header_name = chunk::name(epoch, &[]);
-        let mut roots = RootOf::default();
         let mut number = 0_u32;
         self.remove_epoch(epoch)?;
         let mut batch = Vec::with_capacity(BATCH_CHUNKS);
         for leaf in table.leaves() {
             let name = chunk::name(epoch, leaf.get(..INDEX_ROW_BYTES).unwrap_or_default());
             batch.push((name.to_vec(), chunk::pack(&name, number, leaf)));
-            roots.push(leaf);
             number += 1;
             if batch.len() == BATCH_CHUNKS {
                 self.put(std::mem::take(&mut batch))?;
             }
         }
-        let header = EpochHeader { chunks: number, root: roots.finish() };
+        let header = EpochHeader { chunks: number, root: table.root() };
         batch.push((header_name.to_vec(), chunk::pack_header(&header_name, &header)));
         self.put(batch)?;
         self.flush()?;

@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_receipt_that_cannot_be_true_is_refused() {
-        refused(|b| b.acked(1, 0, &pair(6, false)), "two receipts for entry 6");
+        refused(|b| b.acked(1, 0, &pair(6, false)), "has the receipts");
         refused(|b| b.acked(0, 0, &pair(8, true)), "was stored again");
         refused(|b| b.acked(0, 1, &pair(3, false)), "overtaken by itself");
         refused(|b| b.acked(0, 1, &[said(8, false), said(10, false)]), "torn apart");
