@@ -70,7 +70,11 @@ pub fn decode_file_head(bytes: &[u8]) -> Result<(TenantId, ClassDay)> {
     let tenant = TenantId(reader.array("tenant")?);
     let class = ClassId(reader.u16("class")?);
     let day = Day(reader.u32("bucket")?);
-    reader.zeros("reserved bytes")?;
+    let reserved: [u8; 6] = reader.array("reserved bytes")?;
+    if reserved != [0; 6] {
+        return Err(reader.malformed("reserved bytes"));
+    }
+    reader.done()?;
     Ok((tenant, ClassDay { class, day }))
 }
 
@@ -189,6 +193,9 @@ pub struct Plain {
 /// # Errors
 /// `Malformed` when it is not the one encoding of its fields.
 pub fn decode_plain(bytes: &[u8]) -> Result<Plain> {
+    if !bytes.len().is_multiple_of(PAD_BYTES) {
+        return Err(Malformed { offset: bytes.len(), what: "padding cut short" });
+    }
     let mut reader = Reader::new(bytes);
     let seed = Zeroizing::new(reader.array("seed")?);
     let count = reader.u16("field count")?;

@@ -140,6 +140,19 @@ impl Vault {
         Ok(vault)
     }
 
+    /// Begins one of its threads. A vault that is dropped with the first alone still closes it.
+    fn begin_thread(
+        &mut self,
+        config: &Config,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        let what = "NO_THREAD: the system gives no thread";
+        self.threads.push(thread.map_err(|e| StoreError::io(&config.data, what, e))?);
+        Ok(())
+    }
+
     /// Writes the genesis into an empty log. A crash may have come between the making of the
     /// vault and its first entry; then nothing but the tenant's own keys is in the key tree.
     fn begin(&self) -> Result<()> {
@@ -419,7 +432,7 @@ impl Opening {
             facts,
             published,
             clock,
-            clerk: clerk.clone(),
+            clerk,
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
             gate: Arc::new(Gate::default()),
@@ -434,11 +447,34 @@ impl Opening {
             world: self.world.clone(),
             _locks: vec![lock],
         };
-        let keeper = self.housekeeper(&inner, clerk);
         let round = Round::new(&config.outside, met, &inner, &self.places);
-        let threads =
-            spawn_all(&inner, self.writers(&inner, notify), messages, (keeper, news), round);
-        Ok(Vault { inner, threads })
+        self.staff(config, inner, round, messages, (notify, news))
+    }
+
+    /// Starts every thread. That of the witnesses ends last: it may still be told of a checkpoint.
+    fn staff(
+        self,
+        config: &Config,
+        inner: Inner,
+        round: Option<Round>,
+        messages: Receiver<Message>,
+        (notify, news): (std::sync::mpsc::Sender<()>, Receiver<()>),
+    ) -> Result<Vault> {
+        let keeper = self.housekeeper(&inner, inner.clerk.clone());
+        let desk = inner.desk.clone();
+        let (sequencer, committer, works) = self.writers(&inner, notify);
+        let mut vault = Vault { inner, threads: Vec::new() };
+        let commit = move || {
+            committer.run(&works);
+            desk.close();
+        };
+        vault.begin_thread(config, "committer", commit)?;
+        vault.begin_thread(config, "sequencer", move || sequencer.run(&messages))?;
+        vault.begin_thread(config, "housekeeper", move || run_housekeeper(keeper, &news))?;
+        if let Some(round) = round {
+            vault.begin_thread(config, "witness", move || round.run())?;
+        }
+        Ok(vault)
     }
 
     fn anchors(&self, config: &Config, clerk: &Clerk, facts: &Arc<RwLock<Facts>>) -> Anchors {
@@ -555,34 +591,6 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
 fn clock_not_accepted() -> Notice {
     let text = "the clock is more than seven days beyond the last entry".to_owned();
     Notice { code: "CLOCK_NOT_ACCEPTED", text }
-}
-
-/// Starts everybody. The witness thread ends last: it may still be told of a checkpoint.
-fn spawn_all(
-    inner: &Inner,
-    (sequencer, committer, works): (Sequencer, Committer, Receiver<Work>),
-    messages: Receiver<Message>,
-    (keeper, news): (Housekeeper, Receiver<()>),
-    round: Option<Round>,
-) -> Vec<std::thread::JoinHandle<()>> {
-    let desk = inner.desk.clone();
-    let mut threads = vec![
-        spawn("sequencer", move || sequencer.run(&messages)),
-        spawn("committer", move || {
-            committer.run(&works);
-            desk.close();
-        }),
-        spawn("housekeeper", move || run_housekeeper(keeper, &news)),
-    ];
-    threads.extend(round.map(|round| spawn("witness", move || round.run())));
-    threads
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
-    match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-        Ok(handle) => handle,
-        Err(e) => panic!("the system gives no thread: {e}"),
-    }
 }
 
 /// Keeps the compiler honest about what crosses threads.

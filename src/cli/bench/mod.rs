@@ -6,6 +6,7 @@ pub mod counting;
 pub mod erasing;
 pub mod ingest;
 pub mod reading;
+pub(crate) mod soak;
 pub mod speed;
 
 use crate::base::refusal::Refusal;

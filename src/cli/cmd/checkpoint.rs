@@ -119,14 +119,10 @@ fn fresh(dir: &Path, tile: TilePath, bytes: impl FnOnce() -> Result<Vec<u8>>) ->
     Ok(true)
 }
 
-/// Writes beside and renames, so that a reader never sees half a file.
+/// Writes a file in a directory that is made if it is not there.
 fn place(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |e: std::io::Error| Failure::file(path, &e);
     if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(failed)?;
+        std::fs::create_dir_all(dir).map_err(|e| Failure::file(path, &e))?;
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, bytes).map_err(failed)?;
-    Ok(std::fs::rename(&beside, path).map_err(failed)?)
+    crate::cli::cmd::place(path, bytes)
 }

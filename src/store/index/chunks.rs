@@ -59,6 +59,15 @@ pub struct Chunks {
     writing: Mutex<()>,
 }
 
+impl Drop for Chunks {
+    /// sled syncs its file when it is closed, and panics when the disk will not: what it held is
+    /// derived, so nothing is lost, and the process must not end by it.
+    fn drop(&mut self) {
+        let store = std::mem::replace(&mut self.store, Store::Memory(Mutex::default()));
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(store)));
+    }
+}
+
 impl Chunks {
     /// Opens `dir`; keeps what is there only if `holds` says its mark is of this log.
     pub fn open(disk: &dyn Disk, dir: &Path, holds: impl Fn(&IndexMark) -> bool) -> Result<Self> {
