@@ -132,6 +132,8 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Report(args) => cmd::report::run(context, args),
         Command::Export(args) => cmd::export::run(context, args),
         Command::Keys(args) => cmd::keys::run(context, args),
+        Command::Timestamp(args) => cmd::timestamp::run(context, args),
+        Command::Witness(args) => cmd::witness::run(context, args),
         Command::Config(args) => cmd::config::run(context, args),
         Command::Doctor(args) => cmd::doctor::run(context, args),
         Command::Demo(args) => cmd::demo::run(context, args),

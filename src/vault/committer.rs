@@ -16,6 +16,7 @@ use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::meter::{Meter, Stage};
 use crate::vault::sequencer::{Committed, Original, Outcome, Rejected};
+use crate::vault::witness::desk::Desk;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
@@ -106,6 +107,8 @@ pub(crate) struct Committer {
     pub(crate) head_note: Option<Vec<u8>>,
     pub(crate) facts: Arc<RwLock<Facts>>,
     pub(crate) published: Arc<RwLock<Published>>,
+    /// Who is told of durable checkpoints, and who may stop them.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) notify: Sender<()>,
     pub(crate) read_only: Option<&'static str>,
     pub(crate) failed: Failed,
@@ -215,10 +218,14 @@ impl Committer {
         if self.head_note.as_deref() == Some(published.note.as_bytes()) {
             return Ok(());
         }
+        if let Some((verdict, detail)) = self.desk.alarmed() {
+            return Err(Error::evidence(verdict, detail));
+        }
         self.tiles.sync()?;
         let note = published.note.as_bytes();
         self.head.compare_and_swap(self.head_note.as_deref(), note)?;
         self.head_note = Some(note.to_vec());
+        self.desk.publish(&published.note);
         Ok(())
     }
 }

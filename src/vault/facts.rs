@@ -231,7 +231,9 @@ impl Facts {
                 control::Config::Source { source } => {
                     self.sources.insert(source, index);
                 }
-                control::Config::Link { .. } => {}
+                control::Config::Link { .. }
+                | control::Config::Unwitnessed { .. }
+                | control::Config::Anchor { .. } => {}
             },
             Kind::Seal => {
                 let seal = SealPayload::decode(clear).map_err(|_| SEAL)?;

@@ -5,6 +5,7 @@
 //! and seals; the key tree changes under one mutex. Lock order: key tree, then key cache, then
 //! facts; the sequencer takes none of the first two. It never knows HTTP.
 
+pub mod anchor;
 pub mod append;
 pub mod clock;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod retain;
 pub mod schedule;
 pub mod search;
 pub mod verify;
+pub mod witness;
 
 mod clerk;
 mod committer;
@@ -45,6 +47,7 @@ use crate::store::disk::{Disk, DiskLock};
 use crate::store::index::Index;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
+use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::committer::Published;
@@ -54,6 +57,7 @@ use crate::vault::keys::Keyring;
 use crate::vault::meter::Meter;
 use crate::vault::read::{Erased, Gate};
 use crate::vault::sequencer::Message;
+use crate::vault::witness::desk::Desk;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
@@ -95,6 +99,8 @@ pub(crate) struct Inner {
     pub(crate) reports: Arc<Signer>,
     pub(crate) log_key: Verifier,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) anchors: Arc<Anchors>,
     pub(crate) pool: AtomicUsize,
     /// Working memory of the threads that read drafts, while they do not.
     pub(crate) scratches: Mutex<Vec<Scratch>>,

@@ -24,11 +24,13 @@ use crate::store::kek::{Kek, open_secret, seal_secret};
 use crate::store::keytree::KeyTree;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
+use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::committer::{self, Committer, Failed, Published, Work};
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
+use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::meter::Meter;
@@ -36,6 +38,9 @@ use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Loaded};
 use crate::vault::sequencer::{Message, Sequencer};
+use crate::vault::witness::desk::Desk;
+use crate::vault::witness::round::Round;
+use crate::vault::witness::start::{Ground, Met, meet};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -113,10 +118,15 @@ impl Vault {
         let lock = world.disk.lock(&config.data.join("lock"))?;
         let opening = Opening::read(world, config, file, lanes)?;
         let had_checkpoint = opening.head_note.is_some();
+        let met = opening.meet(config)?;
+        let unwitnessed = met.unwitnessed;
         let keys = opening.open_keys(config)?;
-        let vault = opening.start(config, keys, lock)?;
+        let vault = opening.start(config, keys, met, lock)?;
         if vault.inner.read_only.is_none() {
             vault.begin()?;
+            if unwitnessed {
+                vault.record_unwitnessed(config.outside.witnesses.len())?;
+            }
             vault.redrive()?;
         }
         vault.load_policies(config)?;
@@ -283,6 +293,32 @@ impl Opening {
         })
     }
 
+    /// Asks the witnesses. Data older than keys is known to be an old copy and opens for reading,
+    /// so that what survived a lost disk can be read; no witness needs to say it again.
+    fn meet(&self, config: &Config) -> Result<Met> {
+        let ground = Ground {
+            disk: &self.world.disk,
+            places: &self.places,
+            tiles: &self.tiles,
+            log_key: self.signer.verifier(),
+            note: self.head_note.as_deref(),
+            now: self.world.clock.wall(),
+        };
+        match meet(&config.outside, &ground) {
+            Err(Error::Evidence { verdict: "ROLLED_BACK", detail }) => {
+                let (tenant, key) = (self.file.tenant, self.kek.key());
+                let disk = self.world.disk.clone();
+                let peek = KeyTree::peek(disk, &self.places.tree, tenant, key)?;
+                if peek.log_size <= self.log.size() {
+                    return Err(Error::evidence("ROLLED_BACK", detail));
+                }
+                let notice = Notice { code: "ROLLED_BACK", text: detail };
+                Ok(Met { notices: vec![notice], ..Met::default() })
+            }
+            other => other,
+        }
+    }
+
     /// Compares the key plane with the log's announcements, and opens it.
     fn open_keys(&self, config: &Config) -> Result<(Keyring, Option<&'static str>, Vec<Notice>)> {
         let disk = self.world.disk.clone();
@@ -351,6 +387,7 @@ impl Opening {
         self,
         config: &Config,
         (keys, read_only, more): (Keyring, Option<&'static str>, Vec<Notice>),
+        mut met: Met,
         lock: Box<dyn crate::store::disk::DiskLock>,
     ) -> Result<Vault> {
         let facts = self.loaded.facts.clone();
@@ -364,8 +401,7 @@ impl Opening {
         let index = self.open_index(config, size)?;
         let (inbox, messages) = sync_channel(INBOX);
         let (notify, news) = channel();
-        let root = if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() };
-        let published = Published { size, root, note: self.note(size).into() };
+        let published = Arc::new(RwLock::new(self.published(size)));
         let clerk = Clerk {
             tenant: self.file.tenant,
             lanes: self.lanes,
@@ -375,13 +411,15 @@ impl Opening {
             class: ClassId(VAULT_CLASS),
             meter: Arc::new(Meter::new(self.world.clock.clone())),
         };
+        let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();
         notices.extend(more);
+        met.add_to(&mut notices);
+        let desk = Desk::new(std::mem::take(&mut met.witnessing));
         if clock.is_ahead() {
-            let text = "the clock is more than seven days beyond the last entry";
-            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text: text.to_owned() });
+            notices.push(clock_not_accepted());
         }
-        let gate = Arc::new(Gate::default());
+        let anchors = self.anchors(config, &clerk, &facts);
         let inner = Inner {
             tenant: self.file.tenant,
             origin: self.file.origin().into(),
@@ -391,13 +429,15 @@ impl Opening {
             bodies: self.bodies.clone(),
             tiles: self.tiles.clone(),
             index: Arc::new(Mutex::new(index)),
-            facts: Arc::new(RwLock::new(facts)),
-            published: Arc::new(RwLock::new(published)),
-            clock: clock.clone(),
-            clerk: clerk.clone(),
+            facts,
+            published,
+            clock,
+            clerk,
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
-            gate: gate.clone(),
+            gate: Arc::new(Gate::default()),
+            desk,
+            anchors: Arc::new(anchors),
             pool: AtomicUsize::new(0),
             scratches: Mutex::default(),
             erased: Mutex::default(),
@@ -407,13 +447,50 @@ impl Opening {
             world: self.world.clone(),
             _locks: vec![lock],
         };
-        let keeper = self.housekeeper(&inner, clerk);
+        let round = Round::new(&config.outside, met, &inner, &self.places);
+        self.staff(config, inner, round, messages, (notify, news))
+    }
+
+    /// Starts every thread. That of the witnesses ends last: it may still be told of a checkpoint.
+    fn staff(
+        self,
+        config: &Config,
+        inner: Inner,
+        round: Option<Round>,
+        messages: Receiver<Message>,
+        (notify, news): (std::sync::mpsc::Sender<()>, Receiver<()>),
+    ) -> Result<Vault> {
+        let keeper = self.housekeeper(&inner, inner.clerk.clone());
+        let desk = inner.desk.clone();
         let (sequencer, committer, works) = self.writers(&inner, notify);
         let mut vault = Vault { inner, threads: Vec::new() };
-        vault.begin_thread(config, "committer", move || committer.run(&works))?;
+        let commit = move || {
+            committer.run(&works);
+            desk.close();
+        };
+        vault.begin_thread(config, "committer", commit)?;
         vault.begin_thread(config, "sequencer", move || sequencer.run(&messages))?;
         vault.begin_thread(config, "housekeeper", move || run_housekeeper(keeper, &news))?;
+        if let Some(round) = round {
+            vault.begin_thread(config, "witness", move || round.run())?;
+        }
         Ok(vault)
+    }
+
+    fn anchors(&self, config: &Config, clerk: &Clerk, facts: &Arc<RwLock<Facts>>) -> Anchors {
+        Anchors::new(
+            (self.world.disk.clone(), &self.places),
+            self.tiles.clone(),
+            self.file.origin().into(),
+            clerk.clone(),
+            facts.clone(),
+            config.outside.clone(),
+        )
+    }
+
+    fn published(&self, size: TreeSize) -> Published {
+        let root = if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() };
+        Published { size, root, note: self.note(size).into() }
     }
 
     fn note(&self, size: TreeSize) -> String {
@@ -481,6 +558,7 @@ impl Opening {
             signer: self.signer,
             origin: self.file.origin().into(),
             committer,
+            desk: inner.desk.clone(),
             read_only: inner.read_only,
             failed: failed.clone(),
             meter: meter.clone(),
@@ -492,6 +570,7 @@ impl Opening {
             head_note: self.head_note,
             facts: inner.facts.clone(),
             published: inner.published.clone(),
+            desk: inner.desk.clone(),
             notify,
             read_only: inner.read_only,
             failed,
@@ -507,6 +586,11 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
     } else {
         keeper.gate.stopped();
     }
+}
+
+fn clock_not_accepted() -> Notice {
+    let text = "the clock is more than seven days beyond the last entry".to_owned();
+    Notice { code: "CLOCK_NOT_ACCEPTED", text }
 }
 
 /// Keeps the compiler honest about what crosses threads.

@@ -26,6 +26,7 @@ use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::meter::{Lap, Meter, Stage};
 use crate::vault::seal::Sealed;
+use crate::vault::witness::desk::Desk;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -106,6 +107,8 @@ pub(crate) struct Sequencer {
     pub(crate) signer: Arc<Signer>,
     pub(crate) origin: Arc<str>,
     pub(crate) committer: SyncSender<Work>,
+    /// Who may stop appends.
+    pub(crate) desk: Arc<Desk>,
     /// Why nothing may be appended or signed: the files are then left as they were found.
     pub(crate) read_only: Option<&'static str>,
     /// The first failed write: memory is then ahead of the disk, so nothing more is tried.
@@ -217,6 +220,11 @@ impl Sequencer {
         let Job { sealed, check, reply } = job;
         if let Some(code) = self.read_only {
             let error = Error::denied(code, "this vault is open for reading only");
+            commit.rejected.push((reply, Rejected::Failed(error)));
+            return;
+        }
+        if let Some((verdict, detail)) = self.desk.alarmed() {
+            let error = Error::evidence(verdict, detail);
             commit.rejected.push((reply, Rejected::Failed(error)));
             return;
         }

@@ -105,6 +105,7 @@ fn fresh_using(world: &World, dir: &Path, lanes: Lanes) -> Result<(Vault, Config
         ledger: None,
         policies: default_files(),
         index_on_disk: true,
+        outside: Default::default(),
         tuning: Tuning::default(),
     };
     Vault::make(world, &config, "bench.local")?;

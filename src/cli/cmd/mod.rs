@@ -19,7 +19,9 @@ pub(crate) mod report;
 pub(crate) mod retain;
 pub(crate) mod show;
 pub(crate) mod subject;
+pub(crate) mod timestamp;
 pub(crate) mod verify;
+pub(crate) mod witness;
 
 use crate::base::event::Identifier;
 use crate::base::id::CaseId;

@@ -93,6 +93,7 @@ pub(crate) fn config(home: &Path) -> Config {
         ledger: None,
         policies: default_files(),
         index_on_disk: false,
+        outside: Default::default(),
         tuning: Tuning::default(),
     }
 }

@@ -64,6 +64,7 @@ pub(crate) fn config(dir: &Path) -> Config {
         ledger: None,
         policies,
         index_on_disk: true,
+        outside: Default::default(),
         tuning: Tuning::default(),
     }
 }
