@@ -49,6 +49,8 @@ pub(crate) struct Book {
     pub(crate) hold_doubtful: BTreeSet<u64>,
     /// Persons linked with each other: each with the least of its circle.
     circle: BTreeMap<u64, u64>,
+    /// Persons that may be linked with each other: nobody answered for it.
+    loose: BTreeSet<u64>,
     /// Whether anything may have expired.
     pub(crate) expired: bool,
     /// Erasures answered.
@@ -78,6 +80,7 @@ impl Book {
             held: BTreeMap::new(),
             hold_doubtful: BTreeSet::new(),
             circle: BTreeMap::new(),
+            loose: BTreeSet::new(),
             expired: false,
             erasures: 0,
             class_days: 0,
@@ -202,6 +205,14 @@ impl Book {
         same.map(|(person, _)| *person).collect()
     }
 
+    /// Those who may be linked with somebody of this circle, and may go with it.
+    fn perhaps(&self, circle: &[u64]) -> Vec<u64> {
+        match circle.iter().any(|person| self.loose.contains(person)) {
+            true => self.loose.iter().copied().filter(|p| !circle.contains(p)).collect(),
+            false => Vec::new(),
+        }
+    }
+
     fn link(&mut self, a: u64, b: u64) {
         let mut all = self.circle_of(a);
         all.extend(self.circle_of(b));
@@ -212,7 +223,10 @@ impl Book {
     /// An order was given: from now on, not from its answer on, it may have been carried out.
     pub(crate) fn given(&mut self, order: &Order) {
         match order {
-            Order::Erase(person) => self.pending.extend(self.circle_of(*person)),
+            Order::Erase(person) => {
+                let circle = self.circle_of(*person);
+                self.pending.extend(self.perhaps(&circle).into_iter().chain(circle));
+            }
             Order::Expire => self.expired = true,
             _ => {}
         }
@@ -228,7 +242,10 @@ impl Book {
         match (order, answer) {
             (Order::Erase(person), Some(Ok(words))) => {
                 let intent = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
-                for person in self.circle_of(*person) {
+                let circle = self.circle_of(*person);
+                let doubtful = self.perhaps(&circle).into_iter().map(|person| (person, u64::MAX));
+                self.doubtful.extend(doubtful);
+                for person in circle {
                     ensure!(!self.held.contains_key(&person), "person {person} was held");
                     self.erased.insert(person, intent);
                     self.circle.remove(&person);
@@ -237,18 +254,20 @@ impl Book {
             }
             (Order::Erase(person), None) => {
                 // How far it came is found out by nobody but the vault.
-                for person in self.circle_of(*person) {
+                let circle = self.circle_of(*person);
+                // Whether it happened, and with it whether they are still linked, is not known.
+                for person in self.perhaps(&circle).into_iter().chain(circle) {
                     self.doubtful.insert(person, u64::MAX);
                     self.circle.remove(&person);
+                    self.loose.insert(person);
                 }
             }
             (Order::Link(a, b), Some(Ok(_))) => self.link(*a, *b),
             (Order::Link(a, b), None) => {
-                for person in self.circle_of(*a).into_iter().chain(self.circle_of(*b)) {
-                    self.doubtful.insert(person, u64::MAX);
-                    self.hold_doubtful.insert(person);
-                }
-                self.link(*a, *b);
+                let both = self.circle_of(*a).into_iter().chain(self.circle_of(*b));
+                let both: Vec<u64> = both.collect();
+                self.hold_doubtful.extend(&both);
+                self.loose.extend(both);
             }
             (Order::Hold(person), Some(Ok(words))) => {
                 if let Some(case) = words.first() {
