@@ -29,9 +29,10 @@
 //! ```
 
 use crate::base::entry::Head;
-use crate::base::id::{Hash32, RecordId, TenantId};
+use crate::base::id::{Hash32, RecordId, SubjectTag, TenantId};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
 use crate::crypto::kdf::tag;
+use crate::format::entry::GroupView;
 use crate::format::wire::{Malformed, Reader, Result, Write, len_of};
 use zeroize::Zeroizing;
 
@@ -81,7 +82,11 @@ pub fn decode_file_head(bytes: &[u8]) -> Result<(TenantId, ClassDay, bool)> {
     let tenant = TenantId(reader.array("tenant")?);
     let class = ClassId(reader.u16("class")?);
     let day = Day(reader.u32("bucket")?);
-    reader.zeros("reserved bytes")?;
+    let reserved: [u8; 6] = reader.array("reserved bytes")?;
+    if reserved != [0; 6] {
+        return Err(reader.malformed("reserved bytes"));
+    }
+    reader.done()?;
     Ok((tenant, ClassDay { class, day }, packed))
 }
 
@@ -212,6 +217,9 @@ pub struct Plain {
 /// # Errors
 /// `Malformed` when it is not the one encoding of its fields.
 pub fn decode_plain(bytes: &[u8]) -> Result<Plain> {
+    if !bytes.len().is_multiple_of(PAD_BYTES) {
+        return Err(Malformed { offset: bytes.len(), what: "padding cut short" });
+    }
     let mut reader = Reader::new(bytes);
     let seed = Zeroizing::new(reader.array("seed")?);
     let fields = read_fields(&mut reader)?;
@@ -250,28 +258,50 @@ fn read_fields(reader: &mut Reader<'_>) -> Result<Vec<(String, Zeroizing<Vec<u8>
 /// Associated data of group `position` of an entry, over its commitments' digest.
 pub fn aad(head: &Head, position: u8, digest: &Hash32) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
+    let group = head.groups.get(usize::from(position));
+    let group = group.map(|g| GroupView {
+        policy: g.policy,
+        class: g.class,
+        bucket: g.bucket,
+        tags: &g.tags,
+    });
+    put_aad(&mut out, (&head.tenant, &head.record), position, group, &head.tags, digest);
+    out
+}
+
+/// As `aad`, from parts, appended to `out`.
+pub fn put_aad(
+    out: &mut Vec<u8>,
+    (tenant, record): (&TenantId, &RecordId),
+    position: u8,
+    group: Option<GroupView<'_>>,
+    tags: &[SubjectTag],
+    digest: &Hash32,
+) {
     out.raw(&tag::AAD);
-    out.raw(&head.tenant.0);
-    out.raw(&head.record.0);
+    out.raw(&tenant.0);
+    out.raw(&record.0);
     out.put_u8(position);
-    if let Some(group) = head.groups.get(usize::from(position)) {
+    if let Some(group) = group {
         out.put_u8(group.policy.value());
         out.put_u16(group.class.0);
         out.put_u32(group.bucket.0);
         out.put_u8(len_of(group.tags.len()));
-        for at in &group.tags {
-            if let Some(tag) = head.tags.get(usize::from(*at)) {
+        for at in group.tags {
+            if let Some(tag) = tags.get(usize::from(*at)) {
                 out.raw(&tag.0);
             }
         }
     }
     out.raw(&digest.0);
-    out
 }
 
+/// Bytes of a salt's preimage.
+pub const SALT_BYTES: usize = 36;
+
 /// Preimage of a field's salt.
-pub fn salt_preimage(seed: &[u8; 32], field: u16) -> [u8; 36] {
-    let mut out = [0; 36];
+pub fn salt_preimage(seed: &[u8; 32], field: u16) -> [u8; SALT_BYTES] {
+    let mut out = [0; SALT_BYTES];
     let parts = tag::SALT.iter().chain(seed).copied().chain(field.to_be_bytes());
     for (slot, byte) in out.iter_mut().zip(parts) {
         *slot = byte;

@@ -104,7 +104,7 @@ async function readTable(stream, question, epoch) {
     take: (place, leaf) => takeLeaf(table, state, question, place, leaf),
   });
   table.root = hex(part.root);
-  for (const key of question.keys) requireNeighbours(table, concat(Uint8Array.of(question.rowKind), key));
+  requireNeighbours(table, question.keys.map((key) => concat(Uint8Array.of(question.rowKind), key)));
   return table;
 }
 
@@ -126,13 +126,15 @@ function takeLeaf(table, state, question, place, leaf) {
   }
 }
 
-function requireNeighbours(table, key) {
-  const held = table.runs.some((run, i) => {
-    const { first, last } = table.edges[i];
-    const begins = run.start === 0n || compare(first, key) < 0;
-    return begins && (run.end === table.leaves || compare(last, key) > 0);
-  });
-  if (!held) refuse('QUERY_NEIGHBOUR', `epoch ${table.epoch}: the place of a key is not shown between its neighbours`);
+// Keys and runs ascend: only the last run that begins before a key can hold its place.
+function requireNeighbours(table, keys) {
+  let run = -1;
+  for (const key of keys) {
+    const begins = (i) => table.runs[i].start === 0n || compare(table.edges[i].first, key) < 0;
+    while (run + 1 < table.runs.length && begins(run + 1)) run++;
+    const held = run >= 0 && (table.runs[run].end === table.leaves || compare(table.edges[run].last, key) > 0);
+    if (!held) refuse('QUERY_NEIGHBOUR', `epoch ${table.epoch}: the place of a key is not shown between its neighbours`);
+  }
 }
 
 /** Which entries must be shown: a set of single places and one stretch that is shown in full. */
@@ -249,7 +251,8 @@ function say(context, { scope, from, until, keys }, tables, log) {
   context.said.push(`${none} one of the ${keys.length} keys asked for, in ${scopeText(scope)}.`);
   if (tables.length > 0) {
     context.said.push(`Epochs ${from} to ${until - 1n} were answered from their index tables, key by key between its neighbours.`);
-    context.open.push(`${tables.length} epochs rest on their seals being true: only computing them anew shows that.`);
+    const seals = tables.map(({ epoch }) => `epoch ${epoch} on entry ${log.seals.get(epoch)[0].place}`);
+    context.open.push(`It rests on seals being true, which only computing them anew shows: ${seals.join(', ')}.`);
   }
   context.open.push('Events that were never submitted leave no trace here.');
 }

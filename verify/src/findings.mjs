@@ -2,7 +2,8 @@
 // docs/format.md sections 8 and 12. Never decides which evidence is looked at.
 
 const ATTENTION = new Set([
-  'TAIL_TORN', 'ERASURE_OPEN', 'SEAL_LATE', 'SOURCE_GAP', 'BODY_UNCOMMITTED', 'TILE_MISSING',
+  'TAIL_TORN', 'ERASURE_OPEN', 'ERASURE_PARTIAL', 'UNWITNESSED_TAIL', 'SEAL_LATE', 'SOURCE_GAP',
+  'BODY_UNCOMMITTED', 'TILE_MISSING',
   'DAY_SEAL_MISSING', 'DUP_EVENT_ID_LATE',
 ]);
 const KEPT = 1_000;
