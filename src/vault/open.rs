@@ -26,7 +26,7 @@ use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
-use crate::vault::clock::LogClock;
+use crate::vault::clock::{self, LogClock};
 use crate::vault::committer::{self, Committer, Failed, Published, Work};
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
@@ -417,7 +417,7 @@ impl Opening {
         met.add_to(&mut notices);
         let desk = Desk::new(std::mem::take(&mut met.witnessing));
         if clock.is_ahead() {
-            notices.push(clock_not_accepted());
+            notices.push(clock::not_accepted());
         }
         let anchors = self.anchors(config, &clerk, &facts);
         let inner = Inner {
@@ -586,11 +586,6 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
     } else {
         keeper.gate.stopped();
     }
-}
-
-fn clock_not_accepted() -> Notice {
-    let text = "the clock is more than seven days beyond the last entry".to_owned();
-    Notice { code: "CLOCK_NOT_ACCEPTED", text }
 }
 
 /// Keeps the compiler honest about what crosses threads.
