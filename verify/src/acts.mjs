@@ -8,9 +8,11 @@ import { malformed, Refusal } from './verdict.mjs';
 import { readRoll } from './roll.mjs';
 
 export class Acts {
-  constructor(findings, seals, logKeys) {
+  constructor(findings, seals, logKeys, anchors) {
     this.findings = findings;
     this.logKeys = logKeys;
+    this.anchors = anchors;
+    this.namedAt = new Map();
     this.seals = seals;
     this.genesis = null;
     this.generation = null;
@@ -59,6 +61,10 @@ export class Acts {
       case 'key-roll':
         if (payload.what === 'log-key') return this.#roll(index, payload.note);
         return payload.root ? this.#change(index, payload.root) : undefined;
+      case 'config':
+        if (payload.what !== 'anchor') return undefined;
+        this.namedAt.set(index, entry.logTime);
+        return this.anchors.name(index, payload);
       case 'seal':
         return this.seals.seal(index, payload);
       case 'day-seal':

@@ -49,7 +49,10 @@ export class LogKeys {
   /** The trust file as the rolls of the log have moved it; quorum and witnesses stay. */
   moved(quorum) {
     const moved = Object.assign(new Trust(), { quorum: quorum ?? this.trust?.quorum ?? 'none' });
-    if (this.trust) Object.assign(moved, { witnesses: this.trust.witnesses, groups: this.trust.groups });
+    if (this.trust) {
+      const { witnesses, groups, authorities } = this.trust;
+      Object.assign(moved, { witnesses, groups, authorities });
+    }
     for (const { key, until } of this.keys) {
       moved.logs.push(key);
       if (until !== SIZE_MAX) moved.until.set(key.idHex, until);

@@ -54,11 +54,11 @@ export class Notes {
 
   /** `marks` holds root and time at each size; `entries` is how many there are. */
   async judge(logKeys, marks, entries) {
-    const moved = this.trust !== null && logKeys.rolled ? logKeys.moved() : this.trust;
-    await this.#open(logKeys, moved);
+    this.moved = this.trust !== null && logKeys.rolled ? logKeys.moved() : this.trust;
+    await this.#open(logKeys, this.moved);
     const holds = this.#newest(marks, entries);
     this.#older(marks, entries);
-    await this.#witnessed(moved, marks, entries);
+    await this.#witnessed(this.moved, marks, entries);
     return holds;
   }
 

@@ -163,6 +163,7 @@ const SHAPES = {
     policies: { mode: MODE, policies: H, version: N },
     link: { mode: MODE, persons: ascending(ID) },
     source: { source: ID },
+    anchor: { hash: H, sight: word('cosigned', 'timestamp'), size: N, time: TIME },
     unwitnessed: { size: N, witnesses: N },
   }),
   conflict: object({ first: N }),

@@ -18,33 +18,34 @@ async function digest(name, bytes) {
   return new Uint8Array(await globalThis.crypto.subtle.digest(name, bytes));
 }
 
-/** The nonce of a TimeStampReq over `imprint`, as the bytes of its integer. */
-export function readQuery(bytes, imprint) {
+/** `{ imprint, nonce }` of a TimeStampReq, the nonce as the bytes of its integer. */
+export function readQuery(bytes) {
   const query = new Der(Der.only(bytes, TAG.SEQUENCE).body);
   if (query.natural() !== 1n) malformed('a time-stamp query of another version');
-  requireImprint(query, imprint);
+  const imprint = readImprint(query);
   query.optional(TAG.OID);
   const nonce = query.take(TAG.INTEGER).body;
   query.optional(TAG.BOOLEAN);
   query.end();
-  return nonce;
+  return { imprint, nonce };
 }
 
-function requireImprint(reader, imprint) {
+function readImprint(reader) {
   const inner = reader.inside(TAG.SEQUENCE);
   if (digestName(inner.algorithm().oid) !== 'SHA-256') malformed('an imprint that is not SHA-256');
   const found = inner.take(TAG.OCTETS).body;
   inner.end();
-  if (!equal(found, imprint)) refuse('INCONSISTENT', 'the time-stamp is of another checkpoint');
+  return found;
 }
 
 /**
- * `{ from, to }`: genTime minus and plus accuracy, in ns. `nonce` is null where no query is kept;
- * `pinned` are parsed certificates. MALFORMED, INCONSISTENT, BAD_SIGNATURE or UNTRUSTED_KEY.
+ * `{ imprint, from, to }`: what was stamped, and genTime minus and plus accuracy, in ns. `nonce` is
+ * null where no query is kept; `pinned` are parsed certificates. MALFORMED, BAD_SIGNATURE or
+ * UNTRUSTED_KEY. Whether the imprint is the right one the caller decides.
  */
-export async function verifyTimestamp(bytes, { imprint, nonce, pinned }) {
+export async function verifyTimestamp(bytes, { nonce, pinned }) {
   const token = tokenOf(bytes);
-  const info = readInfo(token.content, imprint, nonce);
+  const info = readInfo(token.content, nonce);
   const { signer, certificates } = await signerOf(token, pinned);
   const { signed, algorithm, digestAlgorithm, signature } = token.signerInfo;
   if (!(await verifyWith(signer.key, algorithm, digestAlgorithm, signed, signature))) {
@@ -54,7 +55,7 @@ export async function verifyTimestamp(bytes, { imprint, nonce, pinned }) {
   if (!(await leadsTo(signer, certificates, pinned, info.time))) {
     refuse('UNTRUSTED_KEY', 'the time-stamp leads to no pinned certificate that was valid then');
   }
-  return { from: info.time - info.accuracy, to: info.time + info.accuracy };
+  return { imprint: info.imprint, from: info.time - info.accuracy, to: info.time + info.accuracy };
 }
 
 function tokenOf(bytes) {
@@ -119,11 +120,11 @@ function readAttributes(body) {
   return attributes;
 }
 
-function readInfo(bytes, imprint, nonce) {
+function readInfo(bytes, nonce) {
   const info = new Der(Der.only(bytes, TAG.SEQUENCE).body);
   if (info.natural() !== 1n) malformed('a TSTInfo of another version');
   info.take(TAG.OID);
-  requireImprint(info, imprint);
+  const imprint = readImprint(info);
   info.take(TAG.INTEGER);
   const time = generalizedTime(info.take(TAG.TIME).body);
   const accuracy = readAccuracy(info.optional(TAG.SEQUENCE));
@@ -133,7 +134,7 @@ function readInfo(bytes, imprint, nonce) {
   info.optional(0xa1);
   info.end();
   if (nonce !== null && (own === null || !equal(own, nonce))) malformed('the time-stamp answers another query');
-  return { time, accuracy };
+  return { imprint, time, accuracy };
 }
 
 function readAccuracy(element) {

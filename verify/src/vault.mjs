@@ -15,6 +15,7 @@ import { Findings } from './findings.mjs';
 import { Sequence } from './sequence.mjs';
 import { SealChecker } from './seals.mjs';
 import { Acts } from './acts.mjs';
+import { Anchors } from './anchors.mjs';
 import { Bodies } from './bodies.mjs';
 import { Tiles } from './tiles.mjs';
 import { judge } from './evidence.mjs';
@@ -54,7 +55,8 @@ class VaultCheck {
     const { trust, sinceBytes } = this.context;
     this.notes = new Notes(this.findings, { origin: this.home.origin, trust });
     await this.notes.load(this.folder, sinceBytes);
-    this.marks = new Map(this.notes.sizes().map((size) => [size, {}]));
+    this.anchors = new Anchors(this.findings, this.folder, trust);
+    this.marks = new Map([...this.notes.sizes(), ...this.anchors.sizes()].map((size) => [size, {}]));
     this.logKeys = new LogKeys(this.home.origin, trust);
     const { checkpoint } = this.notes;
     const root = checkpoint?.root ?? new Uint8Array(32);
@@ -62,7 +64,7 @@ class VaultCheck {
     this.tiles = new Tiles(this.findings, this.folder, checkpoint);
     this.sequence = new Sequence(this.findings, this.home.tenant);
     this.seals = new SealChecker(this.findings, { percent, root, seed }, this.epochRoots);
-    this.acts = new Acts(this.findings, this.seals, this.logKeys);
+    this.acts = new Acts(this.findings, this.seals, this.logKeys, this.anchors);
     this.bodies = new Bodies(this.findings, this.folder, this.home.tenant);
     for await (const step of walkUnits(this.folder)) {
       if (!(await this.#step(step))) break;
@@ -179,6 +181,9 @@ class VaultCheck {
     await this.tiles.finish(this.entries, holds);
     this.#judgeGenesis();
     this.#judgeTimes();
+    await this.anchors.judge({
+      origin: this.home.origin, trust: this.notes.moved, marks: this.marks, entries: this.entries, times: this.acts.namedAt,
+    });
     this.gaps = this.sequence.finish();
     this.seals.finish(this.entries);
     this.acts.finish();
@@ -260,6 +265,7 @@ class VaultCheck {
       `${count(bodies.groups, 'sealed group')}: ${count(bodies.present, 'body', 'bodies')} there and undamaged, ${bodies.expired} expired by an entry.`,
       `${count(this.acts.erasures, 'erasure')}; ${count(this.gaps, 'number')} that a source skipped.`,
     );
+    if (this.anchors.count > 0) said.push(`${count(this.anchors.count, 'anchor')} outside bound the times of entries.`);
     if (this.unsigned > 0) open.push(`${this.unsigned} entries lie beyond the signed checkpoint.`);
     open.push(
       'Whether a body opens, and is what its entry commits to, needs the keys of the vault.',
