@@ -78,7 +78,7 @@ fn units(seeds: &[Seed], lens: &[usize]) -> Vec<u8> {
             first,
             end: TreeSize(next.entry.0),
             root: Hash32([*len as u8; 32]),
-            state_before: (first.0 > 0).then(|| EntryIndex(first.0 / 2)),
+            state_before: (first.0 > 0).then_some(EntryIndex(first.0 / 2)),
             spans: vec![BodySpan { class_day, start: first.0, end: next.entry.0 + 40 }],
         };
         let (bytes, hash) = unit::encode(&mut head, &entries, |_| [*len as u8; 64]);

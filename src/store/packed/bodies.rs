@@ -182,6 +182,9 @@ impl Finished {
     }
 }
 
+/// What is done with a run of frames and their offsets.
+pub type EachRun<'a, E> = dyn FnMut(&[(u64, Frame<'_>)]) -> std::result::Result<(), E> + 'a;
+
 /// Calls `each` with the frames of a plain file in runs, with their offsets: at most `run` frames
 /// at a time.
 ///
@@ -192,7 +195,7 @@ pub fn each_run<E: From<Error>>(
     file: &dyn DiskFile,
     path: &Path,
     run: usize,
-    each: &mut dyn FnMut(&[(u64, Frame<'_>)]) -> std::result::Result<(), E>,
+    each: &mut EachRun<'_, E>,
 ) -> std::result::Result<u64, E> {
     let len = file.len()?;
     let mut at = body::FILE_HEAD_BYTES;
