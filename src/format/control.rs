@@ -297,6 +297,16 @@ payload! {
     }
 }
 
+/// How somebody outside saw a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sight {
+    /// Witnesses cosigned it: `anchors/<size>.note`.
+    Cosigned,
+    /// A time-stamp authority stamped it: `anchors/<size>.tsr`.
+    Timestamp,
+}
+
 /// A change of what the vault is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
@@ -316,6 +326,25 @@ pub enum Config {
         mode: Mode,
         /// All handles of that person, ascending.
         persons: Vec<PersonId>,
+    },
+    /// The vault was opened although no witness answered.
+    Unwitnessed {
+        /// Entries the log had.
+        size: TreeSize,
+        /// Witnesses that were asked.
+        witnesses: u64,
+    },
+    /// Somebody outside saw a checkpoint: what he signed lies in `anchors/`, and whatever follows
+    /// this entry was written after it.
+    Anchor {
+        /// What it is.
+        sight: Sight,
+        /// Size of the checkpoint.
+        size: TreeSize,
+        /// SHA-256 of the file.
+        hash: Hash32,
+        /// When, by the other's clock.
+        time: UtcNanos,
     },
     /// A source was met for the first time; its name is the sealed field `source.name`.
     Source {

@@ -15,7 +15,7 @@ use crate::store::keytree::KeyTree;
 use crate::vault::append::unique;
 use crate::vault::clerk::Clerk;
 use crate::vault::error::{Error, Result};
-use crate::vault::keys::{self, EventKeys, Keyring};
+use crate::vault::keys::{self, BatchKeys, Keyring};
 use crate::vault::seal::{Act, Sealed};
 use crate::vault::sequencer::{Check, Committed};
 use crate::vault::{Vault, vault_code};
@@ -105,14 +105,14 @@ impl Order {
 /// An act with sealed text fields, its keys already looked up.
 pub(crate) struct Prepared {
     event: Event<'static>,
-    keys: EventKeys,
+    keys: BatchKeys,
     day: crate::base::unit::Day,
 }
 
 impl Prepared {
     /// Seals the act as it is, for whoever gives it its place.
     pub(crate) fn seal(self, clerk: &Clerk, kind: Kind, clear: Vec<u8>) -> Result<Sealed> {
-        clerk.sealer(self.day).act(&Act { kind, clear }, &self.event, self.keys)
+        clerk.sealer(self.day).act(&Act { kind, clear }, &self.event, &self.keys)
     }
 
     /// Gives one of its fields another value; the keys do not depend on it.
@@ -331,7 +331,6 @@ impl Vault {
         };
         let day = now.day();
         let keys = self.keys_for(std::slice::from_ref(&event), day)?;
-        let keys = keys.into_iter().next().ok_or(Error::Overloaded)?;
         Ok(Prepared { event, keys, day })
     }
 

@@ -6,6 +6,7 @@
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
 use crate::base::unit::Generation;
+use crate::crypto::lanes::Lanes;
 use crate::format::control::{self, EraseFinal};
 use crate::store::kek::Kek;
 use crate::store::keytree::{KeyTree, Replicas};
@@ -150,7 +151,7 @@ impl Vault {
         }
         // The log judges the mirror as it would judge any key directory.
         let as_keys = Config { keys: mirror, mirror: None, ..config.clone() };
-        let opening = Opening::read(world, &as_keys, file)?;
+        let opening = Opening::read(world, &as_keys, file, Lanes::detect())?;
         let peek = opening.peek(&dirs.tree_in(&as_keys.keys))?;
         opening.judge(None).judge(&peek)?;
         drop(opening);

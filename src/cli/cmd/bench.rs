@@ -1,8 +1,8 @@
 //! `chancery bench`: runs the measurements and prints one table, or one JSON object with stable
 //! dotted keys.
 
-use crate::cli::args::make::Bench;
-use crate::cli::bench::{self, Plan};
+use crate::cli::args::make::{Bench, BenchPart, Soak};
+use crate::cli::bench::{self, Numbers, Plan, soak};
 use crate::cli::cmd::done;
 use crate::cli::error::Failure;
 use crate::cli::output::{Align, Table};
@@ -10,16 +10,17 @@ use crate::cli::run::Context;
 use crate::cli::world::world;
 use anyhow::Result;
 use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
-    let own = format!("chancery-bench-{}", std::process::id());
-    let base = args.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let dir = base.join(own);
-    std::fs::create_dir_all(&dir).map_err(|e| {
-        Failure::failed("STORE_IO", format!("cannot make {}: {e}; name --dir", dir.display()))
-    })?;
+    match &args.part {
+        Some(BenchPart::Soak(args)) => return soaked(context, args),
+        Some(BenchPart::SoakWriter(args)) => return soak::child::run(args),
+        None => {}
+    }
+    let dir = place(args.dir.as_deref())?;
     let plan = Plan { dir: &dir, seconds: args.seconds, subjects: args.subjects, only: &args.only };
     let mut said = Vec::new();
     let result = bench::run(&world(), &plan, &mut |what| said.push(what.to_owned()));
@@ -28,6 +29,36 @@ pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     for line in &said {
         context.out.say(line)?;
     }
+    tell(context, numbers)
+}
+
+/// A directory of this process's own.
+fn place(base: Option<&Path>) -> Result<PathBuf> {
+    let own = format!("chancery-bench-{}", std::process::id());
+    let dir = base.map_or_else(std::env::temp_dir, Path::to_owned).join(own);
+    std::fs::create_dir_all(&dir).map_err(|e| {
+        Failure::failed("STORE_IO", format!("cannot make {}: {e}; name --dir", dir.display()))
+    })?;
+    Ok(dir)
+}
+
+fn soaked(context: &mut Context, args: &Soak) -> Result<ExitCode> {
+    let dir = place(args.dir.as_deref())?;
+    let quiet = context.global.quiet || context.global.json;
+    let result = soak::run(&dir, args, &mut |line| {
+        if !quiet {
+            context.note("SOAK", line);
+        }
+    });
+    let numbers = result.map_err(|error| {
+        let found = format!("{error:#}; everything is kept in {}", dir.display());
+        Failure::refused("SOAK_FAILED", found)
+    })?;
+    let _ = std::fs::remove_dir_all(&dir);
+    tell(context, numbers)
+}
+
+fn tell(context: &mut Context, numbers: Numbers) -> Result<ExitCode> {
     let mut object = Map::new();
     let mut table = Table::new(&[("measurement", Align::Left), ("value", Align::Right)]);
     table.row(&["cpu.features".to_owned(), bench::cpu_features()]);

@@ -3,6 +3,7 @@
 use crate::base::unit::Generation;
 use crate::cli::args::govern::{Approval, KeysCommand};
 use crate::cli::cmd::{done, order, write_out};
+use crate::cli::config::witness::Witnesses;
 use crate::cli::config::{Config, Passphrase};
 use crate::cli::error::Failure;
 use crate::cli::medium::Medium;
@@ -40,10 +41,11 @@ pub(crate) fn run(context: &mut Context, command: &KeysCommand) -> Result<ExitCo
             finish(context, out.as_deref(), "ledger", &ledger, say)
         }
         KeysCommand::Trust { out, follow } => {
-            let vault = context.open()?;
+            let config = context.config()?;
+            let vault = context.open_with(&config)?;
             let text = match follow {
                 Some(path) => followed(&vault, path)?,
-                None => trust_text(&vault)?,
+                None => witnessed_trust(&vault, &config.witnesses)?,
             };
             let say = "Hand it over by a way the vault's operator does not control, and pin it \
                        there.";
@@ -97,6 +99,25 @@ fn roll_log(context: &mut Context, approval: &Approval) -> Result<ExitCode> {
         rolled.index, rolled.new, rolled.until
     ))?;
     done()
+}
+
+/// The same with the configured witnesses and their quorum, which the auditor should hold against
+/// what the witnesses' own administrators say.
+fn witnessed_trust(vault: &Vault, witnesses: &Witnesses) -> Result<String> {
+    let text = trust_text(vault)?;
+    let Witnesses { at, quorum } = witnesses;
+    if at.is_empty() {
+        return Ok(text);
+    }
+    let mut lines = String::new();
+    let names: Vec<String> = (1..=at.len()).map(|n| format!("w{n}")).collect();
+    for (name, one) in names.iter().zip(at) {
+        lines += &format!("witness {name} {} {}\n", one.key, one.url);
+    }
+    lines += &format!("group witnesses {quorum} {}\nquorum witnesses\n", names.join(" "));
+    let text = text.replace("quorum none\n", &lines);
+    let parsed = Trust::parse(&text).map_err(|e| Failure::failed("TRUST_POLICY", e.to_string()))?;
+    Ok(format!("# Trust policy of {}\n{parsed}", vault.origin()))
 }
 
 fn finish(

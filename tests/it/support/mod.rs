@@ -3,6 +3,7 @@
 pub(crate) mod clinic;
 pub(crate) mod sim;
 pub(crate) mod split;
+pub(crate) mod witness;
 pub(crate) mod world;
 
 use std::path::PathBuf;
