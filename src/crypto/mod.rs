@@ -6,4 +6,5 @@ pub mod hash;
 pub mod kdf;
 pub mod lanes;
 pub mod merkle;
+pub mod part;
 pub mod sign;

@@ -7,6 +7,7 @@
 
 pub mod append;
 pub mod clock;
+pub mod complete;
 pub mod config;
 pub mod dedupe;
 pub mod disclose;
