@@ -26,5 +26,6 @@ mod report;
 mod review_store;
 mod review_govern;
 mod siem;
+mod units;
 mod vault;
 mod verify;
