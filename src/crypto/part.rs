@@ -125,7 +125,7 @@ mod tests {
                 for end in start..=size {
                     for height_max in [HEIGHT_MAX, 2] {
                         let mut root = PartRoot::default();
-                        let mut gap = |root: &mut PartRoot, from, to| {
+                        let gap = |root: &mut PartRoot, from, to| {
                             for Place { height, index } in Gap::new(from, to, height_max) {
                                 let first = (index << height) as usize;
                                 let under = &leaves[first..first + (1 << height)];

@@ -189,8 +189,11 @@ impl Vault {
             Asked::Everything => {
                 Scope { window: None, first: EntryIndex(0), end: EntryIndex(size.0) }
             }
-            Asked::Indexes(Range { start, end }) | Asked::Sealed(Range { start, end }) => {
+            Asked::Indexes(Range { start, end }) => {
                 Scope { window: None, first: *start, end: *end }
+            }
+            Asked::Sealed(Range { start, end }) => {
+                Scope { window: None, first: *start, end: EntryIndex(end.0.min(size.0)) }
             }
             Asked::Window(window) => Scope {
                 window: Some(*window),

@@ -52,7 +52,7 @@ impl Vault {
         while next < run.end {
             let here = |placed: &Placed| (placed.head.first.0..placed.head.end.0).contains(&next);
             if unit.as_ref().is_none_or(|(placed, _)| !here(placed)) {
-                let placed = self.inner.log.unit_of(EntryIndex(next)).ok_or_else(unknown)?;
+                let placed = self.inner.log.unit_of(EntryIndex(next))?.ok_or_else(unknown)?;
                 let bytes = self.inner.log.read(&placed)?;
                 *unit = Some((placed, bytes));
             }

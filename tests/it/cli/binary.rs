@@ -276,7 +276,7 @@ fn evidence_convinces_an_outsider_and_a_changed_one_does_not() {
         ("told", &[]),
         ("ledger", &[]),
         ("old", &[]),
-        ("chancery-data", &["--since", "old", "--replay-seals"]),
+        ("chancery-data", &["--since", "old", "--replay-seals", "all"]),
     ] {
         home.ok(&with(&["verify", file, "--trust", "trust"], more));
         let alone = home.run(&with(&["--json", "verify", file], more));
