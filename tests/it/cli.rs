@@ -2,6 +2,7 @@
 
 mod binary;
 mod demo;
+mod proofs;
 
 use chancery::base::unit::Day;
 use chancery::cli::args::values::{IdentifierArg, identifier, instant, micros};
