@@ -27,29 +27,51 @@ const LISTED: usize = 20;
 const RANGE: &[u8] = b"chancery/range/";
 const ANSWER: &[u8] = b"chancery/answer/";
 
-/// Judges a range or answer file; nothing for a file of another kind.
+/// Judges a range or answer file; nothing for a file of another kind. What was asked for and
+/// cannot be done is refused: nobody shall believe that it was.
 pub(crate) fn judge(
     path: &Path,
     trust: Option<&Trust>,
+    since: Option<&Path>,
     sample: Option<&Sample>,
 ) -> Result<Option<(&'static str, Judged)>> {
+    if path.is_dir() {
+        return Ok(None);
+    }
     let failed = |e: std::io::Error| Failure::file(path, &e);
     let mut file = File::open(path).map_err(failed)?;
     let mut first = Vec::new();
     file.by_ref().take(answer::MAGIC.len() as u64).read_to_end(&mut first).map_err(failed)?;
     file.rewind().map_err(failed)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    let is = |magic: &[u8], kind: &[u8]| {
-        let known = first.starts_with(magic);
-        (first.starts_with(kind), known)
+    let (is_range, is_answer) = (first.starts_with(RANGE), first.starts_with(ANSWER));
+    if !is_range && !is_answer {
+        return Ok(None);
+    }
+    if since.is_some() {
+        let message = "--since compares checkpoints and data directories, not this file; nothing \
+                       was verified; ask for a consistency proof beside it";
+        return Err(Failure::usage("USAGE", message).into());
+    }
+    if is_answer && sample.is_some() {
+        return Err(unreplayable().into());
+    }
+    let judged = if first.starts_with(range::MAGIC) {
+        range::verify(&mut reader, trust, sample).map(of_range)
+    } else if first.starts_with(answer::MAGIC) {
+        answer::verify(&mut reader, trust).map(of_answer)
+    } else {
+        Ok(too_new(&first))
     };
-    let (kind, judged) = match (is(range::MAGIC, RANGE), is(answer::MAGIC, ANSWER)) {
-        ((true, true), _) => ("range", range::verify(&mut reader, trust, sample).map(of_range)),
-        (_, (true, true)) => ("answer", answer::verify(&mut reader, trust).map(of_answer)),
-        ((false, _), (false, _)) => return Ok(None),
-        _ => return Ok(Some(("range or answer", too_new(&first)))),
-    };
+    let kind = if is_range { "range" } else { "answer" };
     Ok(Some((kind, judged.or_else(|fault| of_fault(fault, path))?)))
+}
+
+/// Seals cannot be replayed from a file without the entries of their epochs.
+pub(crate) fn unreplayable() -> Failure {
+    let message = "seals are replayed from a data directory or from a range file that holds the \
+                   whole epoch; nothing was verified; `chancery prove --epoch K` writes one";
+    Failure::usage("USAGE", message)
 }
 
 /// A first line of this form and another version, whole or as far as it was read.

@@ -100,12 +100,15 @@ pub(crate) fn run(
     since: Option<&Path>,
     sample: Option<&Sample>,
 ) -> Result<ExitCode> {
+    if let Some((kind, judged)) = complete::judge(path, trust, since, sample)? {
+        return print(context, kind, &judged);
+    }
+    if sample.is_some() {
+        return Err(complete::unreplayable().into());
+    }
     if path.is_dir() {
         let judged = folder(path, trust)?;
         return print(context, "report", &judged);
-    }
-    if let Some((kind, judged)) = complete::judge(path, trust, sample)? {
-        return print(context, kind, &judged);
     }
     let bytes = read(path)?;
     let Some(kind) = kind_of(&bytes) else {

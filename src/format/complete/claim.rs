@@ -3,9 +3,9 @@
 //! The identifiers in it are personal data, as a disclosure's values are.
 
 use crate::base::event::Identifier;
-use crate::base::id::{Hash32, SourceHandle, SubjectTag};
+use crate::base::id::{Hash32, SourceHandle, SubjectTag, TenantId};
 use crate::base::unit::{ClassId, Month, TreeSize};
-use crate::format::checkpoint::{Checkpoint, parse_decimal};
+use crate::format::checkpoint::{Checkpoint, TREE_SIZE_MAX, parse_decimal};
 use crate::format::complete::{Fault, Result};
 use crate::format::note::Note;
 use crate::format::seal::row::RowKind;
@@ -101,8 +101,9 @@ impl Claim {
     fn from_lines(text: &str, kind: RowKind) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let signer = lines.next()?.strip_suffix(MAGIC)?.to_owned();
+        signer.rsplit_once("/r/").and_then(|(_, tenant)| TenantId::parse(tenant))?;
         let (size, root) = lines.next()?.strip_prefix("checkpoint ")?.split_once(' ')?;
-        let (size, root) = (TreeSize(parse_decimal(size)?), Hash32::parse(root)?);
+        let (size, root) = (parse_decimal(size)?, Hash32::parse(root)?);
         let (mut identifiers, mut tags, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         let mut limits = None;
         for line in lines {
@@ -110,7 +111,9 @@ impl Claim {
             match (word, kind) {
                 _ if limits.is_some() => return None,
                 ("limits", _) if !rest.is_empty() => limits = Some(rest.to_owned()),
-                ("subject", RowKind::Subject) => identifiers.push(unquoted(rest)?),
+                ("subject", RowKind::Subject) => {
+                    identifiers.push(unquoted(rest).filter(|name| name.contains(':'))?);
+                }
                 ("key", RowKind::Subject) => tags.push(claimed(rest)?),
                 ("source", RowKind::Source) => {
                     let (handle, name) = rest.split_once(' ')?;
@@ -124,6 +127,7 @@ impl Claim {
             RowKind::Subject => Stands::Person { identifiers, tags },
             _ => Stands::Sources(sources),
         };
+        let size = Some(size).filter(|size| *size <= TREE_SIZE_MAX).map(TreeSize)?;
         Some(Claim { signer, size, root, stands, limits: limits? })
     }
 
@@ -138,11 +142,21 @@ impl Claim {
         keys: &[[u8; 16]],
         checkpoint: &Checkpoint,
     ) -> Result<Self> {
-        let text = match trust {
-            Some(trust) => trust.open_report(note)?.text,
-            None => Note::parse(note).map_err(|e| Fault::malformed(format!("claim: {e}")))?.text,
+        let (text, by) = match trust {
+            Some(trust) => {
+                let opened = trust.open_report(note)?;
+                (opened.text, Some(opened.by))
+            }
+            None => {
+                let note = Note::parse(note);
+                (note.map_err(|e| Fault::malformed(format!("claim: {e}")))?.text, None)
+            }
         };
         let claim = Claim::parse(&text, kind)?;
+        if by.is_some_and(|by| by.iter().all(|key| key.name != claim.signer)) {
+            let detail = "the pinned key that signed the claim is not the one it names";
+            return Err(Fault::new("UNTRUSTED_KEY", detail));
+        }
         let origin = claim.signer.rsplit_once("/r/").map(|(v, tenant)| format!("{v}/t/{tenant}"));
         if origin.as_deref() != Some(checkpoint.origin.as_str()) {
             return Err(Fault::new("TENANT_MISMATCH", "the claim is of another log"));

@@ -98,6 +98,13 @@ fn what_is_handed_out_is_complete_and_an_outsider_sees_it() {
     assert!(ran.code == 4 && ran.out.starts_with("STORE_TOO_NEW"), "{}", ran.out);
     let ran = out.verify(&["all.range", "--trust", "trust", "--replay-seals", "all"]);
     assert_eq!(ran.code, 4, "no epoch is whole: nothing was replayed: {}", ran.out);
+    // What was asked for and cannot be done is not passed over.
+    for file in ["p1.answer", "trust"] {
+        let ran = out.verify(&[file, "--trust", "trust", "--replay-seals", "all"]);
+        assert_eq!(ran.code, 2, "{file}: {}{}", ran.out, ran.err);
+    }
+    let ran = out.verify(&["all.range", "--trust", "trust", "--since", "trust"]);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
 }
 
 #[test]

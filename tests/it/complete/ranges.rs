@@ -179,8 +179,8 @@ fn with_note(signed: &Log, shown: &Log, asked: &Asked) -> Vec<u8> {
 
 #[test]
 fn who_is_not_pinned_is_not_believed_and_without_trust_nothing_is_signed() {
-    let log = log(8, 4);
-    let file = range(&log, 4, &Asked::indexes(1..3));
+    let log = log(8, 6);
+    let file = range(&log, 6, &Asked::indexes(1..3));
     let other = crate::complete::maker::signer(log_key().verifier().name(), 0x99);
     let other = Trust::of(&[other.verifier().clone()], &[]).unwrap();
     let fault = verify(&mut &*file, Some(&other), None).unwrap_err();

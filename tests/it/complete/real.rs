@@ -205,6 +205,60 @@ fn grow(site: &Site, vault: &Vault, size: u64) {
     vault.settle();
 }
 
+/// Keys of four kinds, over everything and over what is sealed; `seal` is the seal of epoch 0.
+fn check_keys(site: &Site, vault: &Vault, seal: u64) {
+    // Absent from the epoch and from the tail; a few; very many; a source; the vault's acts.
+    let absent = About::Code(EventCode::parse("key.rotate").unwrap());
+    let rare = About::Code(EventCode::parse("data.delete").unwrap());
+    let log = log(vault);
+    let size = log.len();
+    let naive = |has: &dyn Fn(u64) -> bool| (0..size).filter(|at| has(*at)).count();
+    for (name, about, expect) in [
+        ("absent", &absent, 0),
+        ("rare", &rare, naive(&|at| log.entry(at).head.code.to_string() == "data.delete")),
+        ("many", &About::Code(data_read()), naive(&|at| log.entry(at).head.code == data_read())),
+        (
+            "acts",
+            &About::Source(String::new()),
+            naive(&|at| log.entry(at).head.source.0 == [0; 16]),
+        ),
+    ] {
+        let began = Instant::now();
+        let (made, found, file) = answered(site, vault, about, &Asked::Everything, None);
+        println!("{name}: {} bytes, {} found, {:?}", file.len(), made.found, began.elapsed());
+        assert_eq!((found.found.len(), found.seals.len()), (expect, 1), "{name}");
+        assert_eq!(found.seals, [(0, EntryIndex(seal))]);
+        let whole = Asked::Sealed(EntryIndex(0)..EntryIndex(u64::MAX));
+        let (made, found, file) = answered(site, vault, about, &whole, None);
+        assert_eq!((made.scope.end.0, found.question.scope.end.0), (EPOCH, EPOCH));
+        assert!(name != "absent" || file.len() < 8_000, "{} bytes", file.len());
+    }
+}
+
+/// A person, and the bytes of the page.
+fn check_person(site: &Site, vault: &Vault, seal: u64) {
+    let (_, person, file) =
+        answered(site, vault, &patient("p777"), &Asked::Everything, Some(&court()));
+    let named = [Identifier { kind: "patient_id".into(), value: "p777".into() }];
+    let hits = vault.entries_of_persons(&vault.persons_named(&named).unwrap(), None).unwrap();
+    let mut naive: Vec<EntryIndex> = hits.into_iter().map(|(_, index)| index).collect();
+    naive.sort();
+    assert_eq!(person.found, naive);
+    assert!(naive.len() > 10 && naive.iter().any(|at| at.0 > EPOCH), "{naive:?}");
+    let shown: Vec<u64> = {
+        let question = &person.question;
+        let mut shown: Vec<u64> = person.found.iter().map(|index| index.0).collect();
+        shown.extend(question.tail());
+        shown.push(seal);
+        shown.sort_unstable();
+        shown.dedup();
+        shown
+    };
+    let now = self::log(vault);
+    let size = person.signed.checkpoint.size.0;
+    assert!(ends_with_part(&file, &now, size, &shown, 16));
+}
+
 #[test]
 fn a_sealed_epoch_is_answered_from_its_table_and_replayed_by_an_outsider() {
     let mut site = Site::with(1);
@@ -213,59 +267,8 @@ fn a_sealed_epoch_is_answered_from_its_table_and_replayed_by_an_outsider() {
     grow(&site, &vault, EPOCH + 3_000);
     let seal = log(&vault);
     let at = (EPOCH..seal.len()).find(|at| seal.entry(*at).head.kind == Kind::Seal).unwrap();
-    // Absent from the epoch and from the tail; a few; very many; a source; the vault's acts.
-    let absent = About::Code(EventCode::parse("key.rotate").unwrap());
-    let rare = About::Code(EventCode::parse("data.delete").unwrap());
-    let check = |vault: &Vault| {
-        let log = log(vault);
-        let size = log.len();
-        let naive = |has: &dyn Fn(u64) -> bool| (0..size).filter(|at| has(*at)).count();
-        for (name, about, expect) in [
-            ("absent", &absent, 0),
-            ("rare", &rare, naive(&|at| log.entry(at).head.code.to_string() == "data.delete")),
-            (
-                "many",
-                &About::Code(data_read()),
-                naive(&|at| log.entry(at).head.code == data_read()),
-            ),
-            (
-                "acts",
-                &About::Source(String::new()),
-                naive(&|at| log.entry(at).head.source.0 == [0; 16]),
-            ),
-        ] {
-            let began = Instant::now();
-            let (made, found, file) = answered(&site, vault, about, &Asked::Everything, None);
-            println!("{name}: {} bytes, {} found, {:?}", file.len(), made.found, began.elapsed());
-            assert_eq!((found.found.len(), found.seals.len()), (expect, 1), "{name}");
-            assert_eq!(found.seals, [(0, EntryIndex(at))]);
-            let whole = Asked::Sealed(EntryIndex(0)..EntryIndex(u64::MAX));
-            let (made, found, file) = answered(&site, vault, about, &whole, None);
-            assert_eq!((made.scope.end.0, found.question.scope.end.0), (EPOCH, EPOCH));
-            assert!(name != "absent" || file.len() < 8_000, "{} bytes", file.len());
-        }
-        let (_, person, file) =
-            answered(&site, vault, &patient("p777"), &Asked::Everything, Some(&court()));
-        let named = [Identifier { kind: "patient_id".into(), value: "p777".into() }];
-        let hits = vault.entries_of_persons(&vault.persons_named(&named).unwrap(), None).unwrap();
-        let mut naive: Vec<EntryIndex> = hits.into_iter().map(|(_, index)| index).collect();
-        naive.sort();
-        assert_eq!(person.found, naive);
-        assert!(naive.len() > 10 && naive.iter().any(|at| at.0 > EPOCH), "{naive:?}");
-        let shown: Vec<u64> = {
-            let question = &person.question;
-            let mut shown: Vec<u64> = person.found.iter().map(|index| index.0).collect();
-            shown.extend(question.tail());
-            shown.push(at);
-            shown.sort_unstable();
-            shown.dedup();
-            shown
-        };
-        let now = self::log(vault);
-        let size = person.signed.checkpoint.size.0;
-        assert!(ends_with_part(&file, &now, size, &shown, 16));
-    };
-    check(&vault);
+    check_keys(&site, &vault, at);
+    check_person(&site, &vault, at);
     let mut epoch = Vec::new();
     vault.prove_epoch(0, &mut epoch).unwrap();
     let sample = Sample::all();
@@ -277,11 +280,13 @@ fn a_sealed_epoch_is_answered_from_its_table_and_replayed_by_an_outsider() {
     drop(vault);
     let vault = site.open().unwrap();
     vault.settle();
-    check(&vault);
+    check_keys(&site, &vault, at);
+    check_person(&site, &vault, at);
     drop(vault);
     std::fs::remove_dir_all(site.places().index()).unwrap();
     let vault = Vault::open(world(Arc::new(OsDisk), &site.clock, 4_242), &site.config).unwrap();
-    check(&vault);
+    check_keys(&site, &vault, at);
+    check_person(&site, &vault, at);
     drop(vault);
     let report = site.verify();
     assert_eq!((report.exit_code(), report.seals_replayed), (0, 1), "{:?}", report.verdicts);

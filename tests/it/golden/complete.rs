@@ -69,7 +69,7 @@ pub(crate) fn by_the_crate(out: &mut Vectors, entries: &[Vec<u8>]) {
     file.extend([0, 0, 0, 1]);
     file.extend([0_u64.to_be_bytes(), 3_u64.to_be_bytes()].concat());
     file.extend(shown(answer::log_tree(3), &[0..3], &hashes, &leaves));
-    assert_eq!(answer::verify(&mut &*file, Some(&trust)).unwrap().seals, []);
+    assert!(answer::verify(&mut &*file, Some(&trust)).unwrap().seals.is_empty());
     out.insert("answer".to_owned(), hex(&file));
     let tag =
         |byte| ClaimedTag { tag: SubjectTag([byte; 16]), class: ClassId(4), month: Month(682) };
