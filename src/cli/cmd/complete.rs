@@ -145,7 +145,9 @@ fn of_answer(found: AnswerFound) -> Judged {
     if found.found.len() > LISTED {
         lines.push(format!("  and {} more", count((found.found.len() - LISTED) as u64)));
     }
-    lines.push(scope_line(&question.scope, end.0.saturating_sub(first.0)));
+    if question.scope.window.is_some() {
+        lines.push(scope_line(&question.scope, end.0.saturating_sub(first.0)));
+    }
     lines.extend(ends(&question.scope, &found.signed));
     lines.extend(basis(&found));
     lines.extend(found.claim.iter().flat_map(claim_lines));
@@ -171,12 +173,15 @@ fn of_answer(found: AnswerFound) -> Judged {
 /// What the answer rests on.
 fn basis(found: &AnswerFound) -> Vec<String> {
     let mut lines = Vec::new();
-    if let (Some((epoch, _)), Some((last, seal))) = (found.seals.first(), found.seals.last()) {
-        lines.push(format!(
-            "epochs {epoch} to {last} rest on {} seals, the last of them entry {seal}: the vault's \
-             claims, until a replay of the epochs tests them",
-            count(found.seals.len() as u64)
-        ));
+    let claims = "the vault's claim, until a replay of the epoch tests it";
+    match (found.seals.as_slice(), found.seals.last()) {
+        ([(epoch, seal)], _) => {
+            lines.push(format!("epoch {epoch} rests on its seal, entry {seal}: {claims}"));
+        }
+        ([(epoch, _), .., (last, _)], Some((_, seal))) => lines.push(format!(
+            "epochs {epoch} to {last} rest on a seal each, the last of them entry {seal}: {claims}"
+        )),
+        _ => {}
     }
     let tail = found.question.tail();
     if !tail.is_empty() {
@@ -192,12 +197,12 @@ fn claim_lines(claim: &Claim) -> Vec<String> {
     match &claim.stands {
         Stands::Person { identifiers, tags } => vec![
             format!(
-                "the vault states, signed by {}: these {} tags are all that {} has in this log",
+                "the vault states, signed by {}: all that {} has in this log is {}",
                 claim.signer,
-                tags.len(),
-                identifiers.join(", ")
+                identifiers.join(", "),
+                if tags.len() == 1 { "one tag".to_owned() } else { format!("{} tags", tags.len()) }
             ),
-            "nobody outside can compute whether they are all; none with these tags is left out"
+            "whether that is all nobody outside can compute; of entries with it none is left out"
                 .to_owned(),
         ],
         Stands::Sources(sources) => sources

@@ -69,7 +69,7 @@ fn what_is_handed_out_is_complete_and_an_outsider_sees_it() {
         ("ehr.answer", "3 entries with source ehr, complete for entries"),
         ("year.range", "both cuts are shown"),
         ("before.range", "no entry has a log time in the window"),
-        ("p1.answer", "these 1 tags are all that patient_id:p1 has in this log"),
+        ("p1.answer", "all that patient_id:P1 has in this log is one tag"),
     ] {
         let ran = out.verify(&[file, "--trust", "trust"]);
         assert_eq!(ran.code, 0, "{file}: {}{}", ran.out, ran.err);
