@@ -91,16 +91,17 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// The grammar of a note, before any question of trust.
-    pub(crate) fn parse(note: &[u8]) -> Result<Checkpoint> {
-        let note = Note::parse(note).map_err(|e| Fault::malformed(format!("checkpoint: {e}")))?;
-        Checkpoint::parse(&note.text).map_err(|e| Fault::malformed(format!("checkpoint: {e}")))
-    }
-
+    /// Opens the note; without trust it is only taken apart.
     pub(crate) fn open(note: &[u8], trust: Option<&Trust>) -> Result<Self> {
-        let checkpoint = Signed::parse(note)?;
-        let trusted = trust.map(|trust| trust.open_checkpoint(note)).transpose()?;
-        Ok(Signed { checkpoint, trusted })
+        if let Some(trust) = trust {
+            let trusted = trust.open_checkpoint(note)?;
+            let checkpoint = trusted.checkpoint.clone();
+            return Ok(Signed { checkpoint, trusted: Some(trusted) });
+        }
+        let note = Note::parse(note).map_err(|e| Fault::malformed(format!("checkpoint: {e}")))?;
+        let checkpoint = Checkpoint::parse(&note.text);
+        let checkpoint = checkpoint.map_err(|e| Fault::malformed(format!("checkpoint: {e}")))?;
+        Ok(Signed { checkpoint, trusted: None })
     }
 
     /// Tenant in hex: what follows the last `/t/` of the origin.

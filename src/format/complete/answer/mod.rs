@@ -17,6 +17,7 @@ use crate::format::complete::scope::{Cuts, Scope};
 use crate::format::complete::source::Source;
 use crate::format::complete::tables::{self, Hit, TableFound};
 use crate::format::complete::{Fault, KEYS_MAX, Result, SHOWN_MAX, Signed};
+use crate::format::note::Note;
 use crate::format::seal::epoch::keys_of;
 use crate::format::seal::row::{IndexKey, RowKind};
 use crate::format::trust::Trust;
@@ -202,7 +203,7 @@ fn head(source: &mut Source<'_>) -> Result<(Question, Vec<u8>, Vec<u8>)> {
         return Err(Fault::malformed("keys of this kind come with a claim, others without"));
     }
     let note = source.note(false, "the checkpoint")?;
-    Signed::parse(&note)?;
+    Note::parse(&note).map_err(|e| Fault::malformed(format!("checkpoint: {e}")))?;
     Ok((question, claim, note))
 }
 
