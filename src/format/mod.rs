@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod canon;
 pub mod cell;
 pub mod checkpoint;
+pub mod complete;
 pub mod control;
 mod der;
 pub mod entry;

@@ -8,6 +8,7 @@
 pub mod anchor;
 pub mod append;
 pub mod clock;
+pub mod complete;
 pub mod config;
 pub mod dedupe;
 pub mod disclose;

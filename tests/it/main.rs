@@ -8,6 +8,7 @@ mod support;
 mod attacks;
 mod canon;
 mod cli;
+mod complete;
 mod conformance;
 mod crash;
 mod demo;
