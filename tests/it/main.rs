@@ -1,5 +1,7 @@
 //! The one integration test binary: laws of the house, promises, attacks, conformance.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+// A list of one range is what a table of cases may hold.
+#![allow(clippy::single_range_in_vec_init)]
 // A random test prints its seed.
 #![allow(clippy::print_stdout)]
 

@@ -125,7 +125,8 @@ could try checkpoints until the share misses an epoch: bring a seed or take all.
 Without --trust the best verdict is 'consistent with itself; signer unknown' (exit 4): keys that
 lie beside the evidence are never trusted.")]
 pub struct Verify {
-    /// Proof, range, answer, disclosure, receipt, report or data directory; without it this vault with its keys
+    /// Proof, range, answer, disclosure, receipt, report or data directory; without it this vault
+    /// with its keys
     #[arg(value_name = "PATH")]
     pub path: Option<PathBuf>,
     /// Trust policy, obtained from outside

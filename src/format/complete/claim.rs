@@ -135,7 +135,7 @@ impl Claim {
     ///
     /// # Errors
     /// In the order of the page: trust, `MALFORMED`, `TENANT_MISMATCH`, `QUERY_CLAIM`.
-    pub(super) fn open(
+    pub(crate) fn open(
         note: &[u8],
         trust: Option<&Trust>,
         kind: RowKind,

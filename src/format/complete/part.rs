@@ -12,7 +12,7 @@ use crate::format::entry;
 use std::ops::Range;
 
 /// Runs in a tree of `leaves` leaves: none empty, ascending, with something between them.
-pub(super) fn check_runs(runs: &[Range<u64>], leaves: u64) -> Result<()> {
+pub(crate) fn check_runs(runs: &[Range<u64>], leaves: u64) -> Result<()> {
     let mut last: Option<u64> = None;
     for run in runs {
         if run.start >= run.end || run.end > leaves || last.is_some_and(|end| run.start <= end) {
@@ -36,7 +36,7 @@ pub fn runs_of(places: &[u64]) -> Vec<Range<u64>> {
 }
 
 /// Whether a place lies in one of these runs.
-pub(super) fn in_runs(runs: &[Range<u64>], place: u64) -> bool {
+pub(crate) fn in_runs(runs: &[Range<u64>], place: u64) -> bool {
     let after = runs.partition_point(|run| run.start <= place);
     after.checked_sub(1).and_then(|at| runs.get(at)).is_some_and(|run| place < run.end)
 }
@@ -80,7 +80,7 @@ pub enum Step {
 }
 
 /// Who looks at the log's part as it streams by. Nothing of it is true before the root is.
-pub(super) trait Watch {
+pub(crate) trait Watch {
     /// An entry at its place, with its leaf hash.
     fn entry(&mut self, entry: &Entry, leaf: &Hash32) -> Result<()>;
 
@@ -90,7 +90,7 @@ pub(super) trait Watch {
 
 /// Reads the log's part and gives the root it leads to. Every entry is checked by itself and
 /// against the one shown before it.
-pub(super) fn read_log(
+pub(crate) fn read_log(
     source: &mut Source<'_>,
     tree: Tree,
     runs: &[Range<u64>],

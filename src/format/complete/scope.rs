@@ -46,7 +46,7 @@ impl Scope {
         }
     }
 
-    pub(super) fn read(source: &mut Source<'_>) -> Result<Self> {
+    pub(crate) fn read(source: &mut Source<'_>) -> Result<Self> {
         let word = source.u8("the scope")?;
         let (from, to) = (source.u64("the scope")?, source.u64("the scope")?);
         let (first, end) = (source.u64("the scope")?, source.u64("the scope")?);
@@ -98,7 +98,7 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    pub(super) fn meet(&mut self, scope: &Scope, index: EntryIndex, time: UtcNanos) {
+    pub(crate) fn meet(&mut self, scope: &Scope, index: EntryIndex, time: UtcNanos) {
         let next = index.0.checked_add(1);
         if next == Some(scope.first.0) {
             self.before = Some(time);
@@ -115,7 +115,7 @@ impl Cuts {
     }
 
     /// The boundary rule, then the open end. `size` is the checkpoint's.
-    pub(super) fn check(&self, scope: &Scope, size: u64) -> Result<()> {
+    pub(crate) fn check(&self, scope: &Scope, size: u64) -> Result<()> {
         let Some(Window { from, to }) = scope.window else { return Ok(()) };
         let below = |time: Option<UtcNanos>, cut| time.is_none_or(|time| time < cut);
         let reaches = |time: Option<UtcNanos>, cut| time.is_none_or(|time| cut <= time);

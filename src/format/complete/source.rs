@@ -6,13 +6,13 @@ use crate::format::note::NOTE_BYTES_MAX;
 use std::io::{ErrorKind, Read};
 
 /// Bytes in order.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     from: &'a mut dyn Read,
     read: u64,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(from: &'a mut dyn Read) -> Self {
+    pub(crate) fn new(from: &'a mut dyn Read) -> Self {
         Source { from, read: 0 }
     }
 
@@ -30,36 +30,36 @@ impl<'a> Source<'a> {
         }
     }
 
-    pub(super) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {
         let mut bytes = [0; N];
         self.fill(&mut bytes, what)?;
         Ok(bytes)
     }
 
-    pub(super) fn u8(&mut self, what: &str) -> Result<u8> {
+    pub(crate) fn u8(&mut self, what: &str) -> Result<u8> {
         Ok(u8::from_be_bytes(self.array(what)?))
     }
 
-    pub(super) fn u16(&mut self, what: &str) -> Result<u16> {
+    pub(crate) fn u16(&mut self, what: &str) -> Result<u16> {
         Ok(u16::from_be_bytes(self.array(what)?))
     }
 
-    pub(super) fn u32(&mut self, what: &str) -> Result<u32> {
+    pub(crate) fn u32(&mut self, what: &str) -> Result<u32> {
         Ok(u32::from_be_bytes(self.array(what)?))
     }
 
-    pub(super) fn u64(&mut self, what: &str) -> Result<u64> {
+    pub(crate) fn u64(&mut self, what: &str) -> Result<u64> {
         Ok(u64::from_be_bytes(self.array(what)?))
     }
 
     /// Exactly `len` bytes into `into`, which the caller uses again; `len` is bounded by him.
-    pub(super) fn bytes(&mut self, into: &mut Vec<u8>, len: usize, what: &str) -> Result<()> {
+    pub(crate) fn bytes(&mut self, into: &mut Vec<u8>, len: usize, what: &str) -> Result<()> {
         into.resize(len, 0);
         self.fill(into, what)
     }
 
     /// A note with its length before it.
-    pub(super) fn note(&mut self, may_be_empty: bool, what: &str) -> Result<Vec<u8>> {
+    pub(crate) fn note(&mut self, may_be_empty: bool, what: &str) -> Result<Vec<u8>> {
         let len = self.u32(what)? as usize;
         if len > NOTE_BYTES_MAX || (len == 0 && !may_be_empty) {
             return Err(Fault::malformed(format!("{what} of {len} bytes")));
@@ -70,7 +70,7 @@ impl<'a> Source<'a> {
     }
 
     /// An entry with its length before it. Its grammar is the caller's.
-    pub(super) fn entry(&mut self, into: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn entry(&mut self, into: &mut Vec<u8>) -> Result<()> {
         let len = usize::from(self.u16("an entry")?);
         if len > ENTRY_BYTES_MAX {
             return Err(Fault::malformed(format!("an entry of {len} bytes")));
@@ -79,7 +79,7 @@ impl<'a> Source<'a> {
     }
 
     /// Nothing may follow.
-    pub(super) fn done(&mut self) -> Result<()> {
+    pub(crate) fn done(&mut self) -> Result<()> {
         let mut byte = [0];
         loop {
             return match self.from.read(&mut byte) {

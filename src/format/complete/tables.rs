@@ -47,7 +47,7 @@ struct Ends {
 }
 
 /// Reads the part of epoch `epoch`; rows of the asked keys go to `hits`.
-pub(super) fn read(
+pub(crate) fn read(
     source: &mut Source<'_>,
     epoch: u64,
     asked: &[IndexKey],

@@ -52,7 +52,7 @@ impl Replay {
             }
         }
         let epoch = entry.index.0 / EPOCH_ENTRIES;
-        if entry.index.0 % EPOCH_ENTRIES == 0 && self.wanted.contains(&epoch) {
+        if entry.index.0.is_multiple_of(EPOCH_ENTRIES) && self.wanted.contains(&epoch) {
             self.growing = Some((EpochTables::new(epoch), Compact::new()));
         }
         let Some((tables, tree)) = &mut self.growing else { return Ok(()) };

@@ -27,14 +27,14 @@ pub enum About {
 }
 
 /// Keys of one kind, ascending.
-pub(super) struct Keys {
-    pub(super) kind: RowKind,
-    pub(super) keys: Vec<[u8; 16]>,
+pub(crate) struct Keys {
+    pub(crate) kind: RowKind,
+    pub(crate) keys: Vec<[u8; 16]>,
     stands: Option<Stands>,
 }
 
 impl Vault {
-    pub(super) fn keys_about(&self, about: &About) -> Result<Keys> {
+    pub(crate) fn keys_about(&self, about: &About) -> Result<Keys> {
         match about {
             About::Person(identifiers) => self.keys_of_person(identifiers),
             About::Code(code) => Ok(one(IndexKey::code(*code), None)),
@@ -90,7 +90,7 @@ impl Vault {
     }
 
     /// The signed claim about these keys and this state of the log; empty where none is needed.
-    pub(super) fn claim(&self, keys: &Keys, checkpoint: &Checkpoint) -> Result<String> {
+    pub(crate) fn claim(&self, keys: &Keys, checkpoint: &Checkpoint) -> Result<String> {
         let Some(stands) = &keys.stands else { return Ok(String::new()) };
         let claim = Claim {
             signer: self.inner.reports.verifier().name().to_owned(),

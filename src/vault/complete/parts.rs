@@ -21,22 +21,23 @@ use crate::vault::Vault;
 use crate::vault::complete::too_large;
 use crate::vault::error::{Error, Result};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::PoisonError;
 
 /// Seals of a log by epoch, with their places.
-pub(super) type Seals = BTreeMap<u64, (EntryIndex, SealPayload)>;
+pub(crate) type Seals = BTreeMap<u64, (EntryIndex, SealPayload)>;
 
 /// Parts already made: a sealed epoch never changes, so planning twice costs once.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(crate) struct Parts {
     keys: Vec<[u8; 16]>,
     made: BTreeMap<u64, (Vec<u8>, Vec<Hit>)>,
 }
 
 impl Parts {
     /// The bytes of an epoch's part.
-    pub(super) fn bytes(&self, epoch: u64) -> Result<&[u8]> {
+    pub(crate) fn bytes(&self, epoch: u64) -> Result<&[u8]> {
         let part = self.made.get(&epoch).map(|(bytes, _)| bytes.as_slice());
         part.ok_or_else(|| Error::evidence("SEAL_MISSING", format!("epoch {epoch}")))
     }
@@ -44,7 +45,7 @@ impl Parts {
 
 impl Vault {
     /// Seals of these epochs that stand in the log of `size`; of two, the first.
-    pub(super) fn seals_of(&self, epochs: Range<u64>, size: TreeSize) -> Result<Seals> {
+    pub(crate) fn seals_of(&self, epochs: Range<u64>, size: TreeSize) -> Result<Seals> {
         let mut seals = Seals::new();
         if epochs.is_empty() {
             return Ok(seals);
@@ -63,7 +64,7 @@ impl Vault {
     }
 
     /// Makes the parts of all epochs of a question that are not made yet; gives the hits of all.
-    pub(super) fn epoch_parts(
+    pub(crate) fn epoch_parts(
         &self,
         question: &Question,
         seals: &Seals,
@@ -76,11 +77,11 @@ impl Vault {
         let mut hits = Vec::new();
         for epoch in question.epochs() {
             let Some((_, seal)) = seals.get(&epoch) else { continue };
-            if !parts.made.contains_key(&epoch) {
-                let sealed = self.sealed_table(epoch, seal)?;
-                parts.made.insert(epoch, sealed.part(&asked)?);
-            }
-            hits.extend(parts.made.get(&epoch).into_iter().flat_map(|(_, hits)| hits));
+            let made = match parts.made.entry(epoch) {
+                Entry::Occupied(made) => made.into_mut(),
+                Entry::Vacant(place) => place.insert(self.sealed_table(epoch, seal)?.part(&asked)?),
+            };
+            hits.extend(&made.1);
             if hits.len() > ROWS_MAX {
                 return Err(too_large(&format!("{} rows", hits.len())));
             }

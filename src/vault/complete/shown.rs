@@ -24,7 +24,7 @@ const TILE_HASHES: u64 = 256;
 
 impl Vault {
     /// Writes a part of the log.
-    pub(super) fn write_log(
+    pub(crate) fn write_log(
         &self,
         tree: Tree,
         runs: &[Range<u64>],

@@ -76,7 +76,7 @@ impl Acts {
     /// Replays an entry into its epoch's tables. `epochs` holds the roots of finished epochs.
     pub(crate) fn replay(&mut self, entry: &Entry, epochs: &[Hash32]) {
         let epoch = entry.index.0 / EPOCH_ENTRIES;
-        if entry.index.0 % EPOCH_ENTRIES == 0 && self.wanted.contains(&epoch) {
+        if entry.index.0.is_multiple_of(EPOCH_ENTRIES) && self.wanted.contains(&epoch) {
             self.tables = Some(EpochTables::new(epoch));
         }
         let Some(tables) = &mut self.tables else { return };

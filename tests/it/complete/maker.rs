@@ -241,7 +241,7 @@ fn gap(leaves: &[Hash], start: u64, end: u64, height_max: u32, out: &mut Vec<u8>
     let mut at = start;
     while at < end {
         let mut height = 0;
-        let fits = |height: u32| at % (1 << height) == 0 && at + (1 << height) <= end;
+        let fits = |height: u32| at.is_multiple_of(1 << height) && at + (1 << height) <= end;
         while height < height_max && fits(height + 1) {
             height += 1;
         }

@@ -30,19 +30,19 @@ struct EpochSeen {
     contradicted: Option<EntryIndex>,
 }
 
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     question: &'a Question,
     hits: Vec<Hit>,
     /// Entries that may be shown, beside the seals.
     named: Vec<u64>,
     epochs: Vec<EpochSeen>,
-    pub(super) cuts: Cuts,
-    pub(super) found: Vec<EntryIndex>,
-    pub(super) listed: Vec<Found>,
+    pub(crate) cuts: Cuts,
+    pub(crate) found: Vec<EntryIndex>,
+    pub(crate) listed: Vec<Found>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         question: &'a Question,
         hits: Vec<Hit>,
         named: Vec<u64>,
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Step 8 of the page, epoch by epoch. Gives each epoch's seal.
-    pub(super) fn check_seals(&self) -> Result<Vec<(u64, EntryIndex)>> {
+    pub(crate) fn check_seals(&self) -> Result<Vec<(u64, EntryIndex)>> {
         let numbers = self.question.epochs();
         numbers
             .zip(&self.epochs)

@@ -12,6 +12,7 @@ use crate::base::limits::EPOCH_ENTRIES;
 use crate::base::unit::EntryIndex;
 use crate::format::complete::answer::check::Reader;
 use crate::format::complete::claim::Claim;
+use crate::format::complete::part;
 use crate::format::complete::part::{Tree, check_runs, read_log};
 use crate::format::complete::scope::{Cuts, Scope};
 use crate::format::complete::source::Source;
@@ -159,7 +160,7 @@ pub fn verify(from: &mut dyn Read, trust: Option<&Trust>) -> Result<AnswerFound>
     let (found, hits) = read_tables(&mut source, &question)?;
     let runs = read_runs(&mut source, size)?;
     let must = question.must_show(&hits, size);
-    if let Some(missing) = must.iter().find(|at| !super::part::in_runs(&runs, **at)) {
+    if let Some(missing) = must.iter().find(|at| !part::in_runs(&runs, **at)) {
         let detail = format!("entry {missing} is named and not shown");
         return Err(Fault::new("QUERY_ENTRY_MISSING", detail));
     }
