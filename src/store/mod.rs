@@ -10,4 +10,5 @@ pub mod kek;
 pub mod keytree;
 pub mod log;
 pub mod root;
+pub mod runs;
 pub mod tiles;

@@ -159,7 +159,7 @@ impl Vault {
         let names = events.iter().map(name).collect();
         let (reply, answer) = sync_channel(1);
         let sent = self.inner.clerk.inbox.send(Message::Seen { names, reply });
-        sent.ok().and_then(|()| answer.recv().ok()).ok_or_else(gone)
+        sent.ok().and_then(|()| answer.recv().ok()).ok_or_else(gone)?
     }
 
     fn fill(&self, receipts: &mut [Option<Receipt>], positions: &[usize], done: &Committed) {

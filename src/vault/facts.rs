@@ -42,7 +42,7 @@ pub struct Prune {
 }
 
 /// The view.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Facts {
     /// Genesis payload.
     pub genesis: Option<control::Genesis>,

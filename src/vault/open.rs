@@ -26,15 +26,17 @@ use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
-use crate::vault::config::{Config, Places, VaultFile};
+use crate::vault::config::{Config, Places, Tuning, VaultFile};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::proven::Proven;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
-use crate::vault::recover::{self, Loaded};
+use crate::vault::recover::{self, Began, Loaded, Read};
 use crate::vault::sequencer::{Message, Published, Sequencer};
+use crate::vault::snapshot::{self, Archive, Archivist, Capture, Desk};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -197,6 +199,8 @@ struct Opening {
     bodies: Arc<Bodies>,
     lanes: Lanes,
     loaded: Loaded,
+    start: Option<Began>,
+    tuning: Tuning,
     notices: Vec<Notice>,
     sealed: TreeSize,
 }
@@ -216,15 +220,22 @@ impl Opening {
         let head_note = head.load()?;
         let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
-        let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
-        let log = log.closing_at(config.tuning.segment_bytes);
         let lanes = Lanes::detect();
-        let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
+        let mut notices = Vec::new();
+        let ground = snapshot::restore::Ground {
+            disk: &disk,
+            dir: &places.snapshots(),
+            log: &places.log(),
+            tenant: file.tenant,
+            key: log_signer.verifier(),
+            sealed,
+        };
+        let read = Read::log(&ground, signed.as_ref(), &lanes, &config.tuning, &mut notices)?;
+        let Read { log, loaded, torn, start } = read;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
         recover::tiles(&log, &tiles, signed.as_ref(), &loaded.tree, &lanes)?;
         let bodies = Bodies::new(disk, &places.bodies(), file.tenant);
-        let mut notices = Vec::new();
-        if let Some((first, bytes)) = recovery.dropped.or(loaded.dropped) {
+        if let Some((first, bytes)) = torn {
             let text = format!(
                 "the last commit, {bytes} bytes from entry {first} on, is torn or not signed by \
                  this log, and is dropped; whoever holds a receipt for one of its entries must \
@@ -249,6 +260,8 @@ impl Opening {
             bodies: Arc::new(bodies),
             lanes,
             loaded,
+            start,
+            tuning: config.tuning,
             notices,
             sealed,
         })
@@ -310,7 +323,7 @@ impl Opening {
         }
         if read_only.is_none() {
             self.log.settle(self.sealed)?;
-            recover::bodies(&self.log, &self.bodies)?;
+            recover::bodies(&self.loaded.ends, &self.bodies)?;
         }
         let tree = KeyTree::open(disk, &self.places.tree, tenant, key, &*self.world.entropy)?;
         let keys = Keyring::new(tenant, tree)?;
@@ -349,12 +362,11 @@ impl Opening {
             class: ClassId(VAULT_CLASS),
         };
         let facts = Arc::new(RwLock::new(facts));
-        let mut notices = self.notices.clone();
-        notices.extend(more);
-        if clock.is_ahead() {
-            let text = "the clock is more than seven days beyond the last entry".to_owned();
-            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text });
-        }
+        let mut notices = [self.notices.clone(), more].concat();
+        notices.extend(clock.is_ahead().then(|| Notice {
+            code: "CLOCK_NOT_ACCEPTED",
+            text: "the clock is more than seven days beyond the last entry".to_owned(),
+        }));
         let gate = Arc::new(Gate::default());
         let inner = Inner {
             tenant: self.file.tenant,
@@ -362,6 +374,7 @@ impl Opening {
             policies: RwLock::new(parse_policies(config)?),
             keys,
             log: self.log.clone(),
+            proven: self.proven(),
             bodies: self.bodies.clone(),
             tiles: self.tiles.clone(),
             index: Arc::new(Mutex::new(index)),
@@ -381,9 +394,11 @@ impl Opening {
             _locks: vec![lock],
         };
         let keeper = self.housekeeper(&inner, clerk);
-        let sequencer = self.sequencer(facts, clock, published, notify, read_only);
+        let (archivist, (archive, captures, desk)) = self.archive();
+        let sequencer = self.sequencer(facts, clock, published, notify, archive, read_only);
         let threads = vec![
             spawn("sequencer", move || sequencer.run(&messages)),
+            spawn("snapshot", move || archivist.run(&captures, &desk)),
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
         ];
         Ok(Vault { inner, threads })
@@ -404,6 +419,28 @@ impl Opening {
         checkpoint.sign(&[&self.signer]).unwrap_or_default()
     }
 
+    fn proven(&self) -> Proven {
+        let vouched = self.start.as_ref().map(|from| (from.end, from.root));
+        Proven { log: self.log.clone(), tiles: self.tiles.clone(), vouched }
+    }
+
+    fn archive(&self) -> (Archivist, (Archive, Receiver<Capture>, Desk)) {
+        let archivist = Archivist {
+            disk: self.world.disk.clone(),
+            dir: self.places.snapshots(),
+            tenant: self.file.tenant,
+            signer: self.signer.clone(),
+            log: self.log.clone(),
+            tuning: self.tuning,
+            ends: self.loaded.ends.clone(),
+            next: self.loaded.units,
+            kept: self.start.as_ref().map(|from| (from.end, from.runs.clone())),
+        };
+        let segment = self.start.as_ref().map_or(0, |from| from.segment);
+        let halves = snapshot::halves(&archivist, segment);
+        (archivist, halves)
+    }
+
     fn open_index(&self, config: &Config, size: TreeSize) -> Result<Index> {
         if !config.index_on_disk {
             return Ok(Index::memory(size));
@@ -417,7 +454,7 @@ impl Opening {
         let next = inner.index.lock().unwrap_or_else(|e| e.into_inner()).tail_from();
         let start = facts.day_start.min(next);
         Housekeeper {
-            log: self.log.clone(),
+            log: self.proven(),
             tiles: self.tiles.clone(),
             index: inner.index.clone(),
             next: start,
@@ -436,13 +473,18 @@ impl Opening {
         clock: Arc<LogClock>,
         published: Arc<RwLock<Published>>,
         notify: std::sync::mpsc::Sender<()>,
+        archive: Archive,
         read_only: Option<&'static str>,
     ) -> Sequencer {
+        let proven = self.proven();
         let origin = self.file.origin().into();
         let _ = notify.send(());
         Sequencer {
             epoch: self.log.last().map_or(0, |last| last.head.epoch + 1),
             log: self.log,
+            proven,
+            archive,
+            published_at: clock.now(),
             bodies: self.bodies,
             tiles: self.tiles,
             head: self.head,

@@ -25,7 +25,9 @@ use crate::vault::clock::LogClock;
 use crate::vault::dedupe::{Seen, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
+use crate::vault::proven::Proven;
 use crate::vault::seal::Sealed;
+use crate::vault::snapshot::Archive;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -33,7 +35,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// How often the checkpoint file follows the log while it grows.
-const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// A condition checked at the index where the job would be appended.
 pub(crate) type Check = Box<dyn FnOnce(&Facts) -> Result<(), Error> + Send>;
@@ -82,7 +84,7 @@ pub(crate) type Name = (SourceHandle, Option<u64>, EventIdTag);
 /// A message to the sequencer.
 pub(crate) enum Message {
     /// Say which of these were sent before, without appending anything.
-    Seen { names: Vec<Name>, reply: SyncSender<Vec<(usize, Original)>> },
+    Seen { names: Vec<Name>, reply: SyncSender<Result<Vec<(usize, Original)>, Error>> },
     /// Append a batch, all or nothing.
     Append { sealed: Sealed, check: Option<Check>, reply: SyncSender<Outcome> },
     /// Publish the checkpoint now.
@@ -102,6 +104,10 @@ pub(crate) struct Published {
 /// Everything the thread owns or writes.
 pub(crate) struct Sequencer {
     pub(crate) log: Arc<UnitLog>,
+    pub(crate) proven: Proven,
+    pub(crate) archive: Archive,
+    /// When the checkpoint file was last looked at.
+    pub(crate) published_at: UtcNanos,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) tiles: Arc<Tiles>,
     pub(crate) head: Head,
@@ -190,6 +196,8 @@ struct Observed {
 impl Sequencer {
     /// Runs until closed or all senders are gone.
     pub(crate) fn run(mut self, inbox: &Receiver<Message>) {
+        // An opening that read much leaves a snapshot, so that the next one need not.
+        self.follow();
         loop {
             let message = match inbox.recv_timeout(PUBLISH_EVERY) {
                 Ok(message) => message,
@@ -204,6 +212,7 @@ impl Sequencer {
                     if self.group(inbox, Job { sealed, check, reply }) {
                         return;
                     }
+                    self.follow();
                 }
                 other => {
                     if self.other(other) {
@@ -222,6 +231,7 @@ impl Sequencer {
             Message::Append { .. } => {}
             Message::Close => {
                 let _ = self.publish();
+                self.archive_last();
                 return true;
             }
         }
@@ -276,7 +286,12 @@ impl Sequencer {
         commit.accepted.push((reply, first, count));
     }
 
-    fn admit(&self, sealed: &Sealed, now: UtcNanos, check: Option<Check>) -> Result<(), Rejected> {
+    fn admit(
+        &mut self,
+        sealed: &Sealed,
+        now: UtcNanos,
+        check: Option<Check>,
+    ) -> Result<(), Rejected> {
         let today = now.day();
         if sealed.day != today && sealed.day.0 + 1 != today.0 && !sealed.files.is_empty() {
             return Err(Rejected::StaleDay);
@@ -296,14 +311,17 @@ impl Sequencer {
             check(&self.own).map_err(Rejected::Failed)?;
         }
         let names = sealed.records.iter().map(|r| (r.source, r.source_seq, r.event_id));
-        let duplicates = self.duplicates(names);
+        let duplicates = self.duplicates(names).map_err(Rejected::Failed)?;
         match duplicates.is_empty() {
             true => Ok(()),
             false => Err(Rejected::Duplicates(duplicates)),
         }
     }
 
-    fn duplicates(&self, names: impl Iterator<Item = Name>) -> Vec<(usize, Original)> {
+    fn duplicates(
+        &mut self,
+        names: impl Iterator<Item = Name>,
+    ) -> Result<Vec<(usize, Original)>, Error> {
         let mut found = Vec::new();
         let mut batch = HashMap::new();
         for (position, name) in names.enumerate() {
@@ -311,7 +329,7 @@ impl Sequencer {
             if seq.is_none() && event_id.is_zero() {
                 continue;
             }
-            match self.window.seen(&source, seq, &event_id) {
+            match self.seen(&source, seq, &event_id)? {
                 Seen::New => {
                     if let Some(first) = batch.insert(name, position) {
                         batch.insert(name, first);
@@ -323,7 +341,7 @@ impl Sequencer {
                 Seen::TooManyGaps => found.push((position, Original::TooManyGaps)),
             }
         }
-        found
+        Ok(found)
     }
 
     fn place(&mut self, commit: &mut Commit, mut sealed: Sealed, first: EntryIndex) {
@@ -481,7 +499,7 @@ impl Sequencer {
     }
 
     /// Tiles, sync, then the checkpoint file. Where somebody else changed it, nothing follows.
-    fn publish(&mut self) -> Result<(), Error> {
+    pub(crate) fn publish(&mut self) -> Result<(), Error> {
         if self.read_only.is_some() {
             return Ok(());
         }

@@ -4,6 +4,7 @@
 
 mod by_the_page;
 mod crate_side;
+mod derived;
 mod story;
 
 use sha2::{Digest, Sha256};

@@ -5,6 +5,7 @@
 pub mod counting;
 pub mod erasing;
 pub mod ingest;
+pub mod opening;
 pub mod reading;
 
 use crate::base::refusal::Refusal;

@@ -16,28 +16,28 @@ const BLOCK_BYTES: u64 = 16 << 10;
 const HEAD_BYTES_MAX: u64 = (unit::HEAD_BYTES + unit::SPANS_MAX * unit::SPAN_BYTES) as u64;
 
 /// What stands at an offset: a head and its hash, or why there is none.
-pub(super) type Found = std::result::Result<(UnitHead, Hash32), String>;
+pub(crate) type Found = std::result::Result<(UnitHead, Hash32), String>;
 
 /// A segment whose heads are read.
-pub(super) struct Heads {
+pub(crate) struct Heads {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     /// Length of the file when it was opened.
-    pub(super) len: u64,
+    pub(crate) len: u64,
     block: Vec<u8>,
     block_at: u64,
 }
 
 impl Heads {
     /// Opens a segment.
-    pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Heads> {
+    pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<Heads> {
         let file = disk.open(path, Mode::Read)?;
         let len = file.len()?;
         Ok(Heads { path: path.to_owned(), file, len, block: Vec::new(), block_at: 0 })
     }
 
     /// The head and hash at `offset`, or why there is none.
-    pub(super) fn at(&mut self, offset: u64) -> Result<Found> {
+    pub(crate) fn at(&mut self, offset: u64) -> Result<Found> {
         let bytes = self.bytes(offset, HEAD_BYTES_MAX.min(self.len.saturating_sub(offset)))?;
         if bytes.starts_with(b"CHU") && !bytes.starts_with(&unit::MAGIC) {
             let what = "written by a newer version of Chancery: upgrade this program";

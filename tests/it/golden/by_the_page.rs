@@ -160,6 +160,7 @@ pub(crate) fn vectors() -> Vectors {
     page.frames();
     page.notes(&entries);
     page.unit(&entries);
+    crate::golden::derived::page().iter().for_each(|(name, bytes)| page.put(name, bytes));
     page.tables(&entries);
     page.payloads();
     page.cells();
