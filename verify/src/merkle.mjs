@@ -44,9 +44,16 @@ export async function rootOf(leaves) {
  * Roots of a growing log without keeping its leaves: the roots of whole subtrees, largest first.
  */
 export class Frontier {
-  constructor() {
+  /** `watch.width` (a power of two): roots of whole subtrees of it go to `watch.roots`. */
+  constructor(watch = { width: 0, roots: [] }) {
     this.size = 0;
     this.stack = [];
+    this.watch = watch;
+  }
+
+  #push(width, hash) {
+    this.stack.push({ width, hash });
+    if (width === this.watch.width) this.watch.roots[this.size / width - 1] = hash;
   }
 
   /** Adds leaf hashes in order; whole aligned runs are hashed side by side. */
@@ -54,10 +61,12 @@ export class Frontier {
     let at = 0;
     while (at < leaves.length) {
       const aligned = this.size === 0 ? Number.MAX_SAFE_INTEGER : lowBit(this.size);
-      const run = Math.min(aligned, highBit(leaves.length - at));
-      this.stack.push({ width: run, hash: await rootOf(leaves.slice(at, at + run)) });
+      const most = this.watch.width || Number.MAX_SAFE_INTEGER;
+      const run = Math.min(aligned, highBit(leaves.length - at), most);
+      const hash = await rootOf(leaves.slice(at, at + run));
       this.size += run;
       at += run;
+      this.#push(run, hash);
       await this.#merge();
     }
   }
@@ -67,10 +76,8 @@ export class Frontier {
       const right = this.stack[this.stack.length - 1];
       const left = this.stack[this.stack.length - 2];
       if (left.width !== right.width) return;
-      this.stack.splice(-2, 2, {
-        width: 2 * left.width,
-        hash: await nodeHash(left.hash, right.hash),
-      });
+      this.stack.splice(-2, 2);
+      this.#push(2 * left.width, await nodeHash(left.hash, right.hash));
     }
   }
 
@@ -83,7 +90,7 @@ export class Frontier {
 
   /** A copy that grows on its own. */
   fork() {
-    const copy = new Frontier();
+    const copy = new Frontier(this.watch);
     copy.size = this.size;
     copy.stack = this.stack.slice();
     return copy;
@@ -140,7 +147,7 @@ export async function verifyInclusion({ leaf, index, size, proof, root }) {
     fn >>= 1n;
     sn >>= 1n;
   }
-  if (!equal(hash, root)) refuse('PROOF_ROOT', 'the proof does not lead to the signed root');
+  if (root.length !== 32 || !equal(hash, root)) refuse('PROOF_ROOT', 'the proof does not lead to the signed root');
 }
 
 /** True when `proof` shows that the tree (size, root) begins with the tree (oldSize, oldRoot). */

@@ -92,7 +92,9 @@ export function day(text) {
   return ms / 86_400_000;
 }
 
+/** A day beyond the year 9999 has no text form; it is shown by its number. */
 export function dayText(days) {
+  if (days > 2_932_896) return `day ${days}`;
   return new Date(days * 86_400_000).toISOString().slice(0, 10);
 }
 
