@@ -348,11 +348,7 @@ impl Opening {
         let index = self.open_index(config, size)?;
         let (inbox, messages) = sync_channel(INBOX);
         let (notify, news) = channel();
-        let published = Arc::new(RwLock::new(Published {
-            size,
-            root: if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() },
-            note: self.note(size).into(),
-        }));
+        let published = Arc::new(RwLock::new(self.published(size)));
         let clerk = Clerk {
             tenant: self.file.tenant,
             lanes: self.lanes,
@@ -402,6 +398,11 @@ impl Opening {
             spawn("housekeeper", move || run_housekeeper(keeper, &news)),
         ];
         Ok(Vault { inner, threads })
+    }
+
+    fn published(&self, size: TreeSize) -> Published {
+        let root = if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() };
+        Published { size, root, note: self.note(size).into() }
     }
 
     fn note(&self, size: TreeSize) -> String {
