@@ -247,6 +247,9 @@ pub struct OpenBench {
 
 /// The child of `chancery bench open`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chancery bench open-child open --dir /tmp/chancery-bench-1")]
 pub struct OpenChild {
     /// What to do
     #[arg(value_parser = ["fill", "open"])]
