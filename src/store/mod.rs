@@ -9,6 +9,7 @@ pub mod index;
 pub mod kek;
 pub mod keytree;
 pub mod log;
+pub mod packed;
 pub mod root;
 pub mod runs;
 pub mod tiles;

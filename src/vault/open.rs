@@ -2,6 +2,8 @@
 //! announced, finishes every act a crash interrupted, and only then lets anyone in. It never
 //! serves before the old root of an interrupted erasure is scrubbed.
 
+mod threads;
+
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
 use crate::base::id::{Hash32, TenantId};
@@ -24,23 +26,28 @@ use crate::store::kek::{Kek, open_secret, seal_secret};
 use crate::store::keytree::KeyTree;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
+use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
-use crate::vault::clock::LogClock;
+use crate::vault::clock::{self, LogClock};
+use crate::vault::committer::Published;
 use crate::vault::config::{Config, Places, Tuning, VaultFile};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
-use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::meter::Meter;
 use crate::vault::proven::Proven;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Began, Loaded, Read};
-use crate::vault::sequencer::{Message, Published, Sequencer};
-use crate::vault::snapshot::{self, Archive, Archivist, Capture, Desk};
+use crate::vault::sequencer::Message;
+use crate::vault::snapshot::restore;
+use crate::vault::witness::desk::Desk;
+use crate::vault::witness::round::Round;
+use crate::vault::witness::start::{Ground, Met, meet};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// Batches waiting for the sequencer at most; the pool of bytes bounds their size.
@@ -56,6 +63,15 @@ impl Vault {
     /// # Errors
     /// `Conflict` when one is there; those of the store.
     pub fn init(world: World, config: &Config, name: &str) -> Result<Vault> {
+        Vault::make(&world, config, name)?;
+        Vault::open(world, config)
+    }
+
+    /// Makes an empty vault without opening it.
+    ///
+    /// # Errors
+    /// As `init`.
+    pub fn make(world: &World, config: &Config, name: &str) -> Result<()> {
         let disk = &world.disk;
         disk.create_dir(&config.data)?;
         disk.create_dir(&config.keys)?;
@@ -74,7 +90,7 @@ impl Vault {
             let path = places.signing.join(name);
             seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
         }
-        signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
+        signer(world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
         let entropy = &*world.entropy;
         let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
         let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
@@ -83,8 +99,7 @@ impl Vault {
         drop(tree);
         // The file that says "a vault is here" comes last but for the log's own first entries,
         // which opening writes when they are not there.
-        file.write(&**disk, &config.data)?;
-        Vault::open(world, config)
+        Ok(file.write(&**disk, &config.data)?)
     }
 
     /// Opens a vault.
@@ -94,14 +109,27 @@ impl Vault {
     /// (`ROOT_MISMATCH`, `ROLLED_BACK`, `ROOT_GEN_ROLLBACK`, `ROOT_HASH_MISMATCH`, ...) when the
     /// files contradict their own proofs. Nothing is changed then.
     pub fn open(world: World, config: &Config) -> Result<Vault> {
+        Vault::open_using(world, config, Lanes::detect())
+    }
+
+    /// As `open`, with hashing of the caller's choice: the bytes are the same, for measuring.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_using(world: World, config: &Config, lanes: Lanes) -> Result<Vault> {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
-        let opening = Opening::read(world, config, file)?;
+        let opening = Opening::read(world, config, file, lanes)?;
         let had_checkpoint = opening.head_note.is_some();
+        let met = opening.meet(config)?;
+        let unwitnessed = met.unwitnessed;
         let keys = opening.open_keys(config)?;
-        let vault = opening.start(config, keys, lock)?;
+        let vault = opening.start(config, keys, met, lock)?;
         if vault.inner.read_only.is_none() {
             vault.begin()?;
+            if unwitnessed {
+                vault.record_unwitnessed(config.outside.witnesses.len())?;
+            }
             vault.redrive()?;
         }
         vault.load_policies(config)?;
@@ -113,6 +141,19 @@ impl Vault {
             vault.checkpoint()?;
         }
         Ok(vault)
+    }
+
+    /// Begins one of its threads. A vault that is dropped with the first alone still closes it.
+    fn begin_thread(
+        &mut self,
+        config: &Config,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        let what = "NO_THREAD: the system gives no thread";
+        self.threads.push(thread.map_err(|e| StoreError::io(&config.data, what, e))?);
+        Ok(())
     }
 
     /// Writes the genesis into an empty log. A crash may have come between the making of the
@@ -207,7 +248,7 @@ struct Opening {
 
 impl Opening {
     /// Reads and checks the data plane. With `writable` false nothing is changed.
-    fn read(world: World, config: &Config, file: VaultFile) -> Result<Opening> {
+    fn read(world: World, config: &Config, file: VaultFile, lanes: Lanes) -> Result<Opening> {
         let disk = world.disk.clone();
         let places = Places::of(&config.data, &config.keys, &file.tenant);
         let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
@@ -220,9 +261,8 @@ impl Opening {
         let head_note = head.load()?;
         let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
-        let lanes = Lanes::detect();
         let mut notices = Vec::new();
-        let ground = snapshot::restore::Ground {
+        let ground = restore::Ground {
             disk: &disk,
             dir: &places.snapshots(),
             log: &places.log(),
@@ -265,6 +305,32 @@ impl Opening {
             notices,
             sealed,
         })
+    }
+
+    /// Asks the witnesses. Data older than keys is known to be an old copy and opens for reading,
+    /// so that what survived a lost disk can be read; no witness needs to say it again.
+    fn meet(&self, config: &Config) -> Result<Met> {
+        let ground = Ground {
+            disk: &self.world.disk,
+            places: &self.places,
+            tiles: &self.tiles,
+            log_key: self.signer.verifier(),
+            note: self.head_note.as_deref(),
+            now: self.world.clock.wall(),
+        };
+        match meet(&config.outside, &ground) {
+            Err(Error::Evidence { verdict: "ROLLED_BACK", detail }) => {
+                let (tenant, key) = (self.file.tenant, self.kek.key());
+                let disk = self.world.disk.clone();
+                let peek = KeyTree::peek(disk, &self.places.tree, tenant, key)?;
+                if peek.log_size <= self.log.size() {
+                    return Err(Error::evidence("ROLLED_BACK", detail));
+                }
+                let notice = Notice { code: "ROLLED_BACK", text: detail };
+                Ok(Met { notices: vec![notice], ..Met::default() })
+            }
+            other => other,
+        }
     }
 
     /// Compares the key plane with the log's announcements, and opens it.
@@ -335,6 +401,7 @@ impl Opening {
         self,
         config: &Config,
         (keys, read_only, more): (Keyring, Option<&'static str>, Vec<Notice>),
+        mut met: Met,
         lock: Box<dyn crate::store::disk::DiskLock>,
     ) -> Result<Vault> {
         let facts = self.loaded.facts.clone();
@@ -356,14 +423,17 @@ impl Opening {
             clock: clock.clone(),
             inbox,
             class: ClassId(VAULT_CLASS),
+            meter: Arc::new(Meter::new(self.world.clock.clone())),
         };
         let facts = Arc::new(RwLock::new(facts));
-        let mut notices = [self.notices.clone(), more].concat();
-        notices.extend(clock.is_ahead().then(|| Notice {
-            code: "CLOCK_NOT_ACCEPTED",
-            text: "the clock is more than seven days beyond the last entry".to_owned(),
-        }));
-        let gate = Arc::new(Gate::default());
+        let mut notices = self.notices.clone();
+        notices.extend(more);
+        met.add_to(&mut notices);
+        let desk = Desk::new(std::mem::take(&mut met.witnessing));
+        if clock.is_ahead() {
+            notices.push(clock::not_accepted());
+        }
+        let anchors = self.anchors(config, &clerk, &facts);
         let inner = Inner {
             tenant: self.file.tenant,
             origin: self.file.origin().into(),
@@ -374,14 +444,17 @@ impl Opening {
             bodies: self.bodies.clone(),
             tiles: self.tiles.clone(),
             index: Arc::new(Mutex::new(index)),
-            facts: facts.clone(),
-            published: published.clone(),
-            clock: clock.clone(),
-            clerk: clerk.clone(),
+            facts,
+            published,
+            clock,
+            clerk,
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
-            gate: gate.clone(),
+            gate: Arc::new(Gate::default()),
+            desk,
+            anchors: Arc::new(anchors),
             pool: AtomicUsize::new(0),
+            scratches: Mutex::default(),
             erased: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
             notices,
@@ -389,15 +462,19 @@ impl Opening {
             world: self.world.clone(),
             _locks: vec![lock],
         };
-        let keeper = self.housekeeper(&inner, clerk);
-        let (archivist, (archive, captures, desk)) = self.archive();
-        let sequencer = self.sequencer(facts, clock, published, notify, archive, read_only);
-        let threads = vec![
-            spawn("sequencer", move || sequencer.run(&messages)),
-            spawn("snapshot", move || archivist.run(&captures, &desk)),
-            spawn("housekeeper", move || run_housekeeper(keeper, &news)),
-        ];
-        Ok(Vault { inner, threads })
+        let round = Round::new(&config.outside, met, &inner, &self.places);
+        self.staff(config, inner, round, messages, (notify, news))
+    }
+
+    fn anchors(&self, config: &Config, clerk: &Clerk, facts: &Arc<RwLock<Facts>>) -> Anchors {
+        Anchors::new(
+            (self.world.disk.clone(), &self.places),
+            self.tiles.clone(),
+            self.file.origin().into(),
+            clerk.clone(),
+            facts.clone(),
+            config.outside.clone(),
+        )
     }
 
     fn published(&self, size: TreeSize) -> Published {
@@ -425,101 +502,12 @@ impl Opening {
         Proven { log: self.log.clone(), tiles: self.tiles.clone(), vouched }
     }
 
-    fn archive(&self) -> (Archivist, (Archive, Receiver<Capture>, Desk)) {
-        let archivist = Archivist {
-            disk: self.world.disk.clone(),
-            dir: self.places.snapshots(),
-            tenant: self.file.tenant,
-            signer: self.signer.clone(),
-            log: self.log.clone(),
-            tuning: self.tuning,
-            ends: self.loaded.ends.clone(),
-            next: self.loaded.units,
-            kept: self.start.as_ref().map(|from| (from.end, from.runs.clone())),
-        };
-        let segment = self.start.as_ref().map_or(0, |from| from.segment);
-        let halves = snapshot::halves(&archivist, segment);
-        (archivist, halves)
-    }
-
     fn open_index(&self, config: &Config, size: TreeSize) -> Result<Index> {
         if !config.index_on_disk {
             return Ok(Index::memory(size));
         }
         let root = |at: TreeSize| -> Option<Hash32> { root_at(&*self.tiles, at) };
         Ok(Index::open(&*self.world.disk, &self.places.index(), size, root)?)
-    }
-
-    fn housekeeper(&self, inner: &Inner, clerk: Clerk) -> Housekeeper {
-        let facts = &self.loaded.facts;
-        let next = inner.index.lock().unwrap_or_else(|e| e.into_inner()).tail_from();
-        let start = facts.day_start.min(next);
-        Housekeeper {
-            log: self.proven(),
-            tiles: self.tiles.clone(),
-            index: inner.index.clone(),
-            next: start,
-            epochs_sealed: facts.epochs_sealed,
-            day: None,
-            day_start: facts.day_start,
-            clerk,
-            gate: inner.gate.clone(),
-            silent: inner.read_only.is_some() || inner.clock.is_ahead(),
-        }
-    }
-
-    fn sequencer(
-        self,
-        facts: Arc<RwLock<Facts>>,
-        clock: Arc<LogClock>,
-        published: Arc<RwLock<Published>>,
-        notify: std::sync::mpsc::Sender<()>,
-        archive: Archive,
-        read_only: Option<&'static str>,
-    ) -> Sequencer {
-        let proven = self.proven();
-        let origin = self.file.origin().into();
-        let _ = notify.send(());
-        Sequencer {
-            epoch: self.log.last().map_or(0, |last| last.head.epoch + 1),
-            log: self.log,
-            proven,
-            archive,
-            published_at: clock.now(),
-            bodies: self.bodies,
-            tiles: self.tiles,
-            head: self.head,
-            head_note: self.head_note,
-            facts,
-            own: self.loaded.facts,
-            window: self.loaded.window,
-            clock,
-            lanes: self.lanes,
-            tree: self.loaded.tree,
-            prev: self.loaded.prev,
-            state_before: self.loaded.last_state,
-            signer: self.signer,
-            origin,
-            published,
-            notify,
-            read_only,
-            failed: None,
-        }
-    }
-}
-
-fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
-    if keeper.rebuild().is_ok() {
-        keeper.run(news);
-    } else {
-        keeper.gate.stopped();
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
-    match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-        Ok(handle) => handle,
-        Err(e) => panic!("the system gives no thread: {e}"),
     }
 }
 

@@ -355,11 +355,12 @@ fn edge(tiles: &Tiles, size: TreeSize) -> Option<Compact> {
     Compact::from_parts(size, hashes).ok()
 }
 
-/// Cuts every body file to what was committed.
+/// Cuts every body file to what was committed, and removes unfinished packed ones.
 ///
 /// # Errors
 /// Those of the disk. A file that is too short is left for `verify` to name.
 pub(crate) fn bodies(ends: &BTreeMap<ClassDay, u64>, bodies: &Bodies) -> Result<()> {
+    bodies.clean()?;
     for (class_day, len) in bodies.list()? {
         let end = ends.get(&class_day).copied().unwrap_or(0);
         if len > end.max(crate::format::body::FILE_HEAD_BYTES) {

@@ -11,7 +11,6 @@ use chancery::store::runs::{Run, Span, name};
 use chancery::vault::dedupe::{Bounds, Captured, Ids, Layer, Seen, Window, persist};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const DIR: &str = "/sim/snapshot";
 const TENANT: TenantId = TenantId([1; 16]);

@@ -451,3 +451,17 @@ fn ticks_twice_give_the_same_files() {
         assert!(before.get(path).is_none_or(|old| old == bytes), "{} changed", path.display());
     }
 }
+
+#[test]
+fn packed_segments_lie_below_a_snapshot_as_plain_ones_do() {
+    let clock = clock();
+    let (disk, told) = told(&clock);
+    let vault = open(&disk, &clock).unwrap();
+    let packed = vault.pack().unwrap();
+    assert!(packed.files > 0, "{packed:?}");
+    drop(vault);
+    let vault = open(&disk, &clock).unwrap();
+    assert!(vault.vouched().0 > 0 && codes(&vault).is_empty(), "{:?}", vault.notices());
+    told.check(&vault, "packed");
+    assert_sound(&vault, "packed");
+}

@@ -229,7 +229,10 @@ fn fill(config: &Config, entries: u64) -> Result<(Vault, Value)> {
         let vault = &vault;
         let clients: Vec<_> =
             (0..CLIENTS).map(|n| scope.spawn(move || client(vault, n, from, entries))).collect();
-        clients.into_iter().try_for_each(|c| c.join().unwrap_or_else(|_| Ok(())))
+        let joined = |c: std::thread::ScopedJoinHandle<'_, _>| {
+            c.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        clients.into_iter().try_for_each(joined)
     });
     done?;
     let rate = (vault.size().0 - from) as f64 / start.elapsed().as_secs_f64();
@@ -273,6 +276,7 @@ fn config(dir: &Path) -> Config {
         ledger: None,
         policies: default_files(),
         index_on_disk: true,
+        outside: Default::default(),
         tuning: Tuning::default(),
     }
 }

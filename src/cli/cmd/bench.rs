@@ -1,9 +1,9 @@
 //! `chancery bench`: runs the measurements and prints one table, or one JSON object with stable
 //! dotted keys.
 
-use crate::cli::args::make::{Bench, BenchPart, OpenBench};
+use crate::cli::args::make::{Bench, BenchPart, OpenBench, Soak};
 use crate::cli::bench::opening::{self, Way};
-use crate::cli::bench::{self, Plan};
+use crate::cli::bench::{self, Numbers, Plan, soak};
 use crate::cli::cmd::done;
 use crate::cli::error::Failure;
 use crate::cli::output::{Align, Table};
@@ -19,6 +19,8 @@ pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     match &args.part {
         Some(BenchPart::Open(args)) => return opened(context, args),
         Some(BenchPart::OpenChild(args)) => return opening::child_main(args),
+        Some(BenchPart::Soak(args)) => return soaked(context, args),
+        Some(BenchPart::SoakWriter(args)) => return soak::child::run(args),
         None => {}
     }
     let dir = place(args.dir.as_deref())?;
@@ -30,6 +32,36 @@ pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     for line in &said {
         context.out.say(line)?;
     }
+    tell(context, numbers)
+}
+
+/// A directory of this process's own.
+fn place(base: Option<&Path>) -> Result<PathBuf> {
+    let own = format!("chancery-bench-{}", std::process::id());
+    let dir = base.map_or_else(std::env::temp_dir, Path::to_owned).join(own);
+    std::fs::create_dir_all(&dir).map_err(|e| {
+        Failure::failed("STORE_IO", format!("cannot make {}: {e}; name --dir", dir.display()))
+    })?;
+    Ok(dir)
+}
+
+fn soaked(context: &mut Context, args: &Soak) -> Result<ExitCode> {
+    let dir = place(args.dir.as_deref())?;
+    let quiet = context.global.quiet || context.global.json;
+    let result = soak::run(&dir, args, &mut |line| {
+        if !quiet {
+            context.note("SOAK", line);
+        }
+    });
+    let numbers = result.map_err(|error| {
+        let found = format!("{error:#}; everything is kept in {}", dir.display());
+        Failure::refused("SOAK_FAILED", found)
+    })?;
+    let _ = std::fs::remove_dir_all(&dir);
+    tell(context, numbers)
+}
+
+fn tell(context: &mut Context, numbers: Numbers) -> Result<ExitCode> {
     let mut object = Map::new();
     let mut table = Table::new(&[("measurement", Align::Left), ("value", Align::Right)]);
     table.row(&["cpu.features".to_owned(), bench::cpu_features()]);
@@ -43,16 +75,6 @@ pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
         context.out.table(&table)?;
     }
     done()
-}
-
-/// A directory of this process's own.
-fn place(base: Option<&Path>) -> Result<PathBuf> {
-    let own = format!("chancery-bench-{}", std::process::id());
-    let dir = base.map_or_else(std::env::temp_dir, Path::to_owned).join(own);
-    std::fs::create_dir_all(&dir).map_err(|e| {
-        Failure::failed("STORE_IO", format!("cannot make {}: {e}; name --dir", dir.display()))
-    })?;
-    Ok(dir)
 }
 
 fn opened(context: &mut Context, args: &OpenBench) -> Result<ExitCode> {

@@ -1,7 +1,8 @@
 //! Snapshots: what opening would learn by reading the log up to one of its units, written in the
 //! background and signed by the log key, so that opening after a crash reads the tail only. The
-//! sequencer copies its state (`Archive`), one thread writes it (`Archivist`), an opening takes
-//! the newest one that the log and its signed checkpoint bear out (`restore`).
+//! sequencer copies its state (`Archive`), the committer hands the copy on once unit and
+//! checkpoint are durable (`Handover`), one thread writes it (`Archivist`), an opening takes the
+//! newest one that the log and its signed checkpoint bear out (`restore`).
 //!
 //! Derived: it may be deleted, and only ever makes an opening read less. It never covers more
 //! than the checkpoint on disk, and a failure to write one fails nothing else.
@@ -26,16 +27,14 @@ use crate::vault::facts::Facts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Extension of a snapshot's name; the rest is its end in sixteen hex digits.
 const EXTENSION: &str = "snap";
 
-/// The sequencer's state after a unit that the checkpoint on disk covers.
+/// The sequencer's state after a unit.
 pub(crate) struct Capture {
-    pub(crate) unit: Arc<Placed>,
-    pub(crate) rows: Vec<SegmentRow>,
     pub(crate) tree: Compact,
     pub(crate) prev: Hash32,
     pub(crate) state: Option<EntryIndex>,
@@ -43,12 +42,18 @@ pub(crate) struct Capture {
     pub(crate) window: Captured,
 }
 
+/// A state whose unit is durable and covered by the checkpoint on disk.
+pub(crate) struct Job {
+    unit: Arc<Placed>,
+    rows: Vec<SegmentRow>,
+    capture: Capture,
+}
+
 /// Runs that took the place of what was captured at a size.
 type Written = Arc<Mutex<Option<(TreeSize, Vec<Arc<Run>>)>>>;
 
-/// The sequencer's half: says when a snapshot is due, and hands the copy over.
+/// The sequencer's part: says when a snapshot is due, and takes runs over.
 pub(crate) struct Archive {
-    jobs: SyncSender<Capture>,
     busy: Arc<AtomicBool>,
     written: Written,
     tuning: Tuning,
@@ -57,42 +62,59 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Whether the unit lies far enough behind the last snapshot: many entries, or another
+    /// Whether the log lies far enough behind the last snapshot: many entries, or another
     /// segment; not while one is being written, nor too soon after it.
-    pub(crate) fn due(&self, unit: &Placed, now: UtcNanos) -> bool {
-        let (size, segment, at) = self.last;
-        let far = unit.head.end.0.saturating_sub(size.0) >= self.tuning.snapshot_entries
-            || unit.segment != segment;
+    pub(crate) fn due(&self, size: TreeSize, segment: u32, now: UtcNanos) -> bool {
+        let at = self.last.2;
         let rested = at.0 == 0 || now.0.saturating_sub(at.0) >= self.tuning.snapshot_pause;
-        far && rested && !self.busy.load(Ordering::Acquire)
+        self.far(size, segment) && rested && !self.busy.load(Ordering::Acquire)
     }
 
     /// As `due` at the end of a vault, when what is being written is waited for.
-    pub(crate) fn due_at_close(&self, unit: &Placed) -> bool {
-        unit.head.end.0.saturating_sub(self.last.0.0) >= self.tuning.snapshot_entries
-            || unit.segment != self.last.1
+    pub(crate) fn far(&self, size: TreeSize, segment: u32) -> bool {
+        size.0.saturating_sub(self.last.0.0) >= self.tuning.snapshot_entries
+            || (segment != self.last.1 && size > self.last.0)
     }
 
-    /// Hands a copy over; `wait` until the one before it is written.
-    pub(crate) fn take(&mut self, capture: Capture, now: UtcNanos, wait: bool) {
-        let at = (capture.unit.head.end, capture.unit.segment, now);
+    /// A copy is on its way.
+    pub(crate) fn taken(&mut self, size: TreeSize, segment: u32, now: UtcNanos) {
         self.busy.store(true, Ordering::Release);
-        let sent = match wait {
-            true => self.jobs.send(capture).is_ok(),
-            false => match self.jobs.try_send(capture) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) => return,
-                Err(TrySendError::Disconnected(_)) => false,
-            },
-        };
-        if sent {
-            self.last = at;
-        }
+        self.last = (size, segment, now);
+    }
+
+    /// It did not get away.
+    pub(crate) fn missed(&self) {
+        self.busy.store(false, Ordering::Release);
     }
 
     /// Runs written since the last call, and up to where they reach.
     pub(crate) fn written(&self) -> Option<(TreeSize, Vec<Arc<Run>>)> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The committer's part.
+pub(crate) struct Handover {
+    jobs: SyncSender<Job>,
+    busy: Arc<AtomicBool>,
+}
+
+impl Handover {
+    /// Hands on a copy of the state after the log's last unit, which the checkpoint covers. Waits
+    /// only while another one is being begun, which happens at the end of a vault.
+    pub(crate) fn give(&self, log: &UnitLog, capture: Capture) {
+        let Some(unit) = log.last().filter(|unit| unit.head.end == capture.tree.size()) else {
+            return self.skip();
+        };
+        let rows = log.segment_rows();
+        if self.jobs.send(Job { unit, rows, capture }).is_err() {
+            self.skip();
+        }
+    }
+
+    /// Nothing is written this time.
+    pub(crate) fn skip(&self) {
+        self.busy.store(false, Ordering::Release);
     }
 }
 
@@ -111,43 +133,44 @@ pub(crate) struct Archivist {
     pub(crate) kept: Option<(TreeSize, Vec<RunInfo>)>,
 }
 
-/// The two halves of one vault's archive. `segment` is that of the last snapshot's unit.
-pub(crate) fn halves(archivist: &Archivist, segment: u32) -> (Archive, Receiver<Capture>, Desk) {
+/// The parts of one vault's archive. `segment` is that of the last snapshot's unit.
+pub(crate) fn parts(archivist: &Archivist, segment: u32) -> (Archive, Handover, Inbox) {
     let (jobs, inbox) = std::sync::mpsc::sync_channel(1);
     let (busy, written) = (Arc::new(AtomicBool::new(false)), Written::default());
     let size = archivist.kept.as_ref().map_or(TreeSize(0), |(end, _)| *end);
-    let last = (size, segment, UtcNanos(0));
-    let tuning = archivist.tuning;
-    let archive = Archive { jobs, busy: busy.clone(), written: written.clone(), tuning, last };
-    (archive, inbox, Desk { busy, written })
+    let (last, tuning) = ((size, segment, UtcNanos(0)), archivist.tuning);
+    let archive = Archive { busy: busy.clone(), written: written.clone(), tuning, last };
+    (archive, Handover { jobs, busy: busy.clone() }, Inbox { jobs: inbox, busy, written })
 }
 
-/// Where the background half puts what it has done.
-pub(crate) struct Desk {
+/// What the background half gets, and where it puts what it has done.
+pub(crate) struct Inbox {
+    jobs: Receiver<Job>,
     busy: Arc<AtomicBool>,
     written: Written,
 }
 
 impl Archivist {
-    /// Runs until the sequencer is gone.
-    pub(crate) fn run(mut self, inbox: &Receiver<Capture>, desk: &Desk) {
-        while let Ok(capture) = inbox.recv() {
-            let end = capture.unit.head.end;
+    /// Runs until the committer is gone.
+    pub(crate) fn run(mut self, inbox: &Inbox) {
+        while let Ok(job) = inbox.jobs.recv() {
+            let end = job.unit.head.end;
             // What fails is tried again when the next one is due; an older one, or none, only
             // means that the next opening reads more.
-            if let Ok(runs) = self.tick(capture) {
-                let mut written = desk.written.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Ok(runs) = self.tick(job) {
+                let mut written = inbox.written.lock().unwrap_or_else(PoisonError::into_inner);
                 *written = Some((end, runs));
             }
-            desk.busy.store(false, Ordering::Release);
+            inbox.busy.store(false, Ordering::Release);
         }
     }
 
-    /// Writes one snapshot. The same capture twice gives the same files. Order, each step
+    /// Writes one snapshot. The same job twice gives the same files. Order, each step
     /// durable before the next: runs, snapshot, removal of what neither it nor the one before
     /// needs.
-    pub(crate) fn tick(&mut self, capture: Capture) -> Result<Vec<Arc<Run>>> {
-        let Capture { unit, rows, tree, prev, state, facts, window } = capture;
+    pub(crate) fn tick(&mut self, job: Job) -> Result<Vec<Arc<Run>>> {
+        let Job { unit, rows, capture } = job;
+        let Capture { tree, prev, state, facts, window } = capture;
         self.disk.create_dir(&self.dir)?;
         self.learn_ends(unit.head.number)?;
         let full = self.tuning.dedupe.layer();

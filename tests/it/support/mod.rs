@@ -2,6 +2,7 @@
 
 pub(crate) mod clinic;
 pub(crate) mod sim;
+pub(crate) mod witness;
 pub(crate) mod world;
 
 use std::path::PathBuf;
