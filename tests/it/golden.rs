@@ -5,6 +5,7 @@
 pub(crate) mod by_the_page;
 mod complete;
 mod crate_side;
+mod derived;
 mod story;
 
 use sha2::{Digest, Sha256};

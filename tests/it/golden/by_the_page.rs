@@ -163,6 +163,7 @@ pub(crate) fn vectors() -> Vectors {
     page.frames();
     page.notes(&entries);
     page.unit(&entries);
+    crate::golden::derived::page().iter().for_each(|(name, bytes)| page.put(name, bytes));
     page.tables(&entries);
     complete::by_the_page(&mut page.out, &entries);
     page.payloads();

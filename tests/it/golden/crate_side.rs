@@ -67,6 +67,9 @@ pub(crate) fn vectors() -> Vectors {
     let entries = log(&mut out);
     proofs(&mut out, &entries);
     units(&mut out, &entries);
+    for (name, bytes) in crate::golden::derived::crate_side(&log_signer()) {
+        put(&mut out, name, &bytes);
+    }
     tables(&mut out, &entries);
     complete::by_the_crate(&mut out, &entries);
     payloads(&mut out);
