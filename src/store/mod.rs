@@ -12,4 +12,5 @@ pub mod log;
 pub mod packed;
 pub mod replica;
 pub mod root;
+pub mod runs;
 pub mod tiles;

@@ -75,6 +75,12 @@ impl LogKeys {
         past.map_or(self.signer.verifier(), |(key, _)| key)
     }
 
+    /// Every key that ever was in force, the newest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Verifier> {
+        let past = self.past.iter().rev().map(|(key, _)| key);
+        std::iter::once(self.signer.verifier()).chain(past)
+    }
+
     /// Opens a checkpoint by the key in force, or by one before it within its end.
     pub(crate) fn checkpoint(&self, note: &[u8]) -> Result<Checkpoint> {
         let refused = match Checkpoint::open(note, self.signer.verifier()) {

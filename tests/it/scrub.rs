@@ -126,7 +126,7 @@ fn rot_anywhere_is_found_named_and_left_as_it_is() {
             let len = attempt.disk.bytes(&path).unwrap().len();
             // Not in what an opening appends to and a pass does not cover.
             let at = rng.below(len * 9 / 10);
-            attempt.disk.rot(&path, at, 1 << rng.below(8));
+            attempt.disk.write_through(&path, at, 1 << rng.below(8));
             let (found, _) = pass(&vault, true);
             let context = format!("{} byte {at} of {len}, round {round}", path.display());
             assert!(!found.is_empty(), "{context}: not found");

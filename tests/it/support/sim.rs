@@ -348,10 +348,10 @@ impl SimDisk {
         self.plant(path, &bytes);
     }
 
-    /// Changes one byte under whoever has the file open: rot of the medium.
-    pub fn rot(&self, path: &Path, at: usize, mask: u8) {
+    /// Changes one byte by xor under whoever has the file open, durable: a sector that rots.
+    pub fn write_through(&self, path: &Path, at: usize, mask: u8) {
         let mut state = self.state();
-        let inode = *state.names.get(path).expect("file to rot");
+        let inode = *state.names.get(path).expect("file to change");
         let inode = &mut state.inodes[inode];
         for bytes in [&mut inode.durable, &mut inode.cached] {
             if let Some(byte) = bytes.get_mut(at) {
