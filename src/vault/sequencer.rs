@@ -26,7 +26,7 @@ use crate::vault::dedupe::{Seen, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::seal::Sealed;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -163,7 +163,8 @@ struct Job {
 struct Commit {
     entries: Vec<u8>,
     leaves: Vec<Hash32>,
-    files: HashMap<ClassDay, Vec<Vec<u8>>>,
+    /// In order, so that one seed gives one order of writes.
+    files: BTreeMap<ClassDay, Vec<Vec<u8>>>,
     accepted: Vec<(SyncSender<Outcome>, EntryIndex, usize)>,
     rejected: Vec<(SyncSender<Outcome>, Rejected)>,
     observed: Vec<Observed>,

@@ -40,7 +40,13 @@ impl State {
             rotted: self.rotted,
             ..State::default()
         };
-        for inode in &self.inodes {
+        // By name: the order in which files were made is not always a function of the seed.
+        let mut order: Vec<usize> = self.names.values().copied().collect();
+        let rest = (0..self.inodes.len()).filter(|n| !self.names.values().any(|named| named == n));
+        order.extend(rest);
+        after.inodes = vec![Inode::default(); self.inodes.len()];
+        for number in order {
+            let inode = &self.inodes[number];
             let mut bytes = inode.durable.clone();
             for pending in &inode.pending {
                 match &mut rng {
@@ -50,7 +56,7 @@ impl State {
                 }
             }
             let (cached, public) = (bytes.clone(), inode.public);
-            after.inodes.push(Inode { durable: bytes, cached, pending: Vec::new(), public });
+            after.inodes[number] = Inode { durable: bytes, cached, pending: Vec::new(), public };
         }
         for changes in self.changes.values() {
             for tied in knots(changes) {
