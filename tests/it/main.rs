@@ -6,6 +6,7 @@
 mod support;
 
 mod attacks;
+mod bad_input;
 mod canon;
 mod cli;
 mod conformance;
@@ -25,6 +26,7 @@ mod promises;
 mod report;
 mod review_store;
 mod review_govern;
+mod second;
 mod siem;
 mod vault;
 mod verify;

@@ -1,5 +1,6 @@
 //! Helpers shared by the tests: simulated world, shared data, checks.
 
+pub(crate) mod artefacts;
 pub(crate) mod clinic;
 pub(crate) mod keyhole;
 pub(crate) mod sim;
