@@ -44,6 +44,11 @@ pub const BATCH_EVENTS_MAX: usize = 10_000;
 pub const UNIT_BYTES_TARGET: usize = 1 << 20;
 /// A segment is closed once it is longer: 64 MiB keeps a whole-file read in memory.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Entries behind the last snapshot at which the next one is due: reading and hashing as many at
+/// an opening takes about a tenth of a second.
+pub const SNAPSHOT_ENTRIES: u64 = 65_536;
+/// Bytes of log behind the last snapshot at which the next one is due: one segment.
+pub const SNAPSHOT_BYTES: u64 = SEGMENT_BYTES_MAX;
 /// Entries of an epoch: a full level-2 tile; each epoch is sealed once.
 pub const EPOCH_ENTRIES: u64 = 65_536;
 /// Days a class-day key outlives its bucket at least (late records of the day before).

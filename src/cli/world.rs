@@ -10,7 +10,7 @@ use crate::policy::classify::Policies;
 use crate::policy::default_files;
 use crate::store::disk::OsDisk;
 use crate::vault::World;
-use crate::vault::config::Config as VaultConfig;
+use crate::vault::config::{Config as VaultConfig, Tuning};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -174,6 +174,7 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         ledger,
         policies: policies(&config.policies)?,
         index_on_disk: true,
+        tuning: Tuning::default(),
     })
 }
 

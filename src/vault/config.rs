@@ -2,8 +2,10 @@
 //! arguments is the hands' business (`cli::config`).
 
 use crate::base::id::TenantId;
+use crate::base::limits::{SEGMENT_BYTES_MAX, SNAPSHOT_BYTES, SNAPSHOT_ENTRIES};
 use crate::store::disk::Disk;
 use crate::store::error::{Error, ErrorKind, Result};
+use crate::vault::dedupe::Bounds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,32 @@ pub struct Config {
     pub policies: BTreeMap<String, String>,
     /// Keep the index on disk with sled; otherwise in memory.
     pub index_on_disk: bool,
+    /// Sizes that tests make small; a running vault has the defaults.
+    pub tuning: Tuning,
+}
+
+/// Sizes at which files are closed and state is written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tuning {
+    /// A segment of the log is closed once it is longer.
+    pub segment_bytes: u64,
+    /// Entries behind the last snapshot at which the next one is due.
+    pub snapshot_entries: u64,
+    /// Bytes of log behind the last snapshot at which the next one is due.
+    pub snapshot_bytes: u64,
+    /// What the window of event ids remembers.
+    pub dedupe: Bounds,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning {
+            segment_bytes: SEGMENT_BYTES_MAX,
+            snapshot_entries: SNAPSHOT_ENTRIES,
+            snapshot_bytes: SNAPSHOT_BYTES,
+            dedupe: Bounds::default(),
+        }
+    }
 }
 
 /// `<data>/vault.toml`.

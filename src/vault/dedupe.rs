@@ -9,6 +9,21 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 /// Ids in one generation of the window; the oldest generation goes as a whole.
 const GENERATION_IDS: usize = DEDUPE_IDS_MIN / 4;
 
+/// How much the window remembers at least.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Ids.
+    pub ids: usize,
+    /// Nanoseconds.
+    pub nanos: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { ids: DEDUPE_IDS_MIN, nanos: DEDUPE_NANOS_MIN }
+    }
+}
+
 /// What a number or id is to the vault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {

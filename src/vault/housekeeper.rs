@@ -59,7 +59,7 @@ impl Housekeeper {
 
     /// Takes in every committed entry not seen yet.
     pub(crate) fn catch_up(&mut self) -> Result<()> {
-        while let Some(unit) = self.log.unit_of(self.next) {
+        while let Some(unit) = self.log.unit_of(self.next)? {
             let bytes = self.log.read(&unit)?;
             for entry in entries_of(&bytes)? {
                 let entry = entry?;
@@ -164,7 +164,7 @@ impl Housekeeper {
         let mut tables = EpochTables::new(epoch);
         let mut next = tables.first();
         while !tables.is_whole() {
-            let Some(unit) = self.log.unit_of(next) else { return Ok(None) };
+            let Some(unit) = self.log.unit_of(next)? else { return Ok(None) };
             let bytes = self.log.read(&unit)?;
             for entry in entries_of(&bytes)? {
                 let entry = entry?;

@@ -217,6 +217,7 @@ impl Opening {
         let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
         let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
+        let log = log.closing_at(config.tuning.segment_bytes);
         let lanes = Lanes::detect();
         let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;

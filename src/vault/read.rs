@@ -106,7 +106,7 @@ impl Vault {
     /// `NotFound` beyond the end of the log.
     pub fn entry_bytes(&self, index: EntryIndex) -> Result<Vec<u8>> {
         let unit =
-            self.inner.log.unit_of(index).ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
+            self.inner.log.unit_of(index)?.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
         let bytes = self.inner.log.read(&unit)?;
         let decoded = unit::decode(&bytes)?;
         let at = usize::try_from(index.0 - unit.head.first.0).unwrap_or(usize::MAX);
@@ -135,7 +135,7 @@ impl Vault {
         let unknown = || Error::NotFound { code: "ENTRY_UNKNOWN" };
         let mut rest = ascending.iter().peekable();
         while let Some(index) = rest.peek() {
-            let unit = self.inner.log.unit_of(**index).ok_or_else(unknown)?;
+            let unit = self.inner.log.unit_of(**index)?.ok_or_else(unknown)?;
             let bytes = self.inner.log.read(&unit)?;
             let decoded = unit::decode(&bytes)?;
             while let Some(index) = rest.next_if(|index| index.0 < unit.head.end.0) {
@@ -158,7 +158,7 @@ impl Vault {
     ) -> Result<()> {
         let mut next = range.start;
         while next < range.end {
-            let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
+            let Some(unit) = self.inner.log.unit_of(next)? else { return Ok(()) };
             let bytes = self.inner.log.read(&unit)?;
             let decoded = unit::decode(&bytes)?;
             for bytes in decoded.entries {
@@ -184,7 +184,7 @@ impl Vault {
     ) -> Result<()> {
         let mut next = range.start;
         while next < range.end {
-            let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
+            let Some(unit) = self.inner.log.unit_of(next)? else { return Ok(()) };
             let bytes = self.inner.log.read(&unit)?;
             let wanted = (unit.head.first.0..).zip(unit::decode(&bytes)?.entries);
             for (index, entry) in wanted {
@@ -210,7 +210,7 @@ impl Vault {
         let erased = self.prepare(reading)?;
         let mut next = range.start;
         while next < range.end {
-            let Some(unit) = self.inner.log.unit_of(next) else { return Ok(()) };
+            let Some(unit) = self.inner.log.unit_of(next)? else { return Ok(()) };
             let bytes = self.inner.log.read(&unit)?;
             let decoded = unit::decode(&bytes)?;
             let mut frames = Spans::new(&unit.head.spans);
@@ -235,7 +235,7 @@ impl Vault {
     pub fn record(&self, index: EntryIndex, reading: Reading<'_>) -> Result<Record> {
         let erased = self.prepare(reading)?;
         let unit =
-            self.inner.log.unit_of(index).ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
+            self.inner.log.unit_of(index)?.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
         let bytes = self.entry_bytes(index)?;
         let mut frames = Spans::new(&unit.head.spans);
         let entry = entry::decode(&bytes)?;
@@ -357,7 +357,7 @@ impl Vault {
         let mut found = ErasedTags::default();
         let count = done.len();
         for (index, intent, classes) in done {
-            let unit = self.inner.log.unit_of(index);
+            let unit = self.inner.log.unit_of(index)?;
             let unit = unit.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
             let bytes = self.entry_bytes(index)?;
             let entry = entry::decode(&bytes)?;

@@ -88,7 +88,7 @@ pub(crate) fn load(
     };
     let mut epoch = None;
     for number in 0..log.unit_count() {
-        let Some(placed) = log.unit(number) else { break };
+        let Some(placed) = log.unit(number)? else { break };
         // Every opening writes under a new epoch.
         loaded.facts.opening = epoch.replace(placed.head.epoch) != Some(placed.head.epoch);
         let bytes = log.read(&placed)?;
@@ -107,7 +107,7 @@ pub(crate) fn load(
             Err(Fault::Unit(why)) => {
                 refuse_within(log, &placed, number, sealed, &why)?;
                 loaded.dropped = Some((placed.head.first, placed.head.len));
-                log.drop_last();
+                log.drop_last()?;
             }
         }
         if let Some(signed) = signed.filter(|c| c.size == loaded.tree.size())
@@ -201,9 +201,9 @@ pub(crate) fn tiles(
         tiles.clear();
         Compact::new()
     });
-    let from = log.unit_of(EntryIndex(tree.size().0)).map(|u| u.head.number);
+    let from = log.unit_of(EntryIndex(tree.size().0))?.map(|u| u.head.number);
     for number in from.into_iter().flat_map(|from| from..log.unit_count()) {
-        let Some(placed) = log.unit(number) else { break };
+        let Some(placed) = log.unit(number)? else { break };
         let bytes = log.read(&placed)?;
         let unit = unit::decode(&bytes)?;
         let skip = usize::try_from(tree.size().0 - placed.head.first.0).unwrap_or(usize::MAX);
@@ -242,7 +242,7 @@ fn edge(tiles: &Tiles, size: TreeSize) -> Option<Compact> {
 pub(crate) fn bodies(log: &UnitLog, bodies: &Bodies) -> Result<()> {
     let mut ends: BTreeMap<ClassDay, u64> = BTreeMap::new();
     for number in 0..log.unit_count() {
-        let Some(unit) = log.unit(number) else { break };
+        let Some(unit) = log.unit(number)? else { break };
         for span in &unit.head.spans {
             let end = ends.entry(span.class_day).or_default();
             *end = span.end.max(*end);

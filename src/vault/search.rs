@@ -88,7 +88,7 @@ impl Vault {
     ) -> Result<()> {
         let size = self.size();
         let mut next = EntryIndex(0);
-        while let Some(unit) = self.inner.log.unit_of(next).filter(|_| next.0 < size.0) {
+        while let Some(unit) = self.inner.log.unit_of(next)?.filter(|_| next.0 < size.0) {
             let bytes = self.inner.log.read(&unit)?;
             for entry in crate::vault::read::entries_of(&bytes)? {
                 let entry = entry?;

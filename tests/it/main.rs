@@ -28,5 +28,6 @@ mod review_store;
 mod review_govern;
 mod second;
 mod siem;
+mod units;
 mod vault;
 mod verify;

@@ -9,7 +9,7 @@ pub mod reading;
 
 use crate::base::refusal::Refusal;
 use crate::policy::default_files;
-use crate::vault::config::Config;
+use crate::vault::config::{Config, Tuning};
 use crate::vault::error::Result;
 use crate::vault::{Vault, World};
 use std::collections::BTreeMap;
@@ -93,6 +93,7 @@ fn fresh(world: &World, dir: &Path) -> Result<(Vault, Config)> {
         ledger: None,
         policies: default_files(),
         index_on_disk: true,
+        tuning: Tuning::default(),
     };
     Ok((Vault::init(world.clone(), &config, "bench.local")?, config))
 }

@@ -25,7 +25,7 @@ use crate::policy::classify::Policies;
 use crate::policy::default_files;
 use crate::store::disk::OsDisk;
 use crate::vault::World;
-use crate::vault::config::Config as VaultConfig;
+use crate::vault::config::{Config as VaultConfig, Tuning};
 use crate::vault::hold::Order;
 use anyhow::{Result, anyhow};
 use std::collections::BTreeSet;
@@ -84,6 +84,7 @@ pub(crate) fn run<W: Write>(
         ledger: None,
         policies: default_files(),
         index_on_disk: true,
+        tuning: Tuning::default(),
     };
     let world = World { disk: Arc::new(OsDisk), clock: clock.clone(), entropy };
     let tale = Tale::new(out);

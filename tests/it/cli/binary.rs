@@ -381,6 +381,7 @@ fn a_second_opener_waits_outside() {
         ledger: None,
         policies: policies(&chancery::cli::config::Policies::FolderOrBuiltIn("-".into())).unwrap(),
         index_on_disk: false,
+        tuning: chancery::vault::config::Tuning::default(),
     };
     let vault = Vault::open(world(), &config).unwrap();
     home.fails(&["append", "events"], 3, "STORE_LOCKED");

@@ -5,7 +5,7 @@ use chancery::base::world::{Clock, Entropy};
 use chancery::policy::default_files;
 use chancery::store::disk::Disk;
 use chancery::vault::World;
-use chancery::vault::config::Config;
+use chancery::vault::config::{Config, Tuning};
 use chancery::vault::hold::Order;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -91,6 +91,7 @@ pub(crate) fn config(home: &Path) -> Config {
         ledger: None,
         policies: default_files(),
         index_on_disk: false,
+        tuning: Tuning::default(),
     }
 }
 

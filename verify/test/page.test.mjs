@@ -1,0 +1,116 @@
+// verify.html: what its sources make, and what people see in a real browser.
+
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Browser, needsBrowser } from './support/browser.mjs';
+import { Maker } from './support/maker.mjs';
+import { GOLDEN, repo, TRUST } from './support/signer.mjs';
+
+const PAGE = repo('verify/verify.html');
+
+test('verify.html is what its sources make', () => {
+  const { status, stderr } = spawnSync(process.execPath, [repo('verify/build.mjs'), '--check'], { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+});
+
+test('verify.html is one file, and its policy allows its own script and style only', () => {
+  const html = readFileSync(PAGE, 'utf8');
+  const csp = /http-equiv="Content-Security-Policy" content="([^"]*)"/.exec(html)[1];
+  const hash = (tag) => {
+    const text = html.slice(html.indexOf(`<${tag}>`) + tag.length + 2, html.indexOf(`</${tag}>`));
+    return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+  };
+  assert.equal(csp, `default-src 'none'; script-src ${hash('script')}; style-src ${hash('style')}; base-uri 'none'; form-action 'none'`);
+  assert.equal(html.match(/<script/g).length, 1);
+  assert.doesNotMatch(html, /\b(?:src|href)=|url\(|@import|\bfetch\(|XMLHttpRequest|WebSocket|innerHTML|\beval\(|document\.write/);
+});
+
+const DONE = 'return document.querySelectorAll(".verdict").length === arguments[0] && document.getElementById("progress").textContent.startsWith("Done")';
+const SEEN = `return [...document.querySelectorAll('.verdict')].map((one) => ({
+  code: one.dataset.code, exit: one.dataset.exit, look: one.className, title: one.querySelector('h3').textContent, text: one.innerText }))`;
+
+test('a good, a tampered and an untrusted proof, a zip, folders, several files', needsBrowser, async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'verify-page-'));
+  const shots = process.env.VERIFY_SCREENSHOTS;
+  const put = (name, data) => {
+    mkdirSync(dirname(join(home, name)), { recursive: true });
+    writeFileSync(join(home, name), data);
+    return join(home, name);
+  };
+  const browser = await Browser.open();
+  t.after(async () => {
+    await browser.close();
+    rmSync(home, { recursive: true, force: true });
+  });
+  const shot = async (name) => shots && browser.screenshot(join(shots, `${name}.png`));
+  const seen = async (count) => {
+    await browser.until(DONE, count);
+    return browser.run(SEEN);
+  };
+  const good = put('entry.tlog-proof', GOLDEN.proof);
+  const bad = put('tampered.tlog-proof', GOLDEN.proof.replace('extra Q0hF', 'extra Q0hG'));
+  const trust = put('trust.policy', TRUST);
+
+  await browser.goto(pathToFileURL(PAGE).href);
+  assert.match(await browser.run('return document.getElementById("keys").innerText'), /No trust file/);
+  await shot('empty');
+
+  await browser.choose('#evidence', good);
+  let [verdict] = await seen(1);
+  assert.deepEqual([verdict.exit, verdict.look, verdict.title], ['4', 'verdict warn', 'INCONCLUSIVE: signer unknown']);
+  assert.match(verdict.text, /consistent with itself; signer unknown/);
+  assert.match(verdict.text, /by another way than the evidence/);
+  await shot('untrusted');
+
+  await browser.choose('#trust', trust);
+  await browser.until('return document.querySelector(".verdict.good") !== null');
+  [verdict] = await seen(1);
+  assert.deepEqual([verdict.exit, verdict.code, verdict.title], ['0', 'VERIFIED', 'VERIFIED']);
+  assert.match(verdict.text, /pinned log key 0d98b094/);
+  assert.match(await browser.run('return document.getElementById("keys").innerText'), /0d98b094\+AcBQxWN6RPqGKf/);
+  await shot('good');
+
+  await browser.choose('#evidence', bad);
+  await browser.until('return document.querySelector(".verdict.bad") !== null');
+  [verdict] = await seen(1);
+  assert.deepEqual([verdict.exit, verdict.code, verdict.title], ['1', 'PROOF_ROOT', 'FAILED']);
+  await shot('tampered');
+
+  await browser.choose('#evidence', good, bad, put('disclosure.json', GOLDEN.disclosure), put('<img src=x onerror=alert(1)>.txt', 'x'));
+  const several = await seen(4);
+  assert.deepEqual(several.map((one) => one.code), ['VERIFIED', 'PROOF_ROOT', 'VERIFIED', 'MALFORMED']);
+  assert.equal(await browser.run('return document.images.length'), 0);
+  await browser.size(900, 3200);
+  await shot('several');
+  await browser.size(900, 1400);
+
+  const maker = new Maker();
+  maker.genesis();
+  maker.add({ fields: ['action'] });
+  await maker.commit();
+  const folder = await maker.folder();
+  for (const name of folder.names()) put(`data/${name}`, await folder.get(name).read());
+  await browser.choose('#directory', join(home, 'data'));
+  [verdict] = await seen(1);
+  assert.deepEqual([verdict.code, verdict.exit], ['VERIFIED', '0'], verdict.text);
+  assert.match(verdict.text, /2 entries in 1 unit /);
+  await shot('vault');
+
+  await browser.choose('#trust', bad);
+  await browser.until('return document.querySelector(".verdict.grey") !== null');
+  [verdict] = await seen(1);
+  assert.equal(verdict.code, 'TRUST_POLICY');
+  await shot('bad-trust');
+  await browser.click('#no-trust');
+  await browser.until('return document.querySelector(".verdict.warn") !== null');
+
+  const reached = await browser.run(`return fetch('data:text/plain,x').then(() => 'reached', () => 'refused')`);
+  assert.equal(reached, 'refused');
+  assert.equal(await browser.run('return performance.getEntriesByType("resource").length'), 0);
+});
