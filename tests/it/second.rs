@@ -93,7 +93,7 @@ fn golden() -> Vec<Artefact> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format");
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
     let vectors: BTreeMap<String, String> = serde_json::from_str(&read("vectors.json")).unwrap();
-    let bytes = |name: &str| unhex(&vectors[name]);
+    let bytes = |name: &str| vectors[name].clone().into_bytes();
     let trust = Some(bytes("trust"));
     ["checkpoint", "proof", "disclosure", "roll"]
         .into_iter()
@@ -104,11 +104,6 @@ fn golden() -> Vec<Artefact> {
             since: None,
         })
         .collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digits).collect()
 }
 
 #[test]

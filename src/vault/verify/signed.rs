@@ -51,7 +51,7 @@ impl Head {
         if let (Some(trust), Some(_)) = (trust, &head.checkpoint) {
             match trust.open_checkpoint(note) {
                 Ok(trusted) => head.trusted = Some(trusted),
-                Err(e) => report.fail(e.verdict(), None, format!("checkpoint: {e}")),
+                Err(e) => unsigned(e.verdict(), format!("checkpoint: {e}"), report),
             }
         }
         Ok(head)
@@ -89,7 +89,7 @@ impl Head {
             let kept = match opened {
                 Ok(kept) => kept,
                 Err(e) => {
-                    report.fail(e.verdict(), None, format!("retained checkpoint: {e}"));
+                    unsigned(e.verdict(), format!("retained checkpoint: {e}"), report);
                     continue;
                 }
             };
@@ -142,6 +142,14 @@ impl Head {
             return;
         };
         let (size, root) = (checkpoint.size, checkpoint.root);
+        let unpinned =
+            |trust: &Trust, key: &Verifier| trust.logs().iter().all(|log| log.verifier != *key);
+        if let (Some(trust), Some(first)) = (trust, own.first())
+            && unpinned(trust, first)
+        {
+            let what = "the key that genesis names is not pinned".to_owned();
+            unsigned("UNTRUSTED_KEY", what, report);
+        }
         if let Some(trusted) = &self.trusted {
             let of = trusted.witnesses.iter().map(|w| (w.name.clone(), w.time));
             let (key, witnesses) = (trusted.key.to_string(), of.collect());
@@ -159,6 +167,16 @@ impl Head {
                 }
             }
         }
+    }
+}
+
+/// A checkpoint that is not what it must be, or that only nobody here can vouch for.
+fn unsigned(verdict: &'static str, what: String, report: &mut Report) {
+    if matches!(verdict, "UNTRUSTED_KEY" | "QUORUM_MISSING") {
+        report.doubt("a checkpoint without a pinned signer or without enough witnesses");
+        report.attention(verdict, None, what);
+    } else {
+        report.fail(verdict, None, what);
     }
 }
 
