@@ -1,7 +1,7 @@
 // Body files without keys: is each sealed group there, undamaged and in its place, and does an
 // entry name it. docs/format.md section 6. Never opens anything: that needs the vault's keys.
 
-import { compare, concat, equal, Reader, u16, u32, u64, utf8 } from './wire.mjs';
+import { concat, equal, Reader, u16, u32, utf8 } from './wire.mjs';
 import { dayText } from './text.mjs';
 import { crc32 } from './crc32.mjs';
 
@@ -25,31 +25,50 @@ export function bodyHeadHolds(head, { tenant, cls, bucket }) {
  */
 export function walkSpan(bytes, expected) {
   const damaged = [];
+  let places = null;
   let at = 0;
   let extra = 0;
   for (const group of expected) {
-    const found = findFrame(bytes, at, group);
-    if (found === null) {
+    let from = at;
+    if (!standsAt(bytes, at, group)) {
+      places ??= placesOf(bytes, expected);
+      from = places.get(nameOf(group)) ?? -1;
+    }
+    if (from < at) {
       damaged.push(group);
       continue;
     }
-    extra += found.at - at;
-    if (!found.whole) damaged.push(group);
-    at = found.end;
+    const frame = readFrame(bytes, from, group);
+    extra += from - at;
+    if (!frame.whole) damaged.push(group);
+    at = frame.end;
   }
   // What lies behind a damaged frame may be its own rest: only an undamaged span has extras.
   extra += bytes.length - at;
   return { damaged, extra: damaged.length === 0 ? extra : 0 };
 }
 
-// The frame of a group at `from`, or further on when what stands at `from` is another's.
-function findFrame(bytes, from, group) {
-  const place = u64(group.index);
-  for (let at = from; at + FRAME_HEAD <= bytes.length; at++) {
-    const here = compare(bytes.subarray(at + 8, at + 16), place) === 0 && bytes[at + 16] === group.group;
-    if (here) return readFrame(bytes, at, group);
+const nameOf = ({ index, group }) => `${index}/${group}`;
+
+function standsAt(bytes, at, { index, group }) {
+  if (at + FRAME_HEAD > bytes.length) return false;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, FRAME_HEAD);
+  return view.getBigUint64(8) === BigInt(index) && view.getUint8(16) === group;
+}
+
+// Where each expected head stands for the first time, in one pass over all bytes.
+function placesOf(bytes, expected) {
+  const wanted = new Set(expected.map(nameOf));
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const places = new Map();
+  for (let at = 0; at + FRAME_HEAD <= bytes.length; at++) {
+    // Places in a log are small numbers: most bytes are passed over by their first half.
+    if (view.getUint32(at + 8) > 0x1f_ffff) continue;
+    const index = view.getUint32(at + 8) * 0x1_0000_0000 + view.getUint32(at + 12);
+    const name = `${index}/${bytes[at + 16]}`;
+    if (wanted.has(name) && !places.has(name)) places.set(name, at);
   }
-  return null;
+  return places;
 }
 
 function readFrame(bytes, at, group) {

@@ -14,7 +14,10 @@ import { parseDisclosure, verifyFields } from './disclosure.mjs';
 import { isReceipt, parseStatement, readLedger, readReceipt } from './receipt.mjs';
 import { MANIFEST, readManifest, verifyFiles } from './manifest.mjs';
 import { describe } from './entry.mjs';
-import { KIND, kindOf } from './kind.mjs';
+import { binaryKindOf, KIND, kindOf } from './kind.mjs';
+import { Stream } from './stream.mjs';
+import { judgeRange } from './range.mjs';
+import { judgeAnswer } from './answer.mjs';
 import { equal } from './wire.mjs';
 
 export const EVIDENCE_BYTES_MAX = 16_777_216;
@@ -25,6 +28,12 @@ export const EVIDENCE_BYTES_MAX = 16_777_216;
  */
 export async function judgeFile(file, options = {}) {
   return judge(options, async (context) => {
+    const binary = binaryKindOf(await file.read(0, Math.min(64, file.size)));
+    if (binary !== null) {
+      context.kind = binary;
+      await shownEntries(file, context);
+      return;
+    }
     if (file.size > EVIDENCE_BYTES_MAX) {
       refuse('TOO_LARGE', `evidence files of more than ${EVIDENCE_BYTES_MAX} bytes are not read`);
     }
@@ -43,8 +52,8 @@ export async function judgeReport(folder, options = {}) {
 }
 
 /** Runs `check` with the trust file read first, and turns its end into a verdict. */
-export async function judge({ trustBytes = null, sinceBytes = null }, check) {
-  const context = { kind: null, said: [], open: [], facts: {}, trust: null, sinceBytes, failures: [] };
+export async function judge({ trustBytes = null, sinceBytes = null, replay }, check) {
+  const context = { replay, kind: null, said: [], open: [], facts: {}, trust: null, sinceBytes, failures: [] };
   const verdict = (code, message, where = {}) => ({
     kind: context.kind,
     code,
@@ -228,6 +237,31 @@ function aboutLedger(context, facts) {
       `key generation ${facts.generation}.`,
   );
   if (facts.log === 0n) refuse('INCONCLUSIVE', 'a log of no entries: there is nothing to verify');
+}
+
+async function shownEntries(file, context) {
+  const stream = new Stream(file);
+  await stream.take(context.kind.startsWith('range') ? 18 : 19);
+  noSince(context);
+  if (context.kind === KIND.RANGE) await judgeRange(stream, context, openLog);
+  else await judgeAnswer(stream, context, openLog, openClaim);
+}
+
+async function openLog(context, note) {
+  const checkpoint = await signedBy(context, note);
+  aboutLog(context, checkpoint);
+  return checkpoint;
+}
+
+// Opens the note; what it gives requires that a key of the name in its first line signed.
+async function openClaim(context, note) {
+  if (context.trust === null) return () => {};
+  const signed = await openNote(note, context.trust.reports);
+  return (name) => {
+    if (!signed.some(({ key }) => key.name === name)) {
+      refuse('UNTRUSTED_KEY', `the pinned key that signed the claim is not named ${name}`);
+    }
+  };
 }
 
 async function report(folder, context) {

@@ -2,7 +2,7 @@
 // Never judges: what it cannot place is MALFORMED.
 
 import { decodeUtf8 } from './text.mjs';
-import { malformed } from './verdict.mjs';
+import { malformed, refuse } from './verdict.mjs';
 import { DISCLOSURE_FORMAT } from './disclosure.mjs';
 
 export const KIND = {
@@ -13,8 +13,23 @@ export const KIND = {
   RECEIPT: 'erasure receipt',
   LEDGER: 'erasure ledger',
   REPORT: 'report',
+  RANGE: 'range file',
+  ANSWER: 'answer file',
   VAULT: 'vault',
 };
+
+const FRONT = 64;
+
+/** Range or answer by the first line of a file's front, or null; STORE_TOO_NEW for other versions. */
+export function binaryKindOf(front) {
+  const line = String.fromCharCode(...front.subarray(0, FRONT)).split('\n')[0];
+  const parts = /^chancery\/(range|answer)\/(.*)$/s.exec(line);
+  if (!parts) return null;
+  if (parts[2] !== 'v1' || line.length >= FRONT) {
+    refuse('STORE_TOO_NEW', 'a range or answer file of another version');
+  }
+  return parts[1] === 'range' ? KIND.RANGE : KIND.ANSWER;
+}
 
 export function kindOf(bytes) {
   const text = decodeUtf8(bytes);

@@ -18,13 +18,16 @@ export async function isTaken(epoch, { percent, root, seed }) {
   return (await drawOf(epoch, root, seed)) * 100n < BigInt(percent) << 64n;
 }
 
-async function drawOf(epoch, root, seed) {
+/** The first 8 bytes that decide about an epoch: the least of them when none is taken. */
+export async function drawOf(epoch, root, seed) {
   const hash = await sha256(concat(label('sample'), root, u64(epoch), seed));
   return new DataView(hash.buffer).getBigUint64(0);
 }
 
-/** The first 8 bytes that decide about an epoch; for the least of them when none is taken. */
-export { drawOf };
+/** Members of a seal that differ from what was computed. */
+export function wrongMembers(facts, payload) {
+  return SEALED.filter((name) => name in facts && facts[name] !== payload[name]);
+}
 
 export class SealChecker {
   /** `roots` holds the root of each whole epoch by the time its last entry is taken. */
@@ -96,7 +99,7 @@ export class SealChecker {
     if (index > payload.end + EPOCH) {
       this.findings.add('SEAL_LATE', `epoch ${epoch} was sealed after the next one ended`, index);
     }
-    const wrong = SEALED.filter((name) => name in facts && facts[name] !== payload[name]);
+    const wrong = wrongMembers(facts, payload);
     if (wrong.length > 0) {
       this.findings.add('SEAL_MISMATCH', `the seal of epoch ${epoch} is wrong about ${wrong.join(', ')}`, index);
     }

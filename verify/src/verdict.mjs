@@ -15,6 +15,7 @@ const EXIT_OF = new Map([
   ['INCONCLUSIVE', EXIT.INCONCLUSIVE],
   ['UNTRUSTED_KEY', EXIT.INCONCLUSIVE],
   ['QUORUM_MISSING', EXIT.INCONCLUSIVE],
+  ['RANGE_OPEN_END', EXIT.INCONCLUSIVE],
 ]);
 
 /** A check that did not pass. `code` is stable, `message` is for people. */

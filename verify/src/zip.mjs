@@ -12,6 +12,7 @@ const MEMBERS_MAX = 10_000;
 const UNPACKED_MAX = 1_073_741_824;
 const END_SIZE = 22;
 const COMMENT_MAX = 65_535;
+const NAME_MAX = 1_024;
 const KEPT = 4;
 
 const [STORED, DEFLATED] = [0, 8];
@@ -85,7 +86,7 @@ function readMember(reader) {
   if (method !== STORED && method !== DEFLATED) malformed(`zip: method ${method} is not read`);
   if (method === STORED && packed !== size) malformed('zip: a stored member of two sizes');
   if ([packed, size, offset].includes(0xffffffff)) malformed('zip: zip64');
-  if (name === null || !isPlain(name)) malformed('zip: a name that is no plain relative path');
+  if (name === null || nameLength > NAME_MAX || !isPlain(name)) malformed('zip: a name that is no plain relative path');
   if (name.endsWith('/') && size !== 0) malformed('zip: a directory with contents');
   return { name, nameBytes, method, crc, packed, size, offset };
 }

@@ -5,12 +5,11 @@ import { concat, label, lp8, u16, u32, u64 } from '../../src/wire.mjs';
 import { canonical } from '../../src/jcs.mjs';
 import { parseJson } from '../../src/json.mjs';
 import { crc32 } from '../../src/crc32.mjs';
-import { rootOf } from '../../src/merkle.mjs';
 import { decodeEntry } from '../../src/entry.mjs';
 import { sealedTables, Tables } from '../../src/tables.mjs';
 import { dayText, hex } from '../../src/text.mjs';
 import { Folder, memoryFile } from '../../src/files.mjs';
-import { bytes, checkpoint, leafOf, LOG, ORIGIN, REPORT, sha, signBytes, TENANT, unhex } from './signer.mjs';
+import { bytes, checkpoint, leafOf, LOG, ORIGIN, REPORT, sha, signBytes, TENANT, treeRoot, unhex } from './signer.mjs';
 
 export const DAY = 20_778;
 export const NOON = BigInt(DAY) * 86_400_000_000_000n + 43_200_000_000_000n;
@@ -106,7 +105,7 @@ export class Maker {
     const length = 118 + 22 * spans.size + body.length + 96;
     const front = concat(
       bytes('CHU1'), u64(length), u64(number ?? this.units.length), u64(epoch), prevHash ?? this.previousUnit, u64(from),
-      u64(from + entries.length), root ?? (await rootOf(this.leaves)), u64(0), u16(spans.size), ...spanBytes,
+      u64(from + entries.length), root ?? treeRoot(this.leaves), u64(0), u16(spans.size), ...spanBytes,
     );
     const own = hash ?? sha(label('unit'), front);
     const signature = signBytes(key, concat(label('unit-signature'), own));
@@ -122,13 +121,13 @@ export class Maker {
     for (const entry of part) tables.add(entry);
     return {
       ...(await sealedTables(tables)), entries: 65_536, first: from, end: from + 65_536,
-      root: hex(await rootOf(this.leaves.slice(from, from + 65_536))),
+      root: hex(treeRoot(this.leaves.slice(from, from + 65_536))),
       t_first: String(part[0].logTime), t_last: String(part.at(-1).logTime), ...change,
     };
   }
 
   async checkpoint(size = this.entries.length, key = LOG) {
-    return checkpoint(size, await rootOf(this.leaves.slice(0, size)), key);
+    return checkpoint(size, treeRoot(this.leaves.slice(0, size)), key);
   }
 
   /** The data directory as a Folder; `files` replaces or (null) removes files of it. */
