@@ -10,3 +10,4 @@ mod log;
 mod outside;
 pub(crate) mod raw;
 mod salamander;
+mod table;

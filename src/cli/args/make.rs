@@ -2,7 +2,7 @@
 
 use crate::base::unit::UtcNanos;
 use crate::cli::args::values::instant;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// `chancery init`.
@@ -183,14 +183,21 @@ pub struct Demo {
 
 /// `chancery bench`.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   chancery bench
   chancery --json bench --seconds 60 --only ingest
+  chancery bench attacks
 
 Durable numbers: every acknowledged batch was fsynced. Machines differ by 40 % from hour to hour;
-compare ratios within one run.")]
+compare ratios within one run."
+)]
 pub struct Bench {
+    /// A run of its own instead of the measurements.
+    #[command(subcommand)]
+    pub part: Option<BenchPart>,
     /// Directory to measure in; its file system is what is measured [default: temporary]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -204,6 +211,31 @@ pub struct Bench {
     /// Measure this only; repeat for more: ingest, commit, verify, erase, disk
     #[arg(long = "only", value_name = "PART")]
     pub only: Vec<String>,
+}
+
+/// What `chancery bench` runs instead of its measurements.
+#[derive(Subcommand, Debug)]
+pub enum BenchPart {
+    /// Make every attack of the design on a throw-away vault, and compare verdicts
+    Attacks(AttackBench),
+}
+
+/// `chancery bench attacks`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery bench attacks
+  chancery --json bench attacks --only 24 --only 28
+
+Each attack has its own vault in a temporary directory and touches no other. Exits 0 only when
+every verdict is the required one.")]
+pub struct AttackBench {
+    /// Directory to work in [default: temporary]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Number of an attack; repeat for more [default: all]
+    #[arg(long = "only", value_name = "N")]
+    pub only: Vec<u8>,
 }
 
 /// `chancery completions`.

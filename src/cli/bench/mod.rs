@@ -2,6 +2,7 @@
 //! median of several runs and durable (fsync on); the hashing baseline runs beside it in the same
 //! process, because machines differ by 40 % from hour to hour. It never judges its own numbers.
 
+pub mod attacks;
 pub mod counting;
 pub mod erasing;
 pub mod ingest;
@@ -85,7 +86,13 @@ fn peak_memory_mib() -> f64 {
 /// A fresh vault below the plan's directory.
 fn fresh(world: &World, dir: &Path) -> Result<(Vault, Config)> {
     let _ = std::fs::remove_dir_all(dir);
-    let config = Config {
+    let config = plain(dir);
+    Ok((Vault::init(world.clone(), &config, "bench.local")?, config))
+}
+
+/// Configuration of a vault below a directory, with nothing out of the ordinary.
+fn plain(dir: &Path) -> Config {
+    Config {
         data: dir.join("data"),
         keys: dir.join("keys"),
         passphrase: None,
@@ -94,8 +101,7 @@ fn fresh(world: &World, dir: &Path) -> Result<(Vault, Config)> {
         policies: default_files(),
         index_on_disk: true,
         tuning: Tuning::default(),
-    };
-    Ok((Vault::init(world.clone(), &config, "bench.local")?, config))
+    }
 }
 
 /// Median of some samples; 0 for none.

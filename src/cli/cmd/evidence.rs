@@ -11,11 +11,11 @@ use crate::format::bundle::{self, Disclosure};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
 use crate::format::proof::TlogProof;
-use crate::format::trust::Trust;
+use crate::format::trust::{Trust, Trusted};
 use crate::report::manifest;
 use crate::vault::disclose::verify_disclosure;
 use crate::vault::error::Error;
-use crate::vault::prove::{verify_growth, verify_proof};
+use crate::vault::prove::{growth_form, verify_growth, verify_proof};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -182,6 +182,10 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
         }),
         Kind::Growth => {
             let Some(old) = since else {
+                let form = alone(kind, text);
+                if form.exit == EXIT_REFUSED {
+                    return Ok(form);
+                }
                 let message = "name the checkpoint kept from before with --since; nothing was \
                                verified";
                 return Err(Failure::usage("USAGE", message).into());
@@ -202,6 +206,13 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
         Kind::Receipt | Kind::Ledger => return Ok(report_note(text, trust)),
         Kind::Checkpoint => match trust.open_checkpoint(text.as_bytes()) {
             Ok(trusted) => {
+                if let Some(failed) = since
+                    .map(|old| Ok::<_, anyhow::Error>(beside(&trusted, &read(old)?, trust)))
+                    .transpose()?
+                    .flatten()
+                {
+                    return Ok(failed);
+                }
                 let lines = vec![
                     checkpoint_line(&trusted.checkpoint),
                     format!("signed by {}, {} witnesses", trusted.key, trusted.witnesses.len()),
@@ -214,6 +225,28 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
         },
     };
     Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
+}
+
+/// Why a checkpoint does not go with an older one, if it does not.
+fn beside(new: &Trusted, old: &[u8], trust: &Trust) -> Option<Judged> {
+    let old = match trust.open_checkpoint(old) {
+        Ok(old) => old.checkpoint,
+        Err(error) => {
+            let detail = format!("the older checkpoint: {error}");
+            return Some(Judged::failed(error.verdict(), detail));
+        }
+    };
+    let new = &new.checkpoint;
+    let (name, what) = if old.origin != new.origin {
+        ("TENANT_MISMATCH", "the older checkpoint is of another log")
+    } else if old.size > new.size {
+        ("ROLLED_BACK", "the older checkpoint is the larger one")
+    } else if old.contradicts(new) {
+        ("EQUIVOCATION", "two checkpoints of one size have different roots")
+    } else {
+        return None;
+    };
+    Some(Judged::failed(name, what.to_owned()))
 }
 
 /// A note signed by a report key: what it says is shown line by line.
@@ -235,7 +268,7 @@ fn alone(kind: Kind, text: &str) -> Judged {
         Kind::Disclosure => serde_json::from_str::<Disclosure>(text)
             .map_err(|_| "not a disclosure".to_owned())
             .and_then(|disclosure| proof_alone(&disclosure.proof)),
-        Kind::Growth => Ok(()),
+        Kind::Growth => growth_form(text).map_err(|e| e.to_string()),
         Kind::Receipt | Kind::Ledger | Kind::Checkpoint => {
             Note::parse(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string())
         }

@@ -42,10 +42,13 @@ pub(crate) fn run(context: &mut Context, args: &Verify) -> Result<ExitCode> {
 }
 
 fn read_trust(path: &Path) -> Result<Trust> {
-    let text = read_text(path)?;
-    Ok(Trust::parse(&text).map_err(|e| {
-        Failure::usage("TRUST_POLICY", format!("{}: {e}; nothing was verified", path.display()))
-    })?)
+    let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
+    let refused = |why: String| {
+        let message = format!("{}: {why}; nothing was verified", path.display());
+        Failure::usage("TRUST_POLICY", message)
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| refused("it is not UTF-8".to_owned()))?;
+    Ok(Trust::parse(text).map_err(|e| refused(e.to_string()))?)
 }
 
 /// This vault: first its data as an outsider would, then every body with its keys.

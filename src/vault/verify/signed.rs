@@ -72,26 +72,16 @@ impl Head {
         let mut targets: Vec<Target> =
             self.checkpoint.iter().map(|c| target(c, "ROOT_MISMATCH")).collect();
         for text in retained {
-            let opened = match trust {
-                Some(trust) => trust.open_checkpoint(text.as_bytes()).map(|t| t.checkpoint),
-                None => {
-                    let parsed = Note::parse(text.as_bytes()).ok();
-                    let parsed = parsed.and_then(|n| Checkpoint::parse(&n.text).ok());
-                    match parsed {
-                        Some(checkpoint) => Ok(checkpoint),
-                        None => {
-                            report.fail("MALFORMED", None, "a retained checkpoint is none");
-                            continue;
-                        }
-                    }
+            if let Some(Err(e)) = trust.map(|trust| trust.open_checkpoint(text.as_bytes())) {
+                unsigned(e.verdict(), format!("retained checkpoint: {e}"), report);
+            }
+            // Whoever signed it: what it says must not contradict the log.
+            let note = Note::parse(text.as_bytes()).ok();
+            let Some(kept) = note.and_then(|n| Checkpoint::parse(&n.text).ok()) else {
+                if trust.is_none() {
+                    report.fail("MALFORMED", None, "a retained checkpoint is none");
                 }
-            };
-            let kept = match opened {
-                Ok(kept) => kept,
-                Err(e) => {
-                    unsigned(e.verdict(), format!("retained checkpoint: {e}"), report);
-                    continue;
-                }
+                continue;
             };
             if kept.origin != file.origin() {
                 let what = "a retained checkpoint is of another log";

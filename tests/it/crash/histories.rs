@@ -6,7 +6,7 @@
 use super::check::{Depth, check, linked};
 use super::matrix::seed;
 use super::scenes::{calm, tomorrow};
-use super::told::{Act, HOME, Teller, config};
+use super::told::{Act, HOME, Sure, Teller, config};
 use crate::support::clinic::{Visit, data_fate, patient, read_all, text};
 use crate::support::sim::{FailedSync, Rng, SimDisk, Survivors};
 use chancery::base::record::Fate;
@@ -216,6 +216,8 @@ impl History {
                 assert!(named, "{context}: {error}");
             }
             Ok(vault) => {
+                // What rots from here on is the next reading's business.
+                disk.heal();
                 dropped = vault.notices().iter().any(|notice| notice.code == "TAIL_DROPPED");
                 self.no_lie(vault, &context);
             }
@@ -233,6 +235,14 @@ impl History {
 
     /// Whatever opens is what was sent, and nothing forgotten opens.
     fn no_lie(&self, vault: &Vault, context: &str) {
+        let certain = self.told.deeds.iter().filter(|deed| deed.at(u64::MAX) == Sure::Certain);
+        for deed in certain {
+            let Act::Append { receipts, .. } = &deed.act else { continue };
+            for (index, leaf) in receipts {
+                let found = vault.leaf(*index);
+                assert!(found.is_none_or(|found| found == *leaf), "{context}: leaf of {index}");
+            }
+        }
         let expected = self.told.expected(u64::MAX);
         let reading = chancery::vault::read::Reading { open: true, destination: None };
         for index in 0..vault.size().0 {

@@ -89,7 +89,7 @@ pub(super) fn scope() -> Scope {
     Scope {
         period: Period { start: at("2026-10-01T00:00:00Z"), end: at("2026-10-31T00:00:00Z") },
         tenant: TenantId([7; 16]),
-        origin: "vault.example/clinic".into(),
+        origin: "vault.example/t/07070707070707070707070707070707".into(),
         registry: registry.map(|(name, sealing)| (name.to_owned(), sealing)).into(),
     }
 }
@@ -163,8 +163,8 @@ pub(super) fn integrity() -> Integrity {
         entries_checked: ENTRIES,
         bodies_checked: 732,
         checkpoint: format!(
-            "vault.example/clinic\n{ENTRIES}\nmk0mP2rVVQ0p5nGEZh0kF3C0kRzV8jF3T6yq4bqX9wA=\n\n\
-             \u{2014} vault.example/clinic Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5\
+            "vault.example/t/07070707070707070707070707070707\n{ENTRIES}\nmk0mP2rVVQ0p5nGEZh0kF3C0kRzV8jF3T6yq4bqX9wA=\n\n\
+             \u{2014} vault.example/t/07070707070707070707070707070707 Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5\
              /Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
         ),
         size: TreeSize(ENTRIES),
