@@ -5,11 +5,13 @@ pub mod govern;
 pub mod make;
 pub mod record;
 pub mod values;
+pub mod witness;
 
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
-use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Report};
+use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report};
 use crate::cli::args::record::{Append, Checkpoint, Disclose, ProveCommand, Query, Show, Verify};
+use crate::cli::args::witness::{Timestamp, WitnessCommand};
 use crate::cli::output::Wishes;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -60,6 +62,9 @@ pub struct Global {
     /// Go on although the clock is more than 7 days beyond the last entry
     #[arg(long, global = true)]
     pub accept_time: bool,
+    /// Go on although no configured witness answers; the log records it
+    #[arg(long, global = true)]
+    pub accept_unwitnessed: bool,
     /// Erasure ledger exported earlier: refuses data and keys older than it
     #[arg(long, global = true, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
@@ -92,6 +97,8 @@ pub enum Command {
     Disclose(Disclose),
     /// Print or write the newest signed checkpoint
     Checkpoint(Checkpoint),
+    /// Have the newest checkpoint stamped by a time-stamp authority (RFC 3161)
+    Timestamp(Timestamp),
     /// People: link identifiers, preview and run erasures
     #[command(subcommand)]
     Subject(SubjectCommand),
@@ -101,6 +108,8 @@ pub enum Command {
     /// Retention: plan and run what is due
     #[command(subcommand)]
     Retain(RetainCommand),
+    /// Pack what is past: bodies of days before yesterday, closed segments of the log
+    Pack(Pack),
     /// Write a signed compliance report
     Report(Report),
     /// Write records as CEF, LEEF or JSON for a SIEM
@@ -108,6 +117,9 @@ pub enum Command {
     /// Keys: show public keys, export the erasure ledger, write the trust policy
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// A witness for other people's logs: make one, run one
+    #[command(subcommand)]
+    Witness(WitnessCommand),
     /// Configuration: show what is in force, apply changed policy files
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -7,11 +7,13 @@
 pub mod error;
 pub mod passphrase;
 pub mod raw;
+pub mod witness;
 
 use crate::base::limits::UNIT_BYTES_TARGET;
 use crate::cli::args::Global;
 use crate::cli::config::error::{ConfigError, Place};
 use crate::cli::config::raw::{Given, Raw};
+use crate::cli::config::witness::{Timestamp, Witnesses};
 use std::path::{Path, PathBuf};
 
 /// Name of the file in the home directory.
@@ -114,6 +116,10 @@ pub struct Config {
     pub mode: Mode,
     /// Group commit.
     pub commit: Commit,
+    /// Witnesses.
+    pub witnesses: Witnesses,
+    /// Time-stamp authority.
+    pub timestamp: Timestamp,
     /// Every value with its origin, in order of the file.
     pub shown: Vec<Shown>,
 }
@@ -183,7 +189,10 @@ impl Config {
         let passphrase = passphrase_of(&place, &raw, &home)?;
         let mode = mode_of(&place, &raw)?;
         let commit = commit_of(&place, &raw)?;
+        let witnesses = witness::check(&place, &raw, &home)?;
         show_rest(&mut shown, &raw, &passphrase, mode, commit);
+        let timestamp = witness::check_timestamp(&place, &raw, &home)?;
+        show_witnesses(&mut shown, &witnesses, &timestamp);
         Ok(Config {
             home,
             name: name.0,
@@ -195,6 +204,8 @@ impl Config {
             passphrase,
             mode,
             commit,
+            witnesses,
+            timestamp,
             shown,
         })
     }
@@ -343,4 +354,18 @@ fn show_rest(
     let from = origin(raw.commit.delay_us.is_some());
     let value = commit.delay_us.to_string();
     shown.push(Shown { key: "commit.delay_us", value, origin: from });
+}
+
+fn show_witnesses(shown: &mut Vec<Shown>, witnesses: &Witnesses, timestamp: &Timestamp) {
+    let Witnesses { at, quorum } = witnesses;
+    let origin = if at.is_empty() { Origin::Default } else { Origin::File };
+    let value = match at.is_empty() {
+        true => "none".to_owned(),
+        false => at.iter().map(|w| w.url.as_str()).collect::<Vec<_>>().join(" "),
+    };
+    shown.push(Shown { key: "witness", value, origin });
+    shown.push(Shown { key: "witness_quorum", value: quorum.to_string(), origin });
+    let origin = if timestamp.url.is_some() { Origin::File } else { Origin::Default };
+    let value = timestamp.url.clone().unwrap_or_else(|| "none".to_owned());
+    shown.push(Shown { key: "timestamp.url", value, origin });
 }

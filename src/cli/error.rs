@@ -4,6 +4,7 @@
 use crate::base::refusal::Refusal;
 use crate::cli::config::error::ConfigError;
 use crate::cli::output::escape::{escape, json_line};
+use crate::forward::file::FileError;
 use crate::policy::error::PolicyError;
 use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::vault::error::Error as VaultError;
@@ -77,6 +78,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Stable code and exit.
+    pub(crate) fn verdict(&self) -> (&str, u8) {
+        (&self.code, self.exit)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
@@ -125,8 +133,22 @@ fn known(error: &anyhow::Error) -> Option<Failure> {
             without_code(&refusal.to_string(), refusal.code),
         ));
     }
+    if let Some(error) = error.downcast_ref::<FileError>() {
+        return Some(of_export(error));
+    }
     let error = error.downcast_ref::<io::Error>()?;
     Some(Failure::failed("OUTPUT_IO", format!("{error}; what the vault acknowledged is safe")))
+}
+
+fn of_export(error: &FileError) -> Failure {
+    let text = error.to_string();
+    let (code, message) = text.split_once(": ").unwrap_or(("FAILED", &text));
+    let exit = match error {
+        FileError::Store(error) => return of_store(error),
+        FileError::NameUnsafe | FileError::Exists(_) => EXIT_USAGE,
+        _ => EXIT_FAILED,
+    };
+    Failure { code: code.to_owned().into(), message: message.to_owned(), exit }
 }
 
 fn of_vault(error: &VaultError) -> Failure {

@@ -78,6 +78,7 @@ pub(crate) fn process() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse_usage(&error, arguments.iter().any(|a| a == "--json")),
     };
+    quieten_sled();
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     // Without a handler Ctrl-C ends the process at once; the vault recovers from that as well.
@@ -103,6 +104,18 @@ pub(crate) fn process() -> ExitCode {
     }
 }
 
+/// sled panics when the disk fails under it. The index fences that and goes on without it, since
+/// all it holds is derived; a person would read the message of the panic as the end.
+fn quieten_sled() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let in_sled = info.location().is_some_and(|at| at.file().contains("/sled-0."));
+        if !in_sled {
+            usual(info);
+        }
+    }));
+}
+
 fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Init(args) => cmd::init::run(context, args),
@@ -116,9 +129,12 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Subject(args) => cmd::subject::run(context, args),
         Command::Hold(args) => cmd::hold::run(context, args),
         Command::Retain(args) => cmd::retain::run(context, args),
+        Command::Pack(_) => cmd::pack::run(context),
         Command::Report(args) => cmd::report::run(context, args),
         Command::Export(args) => cmd::export::run(context, args),
         Command::Keys(args) => cmd::keys::run(context, args),
+        Command::Timestamp(args) => cmd::timestamp::run(context, args),
+        Command::Witness(args) => cmd::witness::run(context, args),
         Command::Config(args) => cmd::config::run(context, args),
         Command::Doctor(args) => cmd::doctor::run(context, args),
         Command::Demo(args) => cmd::demo::run(context, args),

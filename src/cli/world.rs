@@ -6,11 +6,16 @@ use crate::base::world::{Clock, Entropy};
 use crate::cli::args::Global;
 use crate::cli::config::{Config, Policies as PolicyPlace};
 use crate::cli::error::Failure;
+use crate::forward::http::roots_of_pem;
+use crate::forward::timestamp::HttpAuthority;
+use crate::forward::witness::HttpWitness;
 use crate::policy::classify::Policies;
 use crate::policy::default_files;
 use crate::store::disk::OsDisk;
 use crate::vault::World;
+use crate::vault::anchor::Authority;
 use crate::vault::config::{Config as VaultConfig, Tuning};
+use crate::vault::witness::{Cosigner, Outside};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -174,8 +179,61 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         ledger,
         policies: policies(&config.policies)?,
         index_on_disk: true,
+        outside: outside(config, global)?,
         tuning: Tuning::default(),
     })
+}
+
+/// Where systems keep the roots that their administrators trust.
+const SYSTEM_ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// The witnesses of a configuration, as ways to reach them.
+fn outside(config: &Config, global: &Global) -> Result<Outside> {
+    let mut witnesses: Vec<Arc<dyn Cosigner>> = Vec::new();
+    for at in &config.witnesses.at {
+        let roots = roots(&at.url, at.ca.as_deref())?;
+        let witness = HttpWitness::new(&at.url, at.key.clone(), &roots)
+            .map_err(|why| Failure::usage("CONFIG_VALUE", format!("{}: {}", at.url, why.0)))?;
+        witnesses.push(Arc::new(witness));
+    }
+    let quorum = config.witnesses.quorum;
+    let at = &config.timestamp;
+    let pinned = match &at.ca {
+        Some(path) => certificates(path)?,
+        None => Vec::new(),
+    };
+    let authority = match &at.url {
+        Some(url) => {
+            let roots = roots(url, None)?;
+            let authority = HttpAuthority::new(url, &roots)
+                .map_err(|why| Failure::usage("CONFIG_VALUE", format!("{url}: {}", why.0)))?;
+            Some(Arc::new(authority) as Arc<dyn Authority>)
+        }
+        None => None,
+    };
+    let accept_unwitnessed = global.accept_unwitnessed;
+    Ok(Outside { witnesses, quorum, accept_unwitnessed, authority, pinned })
+}
+
+/// Certificates that an address must lead to: those of a file, else the system's.
+pub(crate) fn roots(url: &str, ca: Option<&Path>) -> Result<Vec<Vec<u8>>> {
+    if !url.starts_with("https://") {
+        return Ok(Vec::new());
+    }
+    let system = SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists());
+    let Some(path) = ca.or(system) else {
+        let message = format!("{url}: no root certificates are installed; name a file with `ca`");
+        return Err(Failure::usage("TLS_ROOTS", message).into());
+    };
+    certificates(path)
+}
+
+/// The certificates of a PEM file.
+fn certificates(path: &Path) -> Result<Vec<Vec<u8>>> {
+    let pem = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
+    Ok(roots_of_pem(&pem)
+        .map_err(|why| Failure::usage("TLS_ROOTS", format!("{}: {why}", path.display())))?)
 }
 
 /// Reads a text file named on the command line.

@@ -31,6 +31,9 @@ pub mod tag {
     pub const SOURCE: [u8; 2] = [0x10, 0x08];
     /// Pseudonym for a destination: HMAC(token key, tag || destination)[..16].
     pub const TOKEN: [u8; 2] = [0x10, 0x09];
+    /// Key of one group sealed by another algorithm than 1: HMAC(group base key, tag || algorithm
+    /// u8 || record || group u8 || digest).
+    pub const OTHER_KEY: [u8; 2] = [0x10, 0x0a];
 }
 
 /// Associated data, info and hash prefixes of long-lived derivations.

@@ -7,3 +7,4 @@ pub mod kdf;
 pub mod lanes;
 pub mod merkle;
 pub mod sign;
+pub mod x509;

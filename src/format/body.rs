@@ -16,7 +16,7 @@
 //!    4   4  CRC-32 (IEEE) of all that follows but the index: finds bit rot without keys
 //!    8   8  index of the entry
 //!   16   1  position of the group in the entry
-//!   17   1  algorithm: 1 = AES-256-GCM; 2 reserved for the same over zstd
+//!   17   1  algorithm: 1 = AES-256-GCM; 2 = the same over a compressed plaintext
 //!   18  16  record id
 //!   34  12  nonce, random
 //!   46      ciphertext || tag[16]
@@ -29,9 +29,10 @@
 //! ```
 
 use crate::base::entry::Head;
-use crate::base::id::{Hash32, RecordId, TenantId};
+use crate::base::id::{Hash32, RecordId, SubjectTag, TenantId};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
 use crate::crypto::kdf::tag;
+use crate::format::entry::GroupView;
 use crate::format::wire::{Malformed, Reader, Result, Write, len_of};
 use zeroize::Zeroizing;
 
@@ -48,6 +49,14 @@ pub const PAD_BYTES: usize = 32;
 /// AES-256-GCM over the plaintext as it stands.
 pub const ALG_AES256GCM: u8 = 1;
 
+/// The same over a compressed plaintext (`format/packed/plain`), under a key of its own.
+pub const ALG_COMPRESSED: u8 = 2;
+
+/// Whether this version can open bodies of an algorithm.
+pub fn known(alg: u8) -> bool {
+    matches!(alg, ALG_AES256GCM | ALG_COMPRESSED)
+}
+
 /// The head of a body file.
 pub fn file_head(tenant: &TenantId, class_day: ClassDay) -> Vec<u8> {
     let mut out = Vec::with_capacity(32);
@@ -59,18 +68,26 @@ pub fn file_head(tenant: &TenantId, class_day: ClassDay) -> Vec<u8> {
     out
 }
 
-/// Reads the head of a body file.
+/// Reads the head of a body file, plain or packed; true = packed (`format/packed/bodies`).
 ///
 /// # Errors
 /// `Malformed` when it is not one.
-pub fn decode_file_head(bytes: &[u8]) -> Result<(TenantId, ClassDay)> {
+pub fn decode_file_head(bytes: &[u8]) -> Result<(TenantId, ClassDay, bool)> {
     let mut reader = Reader::new(bytes);
-    reader.magic(&FILE_MAGIC, "body file magic")?;
+    let packed = bytes.starts_with(&crate::format::packed::bodies::MAGIC);
+    match packed {
+        true => reader.magic(&crate::format::packed::bodies::MAGIC, "body file magic")?,
+        false => reader.magic(&FILE_MAGIC, "body file magic")?,
+    }
     let tenant = TenantId(reader.array("tenant")?);
     let class = ClassId(reader.u16("class")?);
     let day = Day(reader.u32("bucket")?);
-    reader.zeros("reserved bytes")?;
-    Ok((tenant, ClassDay { class, day }))
+    let reserved: [u8; 6] = reader.array("reserved bytes")?;
+    if reserved != [0; 6] {
+        return Err(reader.malformed("reserved bytes"));
+    }
+    reader.done()?;
+    Ok((tenant, ClassDay { class, day }, packed))
 }
 
 /// A frame, ciphertext borrowed.
@@ -117,6 +134,18 @@ pub fn finish_frame(out: &mut [u8], sealed_at: usize) {
     }
 }
 
+/// Appends a frame that was packed, as a plain file has it but for record id and CRC.
+pub fn put_packed(out: &mut Vec<u8>, frame: &Frame<'_>) {
+    out.put_u32(len_of(frame.sealed.len()));
+    out.put_u32(0);
+    out.put_u64(frame.index.0);
+    out.put_u8(frame.group);
+    out.put_u8(frame.alg);
+    out.raw(&frame.record.0);
+    out.raw(&frame.nonce);
+    out.raw(frame.sealed);
+}
+
 /// Writes the entry's index into every frame of `frames` (they belong to one entry).
 pub fn set_index(frame: &mut [u8], index: EntryIndex) {
     if let Some(slot) = frame.get_mut(8..16) {
@@ -140,7 +169,7 @@ pub fn read_frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>> {
     let nonce = reader.array("frame nonce")?;
     let sealed = reader.take(len, "frame ciphertext")?;
     let covered = covered.get(..FRAME_HEAD_BYTES - 16 + len).unwrap_or_default();
-    let intact = crc32fast::hash(covered) == crc && alg == ALG_AES256GCM;
+    let intact = crc32fast::hash(covered) == crc && known(alg);
     Ok(Frame { index, group, alg, record, nonce, sealed, intact })
 }
 
@@ -188,8 +217,31 @@ pub struct Plain {
 /// # Errors
 /// `Malformed` when it is not the one encoding of its fields.
 pub fn decode_plain(bytes: &[u8]) -> Result<Plain> {
+    if !bytes.len().is_multiple_of(PAD_BYTES) {
+        return Err(Malformed { offset: bytes.len(), what: "padding cut short" });
+    }
     let mut reader = Reader::new(bytes);
     let seed = Zeroizing::new(reader.array("seed")?);
+    let fields = read_fields(&mut reader)?;
+    if reader.rest().len() >= PAD_BYTES {
+        return Err(Malformed { offset: reader.offset(), what: "padding too long" });
+    }
+    reader.zeros("padding")?;
+    Ok(Plain { seed, fields })
+}
+
+/// Reads the fields of a group whose plaintext was compressed: no padding follows them.
+///
+/// # Errors
+/// As `decode_plain`.
+pub fn decode_fields(seed: Zeroizing<[u8; 32]>, bytes: &[u8]) -> Result<Plain> {
+    let mut reader = Reader::new(bytes);
+    let fields = read_fields(&mut reader)?;
+    reader.done()?;
+    Ok(Plain { seed, fields })
+}
+
+fn read_fields(reader: &mut Reader<'_>) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>> {
     let count = reader.u16("field count")?;
     let mut fields: Vec<(String, Zeroizing<Vec<u8>>)> = Vec::new();
     for _ in 0..count {
@@ -200,38 +252,56 @@ pub fn decode_plain(bytes: &[u8]) -> Result<Plain> {
         }
         fields.push((name.to_owned(), Zeroizing::new(reader.lp32("field value")?.to_vec())));
     }
-    if reader.rest().len() >= PAD_BYTES {
-        return Err(Malformed { offset: reader.offset(), what: "padding too long" });
-    }
-    reader.zeros("padding")?;
-    Ok(Plain { seed, fields })
+    Ok(fields)
 }
 
 /// Associated data of group `position` of an entry, over its commitments' digest.
 pub fn aad(head: &Head, position: u8, digest: &Hash32) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
+    let group = head.groups.get(usize::from(position));
+    let group = group.map(|g| GroupView {
+        policy: g.policy,
+        class: g.class,
+        bucket: g.bucket,
+        tags: &g.tags,
+    });
+    put_aad(&mut out, (&head.tenant, &head.record), position, group, &head.tags, digest);
+    out
+}
+
+/// As `aad`, from parts, appended to `out`.
+pub fn put_aad(
+    out: &mut Vec<u8>,
+    (tenant, record): (&TenantId, &RecordId),
+    position: u8,
+    group: Option<GroupView<'_>>,
+    tags: &[SubjectTag],
+    digest: &Hash32,
+) {
     out.raw(&tag::AAD);
-    out.raw(&head.tenant.0);
-    out.raw(&head.record.0);
+    out.raw(&tenant.0);
+    out.raw(&record.0);
     out.put_u8(position);
-    if let Some(group) = head.groups.get(usize::from(position)) {
+    if let Some(group) = group {
         out.put_u8(group.policy.value());
         out.put_u16(group.class.0);
         out.put_u32(group.bucket.0);
         out.put_u8(len_of(group.tags.len()));
-        for at in &group.tags {
-            if let Some(tag) = head.tags.get(usize::from(*at)) {
+        for at in group.tags {
+            if let Some(tag) = tags.get(usize::from(*at)) {
                 out.raw(&tag.0);
             }
         }
     }
     out.raw(&digest.0);
-    out
 }
 
+/// Bytes of a salt's preimage.
+pub const SALT_BYTES: usize = 36;
+
 /// Preimage of a field's salt.
-pub fn salt_preimage(seed: &[u8; 32], field: u16) -> [u8; 36] {
-    let mut out = [0; 36];
+pub fn salt_preimage(seed: &[u8; 32], field: u16) -> [u8; SALT_BYTES] {
+    let mut out = [0; SALT_BYTES];
     let parts = tag::SALT.iter().chain(seed).copied().chain(field.to_be_bytes());
     for (slot, byte) in out.iter_mut().zip(parts) {
         *slot = byte;
@@ -254,6 +324,17 @@ pub fn commit_preimage(
     out.raw(salt);
     out.put_lp8(name.as_bytes());
     out.put_lp32(value);
+}
+
+/// Preimage of the key of a group sealed by another algorithm than 1, under the same base key:
+/// no key ever seals two plaintexts.
+pub fn other_key_preimage(alg: u8, record: &RecordId, group: u8, digest: &Hash32) -> [u8; 52] {
+    let mut out = [0; 52];
+    let parts = tag::OTHER_KEY.iter().chain([&alg]).chain(&record.0).chain([&group]);
+    for (slot, byte) in out.iter_mut().zip(parts.chain(&digest.0)) {
+        *slot = *byte;
+    }
+    out
 }
 
 /// Preimage of the key of one group, under the base key of its subjects and class-day.

@@ -3,7 +3,7 @@
 //! or identifier of anybody is ever in one; those are sealed fields of the same entry.
 
 use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle, TenantId};
-use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, UtcNanos};
+use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::format::wire::Malformed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -262,6 +262,16 @@ payload! {
     }
 }
 
+/// How somebody outside saw a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sight {
+    /// Witnesses cosigned it: `anchors/<size>.note`.
+    Cosigned,
+    /// A time-stamp authority stamped it: `anchors/<size>.tsr`.
+    Timestamp,
+}
+
 /// A change of what the vault is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
@@ -281,6 +291,25 @@ pub enum Config {
         mode: Mode,
         /// All handles of that person, ascending.
         persons: Vec<PersonId>,
+    },
+    /// The vault was opened although no witness answered.
+    Unwitnessed {
+        /// Entries the log had.
+        size: TreeSize,
+        /// Witnesses that were asked.
+        witnesses: u64,
+    },
+    /// Somebody outside saw a checkpoint: what he signed lies in `anchors/`, and whatever follows
+    /// this entry was written after it.
+    Anchor {
+        /// What it is.
+        sight: Sight,
+        /// Size of the checkpoint.
+        size: TreeSize,
+        /// SHA-256 of the file.
+        hash: Hash32,
+        /// When, by the other's clock.
+        time: UtcNanos,
     },
     /// A source was met for the first time; its name is the sealed field `source.name`.
     Source {

@@ -42,7 +42,66 @@ pub const MAGIC: [u8; 4] = *b"CHE1";
 /// Bytes after the padded head: index, log time, previous leaf hash.
 pub const TAIL_BYTES: usize = 48;
 const FLAG_SEALED: u8 = 1;
-const FLAG_SEQ: u8 = 2;
+pub(crate) const FLAG_SEQ: u8 = 2;
+
+/// A group as a head shows it, its tag positions borrowed.
+#[derive(Clone, Copy)]
+pub struct GroupView<'h> {
+    /// Whose keys.
+    pub policy: GroupPolicy,
+    /// Retention class of the group.
+    pub class: ClassId,
+    /// Day it was sealed.
+    pub bucket: Day,
+    /// Positions in the head's tags, ascending.
+    pub tags: &'h [u8],
+}
+
+/// A sealed field as a head shows it, borrowed.
+#[derive(Clone, Copy)]
+pub struct FieldView<'h> {
+    /// Registry name.
+    pub name: &'h str,
+    /// Position of its group.
+    pub group: u8,
+    /// Salted commitment to the value.
+    pub commitment: &'h Hash32,
+}
+
+/// A head whose parts lie elsewhere: what a batch encodes from without copying names and tags.
+#[derive(Clone, Copy)]
+pub struct HeadView<'h, G, F> {
+    /// What it is.
+    pub kind: Kind,
+    /// Retention class of the record.
+    pub class: ClassId,
+    /// Time the source claims; 0 = none.
+    pub time: UtcNanos,
+    /// Whose log.
+    pub tenant: &'h TenantId,
+    /// Random name.
+    pub record: &'h RecordId,
+    /// Keyed hash of the event id; zero = none.
+    pub event_id: &'h EventIdTag,
+    /// Which source; zero for the vault's own acts.
+    pub source: &'h SourceHandle,
+    /// The source's own number.
+    pub source_seq: Option<u64>,
+    /// What happened.
+    pub code: EventCode,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How grave.
+    pub severity: Severity,
+    /// Subject tags, ascending, unique.
+    pub tags: &'h [SubjectTag],
+    /// Sealed groups.
+    pub groups: G,
+    /// Sealed fields, ascending by name, unique.
+    pub fields: F,
+    /// RFC 8785 JSON object; empty = none.
+    pub clear: &'h [u8],
+}
 
 /// Encodes a head and its padding: all of an entry but the 48-byte tail.
 ///
@@ -50,12 +109,25 @@ const FLAG_SEQ: u8 = 2;
 /// `Malformed` when the entry would be longer than `limits::ENTRY_BYTES_MAX`, a count does not
 /// fit, or `decode` would refuse it: what is written can be read. Nothing is truncated.
 pub fn encode_head(head: &Head) -> Result<Vec<u8>> {
-    check_limits(head)?;
-    check_shape(head)?;
     let mut out = Vec::with_capacity(512);
+    encode_view(&mut out, &view(head))?;
+    Ok(out)
+}
+
+/// As `encode_head`, appended to `out`. After an error `out` holds part of the entry.
+///
+/// # Errors
+/// As `encode_head`.
+pub fn encode_view<'h>(
+    out: &mut Vec<u8>,
+    head: &HeadView<'h, impl Groups<'h>, impl Fields<'h>>,
+) -> Result<()> {
+    check_limits(head)?;
+    check_view(head)?;
+    let start = out.len();
     out.raw(&MAGIC);
     out.put_u8(head.kind.value());
-    let sealed = if head.fields.is_empty() { 0 } else { FLAG_SEALED };
+    let sealed = if head.fields.len() == 0 { 0 } else { FLAG_SEALED };
     let seq = if head.source_seq.is_some() { FLAG_SEQ } else { 0 };
     out.put_u8(sealed | seq);
     out.put_u16(head.class.0);
@@ -71,30 +143,67 @@ pub fn encode_head(head: &Head) -> Result<Vec<u8>> {
     out.put_u8(len_of(head.tags.len()));
     out.put_u8(len_of(head.groups.len()));
     out.put_u16(len_of(head.fields.len()));
-    for tag in &head.tags {
+    for tag in head.tags {
         out.raw(&tag.0);
     }
-    for group in &head.groups {
+    for group in head.groups.clone() {
         out.put_u8(group.policy.value());
         out.put_u16(group.class.0);
         out.put_u32(group.bucket.0);
-        out.put_lp8(&group.tags);
+        out.put_lp8(group.tags);
     }
-    for field in &head.fields {
+    for field in head.fields.clone() {
         out.put_lp8(field.name.as_bytes());
         out.put_u8(field.group);
         out.raw(&field.commitment.0);
     }
-    out.put_lp16(&head.clear);
-    let padded = (1 + out.len()).next_multiple_of(64) - 1;
-    out.resize(padded, 0);
-    match out.len() + TAIL_BYTES <= limits::ENTRY_BYTES_MAX {
-        true => Ok(out),
-        false => Err(Malformed { offset: out.len(), what: "entry longer than 16 KiB" }),
+    out.put_lp16(head.clear);
+    let len = (1 + out.len() - start).next_multiple_of(64) - 1;
+    out.resize(start + len, 0);
+    match len + TAIL_BYTES <= limits::ENTRY_BYTES_MAX {
+        true => Ok(()),
+        false => Err(Malformed { offset: len, what: "entry longer than 16 KiB" }),
     }
 }
 
-fn check_limits(head: &Head) -> Result<()> {
+/// The groups of a view.
+pub trait Groups<'h>: ExactSizeIterator<Item = GroupView<'h>> + Clone {}
+impl<'h, T: ExactSizeIterator<Item = GroupView<'h>> + Clone> Groups<'h> for T {}
+
+/// The fields of a view.
+pub trait Fields<'h>: ExactSizeIterator<Item = FieldView<'h>> + Clone {}
+impl<'h, T: ExactSizeIterator<Item = FieldView<'h>> + Clone> Fields<'h> for T {}
+
+fn view(head: &Head) -> HeadView<'_, impl Groups<'_>, impl Fields<'_>> {
+    HeadView {
+        kind: head.kind,
+        class: head.class,
+        time: head.time,
+        tenant: &head.tenant,
+        record: &head.record,
+        event_id: &head.event_id,
+        source: &head.source,
+        source_seq: head.source_seq,
+        code: head.code,
+        outcome: head.outcome,
+        severity: head.severity,
+        tags: &head.tags,
+        groups: head.groups.iter().map(|g| GroupView {
+            policy: g.policy,
+            class: g.class,
+            bucket: g.bucket,
+            tags: &g.tags,
+        }),
+        fields: head.fields.iter().map(|f| FieldView {
+            name: &f.name,
+            group: f.group,
+            commitment: &f.commitment,
+        }),
+        clear: &head.clear,
+    }
+}
+
+fn check_limits<'h>(head: &HeadView<'h, impl Groups<'h>, impl Fields<'h>>) -> Result<()> {
     let counts = [
         (head.tags.len(), limits::ENTRY_TAGS_MAX, "more than 255 subject tags"),
         (head.groups.len(), limits::ENTRY_GROUPS_MAX, "more than 16 groups"),
@@ -114,22 +223,30 @@ fn check_limits(head: &Head) -> Result<()> {
 /// # Errors
 /// `Malformed` at offset 0.
 pub fn check_shape(head: &Head) -> Result<()> {
+    check_view(&view(head))
+}
+
+/// As `check_shape`.
+///
+/// # Errors
+/// As `check_shape`.
+pub fn check_view<'h>(head: &HeadView<'h, impl Groups<'h>, impl Fields<'h>>) -> Result<()> {
     let malformed = |what| Malformed { offset: 0, what };
     let (n_tags, n_groups) = (head.tags.len(), head.groups.len());
     if !head.tags.is_sorted_by(|a, b| a < b) {
         return Err(malformed("subject tags not ascending"));
     }
-    for group in &head.groups {
-        group_fault(group.policy, &group.tags, n_tags).map_or(Ok(()), |w| Err(malformed(w)))?;
+    for group in head.groups.clone() {
+        group_fault(group.policy, group.tags, n_tags).map_or(Ok(()), |w| Err(malformed(w)))?;
     }
     let (mut last, mut used) = ("", [false; 256]);
-    for field in &head.fields {
-        let fault = field_fault(last, &field.name, usize::from(field.group) < n_groups);
+    for field in head.fields.clone() {
+        let fault = field_fault(last, field.name, usize::from(field.group) < n_groups);
         fault.map_or(Ok(()), |what| Err(malformed(what)))?;
         if let Some(used) = used.get_mut(usize::from(field.group)) {
             *used = true;
         }
-        last = &field.name;
+        last = field.name;
     }
     match used.iter().take(n_groups).all(|used| *used) {
         true => Ok(()),
@@ -159,11 +276,20 @@ fn field_fault(last: &str, name: &str, group_is_there: bool) -> Option<&'static 
     (!group_is_there).then_some("field names a group that is not there")
 }
 
+/// The end of an entry, known only when it gets its place.
+pub fn tail(index: EntryIndex, time_log: UtcNanos, prev: &Hash32) -> [u8; TAIL_BYTES] {
+    let mut out = [0; TAIL_BYTES];
+    let (place, chain) = out.split_at_mut(16);
+    let (first, second) = place.split_at_mut(8);
+    first.copy_from_slice(&index.0.to_be_bytes());
+    second.copy_from_slice(&time_log.0.to_be_bytes());
+    chain.copy_from_slice(&prev.0);
+    out
+}
+
 /// Appends the tail to an encoded head, in place.
 pub fn append_tail(head: &mut Vec<u8>, index: EntryIndex, time_log: UtcNanos, prev: &Hash32) {
-    head.put_u64(index.0);
-    head.put_u64(time_log.0);
-    head.raw(&prev.0);
+    head.raw(&tail(index, time_log, prev));
 }
 
 /// Encodes a whole entry.

@@ -44,6 +44,8 @@ pub const SIGNATURE_BYTES: usize = 64;
 pub const TRAILER_BYTES: usize = HASH_BYTES + SIGNATURE_BYTES;
 /// Body files of one unit at most: 24 classes on two days, with room.
 pub const SPANS_MAX: usize = 64;
+/// Bytes of the longest head.
+pub const HEAD_LONGEST: usize = HEAD_BYTES + SPANS_MAX * SPAN_BYTES;
 
 /// Part of a body file that belongs to one unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -105,6 +105,29 @@ impl<'a> Reader<'a> {
         self.take(usize::try_from(len).unwrap_or(usize::MAX), what)
     }
 
+    /// Takes an unsigned LEB128 number of at most 64 bits, in its shortest form only.
+    pub fn varint(&mut self, what: &'static str) -> Result<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8(what)?;
+            let part = u64::from(byte & 0x7f);
+            if (part << shift) >> shift != part || (byte == 0 && shift > 0) {
+                return Err(self.malformed(what));
+            }
+            value |= part << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.malformed(what))
+    }
+
+    /// Takes a difference, folded so that small ones of either sign are short.
+    pub fn zigzag(&mut self, what: &'static str) -> Result<i64> {
+        let folded = self.varint(what)?;
+        Ok((folded >> 1).cast_signed() ^ -(folded & 1).cast_signed())
+    }
+
     /// Takes a magic value.
     pub fn magic<const N: usize>(&mut self, magic: &[u8; N], what: &'static str) -> Result<()> {
         let at = *self;
@@ -155,6 +178,20 @@ pub trait Write {
     /// Appends a u64.
     fn put_u64(&mut self, value: u64) {
         self.raw(&value.to_be_bytes());
+    }
+
+    /// Appends an unsigned LEB128 number.
+    fn put_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put_u8((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.put_u8(value as u8);
+    }
+
+    /// Appends a difference, folded so that small ones of either sign are short.
+    fn put_zigzag(&mut self, value: i64) {
+        self.put_varint((value << 1).cast_unsigned() ^ (value >> 63).cast_unsigned());
     }
 
     /// Appends a byte string of at most 255 bytes with its length.

@@ -14,6 +14,7 @@
 
 use crate::base::id::{Hash32, RecordId, hex};
 use crate::base::unit::EntryIndex;
+use crate::format::note::NoteError;
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::Error;
 use sha2::{Digest, Sha256};
@@ -27,7 +28,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const NAME_BYTES_MAX: usize = 200;
 
 /// Endings of the files that accompany an export: as names of exports they could replace them.
-const ENDINGS: [&str; 3] = [".part", ".sha256", ".manifest.jsonl"];
+const ENDINGS: [&str; 4] = [".part", ".sha256", ".manifest.jsonl", ".manifest.note"];
 
 /// Why an export was not written.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum FileError {
     NameUnsafe,
     /// An export of this name is there.
     Exists(PathBuf),
+    /// The manifest cannot be signed.
+    Unsigned(NoteError),
     /// A line is empty or holds CR, LF or NUL: it would be more than one event, or none.
     LineUnsafe(EntryIndex),
     /// A line does not come after the one before it.
@@ -55,10 +58,15 @@ impl fmt::Display for FileError {
         match self {
             FileError::Store(error) => error.fmt(f),
             FileError::NameUnsafe => f.write_str(
-                "EXPORT_NAME_UNSAFE: use letters, digits, . _ - and no ending .part, .sha256 or \
-                 .manifest.jsonl",
+                "EXPORT_NAME_UNSAFE: use letters, digits, . _ - and no ending .part, .sha256, \
+                 .manifest.jsonl or .manifest.note",
             ),
-            FileError::Exists(path) => write!(f, "EXPORT_EXISTS: {}", path.display()),
+            FileError::Exists(path) => write!(
+                f,
+                "EXPORT_EXISTS: {}: it is there already; nothing was written; name another",
+                path.display()
+            ),
+            FileError::Unsigned(error) => write!(f, "EXPORT_MANIFEST: {error}"),
             FileError::LineUnsafe(index) => write!(f, "EXPORT_LINE_UNSAFE: entry {index}"),
             FileError::OutOfOrder { previous, found } => {
                 write!(f, "EXPORT_OUT_OF_ORDER: entry {found} after entry {previous}")
@@ -222,8 +230,14 @@ impl<'a> Export<'a> {
         Ok(())
     }
 
-    /// Makes the export whole and durable, and gives it its name.
-    pub fn finish(mut self, about: &About) -> Result<Manifest, FileError> {
+    /// Makes the export whole and durable, and gives it its name: checksums, the list of events
+    /// and the manifest that `sign` signed come first, the lines last. A failure on the way leaves
+    /// no file of lines.
+    pub fn finish(
+        mut self,
+        about: &About,
+        sign: &dyn Fn(&str) -> Result<String, NoteError>,
+    ) -> Result<Manifest, FileError> {
         let sha256 = self.lines.seal()?;
         let events_sha256 = self.events.seal()?;
         let name = self.name.clone();
@@ -236,10 +250,19 @@ impl<'a> Export<'a> {
             let _ = self.disk.remove(&sums_part.path);
             return Err(error.into());
         }
+        let manifest = self.manifest(about, sha256, events_sha256);
+        let signed = sign(&manifest.text).map_err(FileError::Unsigned)?;
+        self.disk.replace(&self.dir.join(format!("{name}.manifest.note")), signed.as_bytes())?;
         self.disk.rename(&self.events.path, &self.dir.join(&events_name))?;
         self.disk.rename(&sums_part.path, &self.dir.join(&sums_name))?;
         self.disk.rename(&self.lines.path, &self.dir.join(&name))?;
         self.disk.sync_dir(&self.dir)?;
+        Ok(manifest)
+    }
+
+    /// What is signed.
+    fn manifest(&self, about: &About, sha256: Hash32, events_sha256: Hash32) -> Manifest {
+        let (name, events_name) = (&self.name, format!("{}.manifest.jsonl", self.name));
         let number = |index: Option<EntryIndex>| {
             index.map_or_else(|| "null".to_owned(), |index| index.to_string())
         };
@@ -256,7 +279,7 @@ impl<'a> Export<'a> {
             about.mapping,
             about.preset,
         );
-        Ok(Manifest { text, first: self.first, last: self.last, count: self.count, sha256 })
+        Manifest { text, first: self.first, last: self.last, count: self.count, sha256 }
     }
 }
 

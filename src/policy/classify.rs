@@ -11,6 +11,7 @@ use crate::format::json::{Kind, Tape, Value};
 use crate::policy::classes::{Classes, EventFacts};
 use crate::policy::error::{Page, PolicyError};
 use crate::policy::fields::{Clear, Disposition, FieldId, Registry, Whom};
+use crate::policy::names::Names;
 use crate::policy::paths::{Found, Slot};
 use crate::policy::patterns::Pattern;
 use crate::policy::persons::Persons;
@@ -37,6 +38,7 @@ pub struct Scratch {
     sealed: Vec<Sealed>,
     taken: Vec<bool>,
     source: Option<Arc<str>>,
+    names: Names,
 }
 
 /// A sealed field before grouping: `value` is a tape position.
@@ -93,7 +95,7 @@ impl Policies {
         let source = self
             .source(draft.source)
             .ok_or_else(|| Refusal::new("SOURCE_UNKNOWN", "add a mapping to policies/sources"))?;
-        let Scratch { tape, found, sealed, taken, source: last } = scratch;
+        let Scratch { tape, found, sealed, taken, source: last, names } = scratch;
         let root = tape.scan(draft.json)?;
         if root.kind() != Kind::Object {
             return Err(Refusal::new("EVENT_NOT_OBJECT", "send one JSON object").at(root.offset()));
@@ -107,7 +109,7 @@ impl Policies {
         let time = reading.time()?;
         let dedupe = reading.dedupe()?;
         let (code, outcome, severity) = reading.verdict()?;
-        let persons = Persons::find(&source.persons, &self.registry, root, reading.found)?;
+        let persons = Persons::find(&source.persons, (&self.registry, names), root, reading.found)?;
         sealed.clear();
         taken.clear();
         taken.resize(self.registry.fields().len(), false);
@@ -116,8 +118,8 @@ impl Policies {
         if rest.is_some() {
             sealed.push(Sealed { mask: persons.mask(Whom::All), field: self.data, value: REST });
         }
-        let groups = self.groups(root, sealed, rest);
-        let name = shared_name(draft.source, source, last);
+        let groups = self.groups(root, sealed, rest, names);
+        let name = shared_name(draft.source, last);
         let facts = EventFacts { source: &name, code, outcome, severity, clear: &clear };
         let class = self.classes.select(&facts);
         let subjects = persons.subjects;
@@ -223,9 +225,10 @@ impl Policies {
         root: Value<'_, 'a>,
         sealed: &mut [Sealed],
         mut rest: Option<Cow<'a, [u8]>>,
+        names: &mut Names,
     ) -> Vec<Group<'a>> {
         sealed.sort_unstable();
-        let mut groups = Vec::with_capacity(2);
+        let mut groups = Vec::with_capacity(1);
         for run in sealed.chunk_by(|left, right| left.mask == right.mask) {
             let mask = run.first().map_or(0, |sealed| sealed.mask);
             let subjects = (0..32u8).filter(|bit| mask >> bit & 1 == 1).collect();
@@ -235,7 +238,8 @@ impl Policies {
                     REST => rest.take().unwrap_or_default(),
                     at => Cow::Borrowed(root.at(at).raw().as_bytes()),
                 };
-                fields.push(Field { name: self.registry.field(sealed.field).name.clone(), value });
+                let name = names.field(sealed.field, &self.registry.field(sealed.field).name);
+                fields.push(Field { name, value });
             }
             groups.push(Group { subjects, fields });
         }
@@ -318,11 +322,19 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
         let rules = &self.source.code;
         let action = self.first(&rules.action).map(|(_, value)| text_of(value));
         let exact = action.as_ref().and_then(|action| rules.exact.get(&**action)).copied();
-        let mut code = exact.map_or_else(|| self.code_by_parts(action.as_deref()), |e| e.code);
         let category = self.word(&rules.category, "category", Category::from_name)?;
         let verb = self.word(&rules.verb, "verb", Verb::from_name)?;
-        code.category = category.unwrap_or(code.category);
-        code.verb = verb.unwrap_or(code.verb);
+        let code = match (category, verb) {
+            (Some(category), Some(verb)) => EventCode { category, verb },
+            _ => {
+                let parts = || self.code_by_parts(action.as_deref());
+                let code = exact.map_or_else(parts, |e| e.code);
+                EventCode {
+                    category: category.unwrap_or(code.category),
+                    verb: verb.unwrap_or(code.verb),
+                }
+            }
+        };
         let source = self.source;
         let said = self.word(&source.outcome.value, "outcome", Outcome::from_name)?;
         let outcome = said.unwrap_or_else(|| self.choose(&source.outcome, exact, |e| e.outcome));
@@ -438,10 +450,7 @@ fn rest<'a>(reading: &Reading<'_, '_, 'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 /// The source's name without an allocation where it was the last one's too.
-fn shared_name(name: &str, source: &Source, last: &mut Option<Arc<str>>) -> Arc<str> {
-    if *source.name == *name {
-        return source.name.clone();
-    }
+fn shared_name(name: &str, last: &mut Option<Arc<str>>) -> Arc<str> {
     match last {
         Some(last) if **last == *name => last.clone(),
         _ => {

@@ -7,8 +7,10 @@ use crate::base::limits::{GROUP_SUBJECTS_MAX, PERSON_LINKS_MAX};
 use crate::base::refusal::Refusal;
 use crate::format::json::{Kind, Value};
 use crate::policy::fields::{IdentifierKind, Registry, Whom};
+use crate::policy::names::Names;
 use crate::policy::paths::{Found, Slot};
 use crate::policy::patterns::Pattern;
+use std::borrow::Cow;
 
 /// The part a person plays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,19 +124,19 @@ impl Persons {
     /// The persons whom the rules find in an event.
     pub fn find(
         rules: &[PersonRule],
-        registry: &Registry,
+        (registry, names): (&Registry, &mut Names),
         root: Value<'_, '_>,
         found: &Found,
     ) -> Result<Self, Refusal> {
         let mut persons = Persons::default();
         for rule in rules {
             let Some(each) = &rule.each else {
-                persons.add_by(rule, registry, root, None, found)?;
+                persons.add_by(rule, (registry, names), root, None, found)?;
                 continue;
             };
             let Some(array) = each.value(root, None, found) else { continue };
             for element in array.elements() {
-                persons.add_by(rule, registry, root, Some(element), found)?;
+                persons.add_by(rule, (registry, names), root, Some(element), found)?;
             }
         }
         if persons.subjects.len() > GROUP_SUBJECTS_MAX {
@@ -146,7 +148,7 @@ impl Persons {
     fn add_by(
         &mut self,
         rule: &PersonRule,
-        registry: &Registry,
+        (registry, names): (&Registry, &mut Names),
         root: Value<'_, '_>,
         element: Option<Value<'_, '_>>,
         found: &Found,
@@ -159,13 +161,13 @@ impl Persons {
         let mut role = rule.role;
         let mut identifiers = Vec::new();
         if let (Some(list), Some(element)) = (&rule.list, element) {
-            listed(list, registry, element, &mut identifiers)?;
+            listed(list, (registry, names), element, &mut identifiers)?;
             if element.get("role").and_then(|value| value.string()).as_deref() == Some("actor") {
                 role = Role::Actor;
             }
         }
         for identifier in &rule.identifiers {
-            let mut text = String::new();
+            let mut text = Cow::Borrowed("");
             let mut whole = true;
             for (n, part) in identifier.parts.iter().enumerate() {
                 let Some(value) = part.value(root, element, found) else {
@@ -181,13 +183,16 @@ impl Persons {
                     return Ok(());
                 }
                 whole &= !rule.blank.iter().any(|pattern| pattern.matches(&part));
-                if n > 0 {
+                if n == 0 {
+                    text = part;
+                } else {
+                    let text = text.to_mut();
                     text.push_str(&identifier.with);
+                    text.push_str(&part);
                 }
-                text.push_str(&part);
             }
             if whole {
-                push(&identifier.kind, &text, &mut identifiers)?;
+                push(&identifier.kind, &text, names, &mut identifiers)?;
             }
         }
         if !identifiers.is_empty() {
@@ -250,9 +255,14 @@ impl Persons {
     }
 }
 
-fn push(kind: &IdentifierKind, text: &str, into: &mut Vec<Identifier>) -> Result<(), Refusal> {
+fn push(
+    kind: &IdentifierKind,
+    text: &str,
+    names: &mut Names,
+    into: &mut Vec<Identifier>,
+) -> Result<(), Refusal> {
     if let Some(value) = kind.normalise(text)? {
-        let identifier = Identifier { kind: kind.name.clone(), value };
+        let identifier = Identifier { kind: names.kind(&kind.name), value };
         if !into.contains(&identifier) {
             if into.len() >= PERSON_LINKS_MAX {
                 return Err(too_many_identifiers());
@@ -276,7 +286,7 @@ fn too_many_identifiers() -> Refusal {
 /// sealed to others than the sender meant.
 fn listed(
     list: &str,
-    registry: &Registry,
+    (registry, names): (&Registry, &mut Names),
     element: Value<'_, '_>,
     into: &mut Vec<Identifier>,
 ) -> Result<(), Refusal> {
@@ -293,7 +303,7 @@ fn listed(
                 .field("subjects")
                 .at(entry.offset()));
         };
-        push(kind, &text, into)?;
+        push(kind, &text, names, into)?;
     }
     if into.is_empty() {
         return Err(Refusal::new("SUBJECT_EMPTY", "name a person by at least one identifier")

@@ -15,7 +15,7 @@ use crate::report::evidence::{
 };
 use crate::report::inputs::{Inputs, Period, Scope, is_access, sealings};
 use crate::vault::Vault;
-use crate::vault::error::Result;
+use crate::vault::error::{Error, Result};
 use crate::vault::facts::Erasure;
 use crate::vault::read::Erased;
 use crate::vault::verify::{BodyReport, Report as Checked};
@@ -193,20 +193,25 @@ fn erasures(vault: &Vault, period: &Period) -> Result<Population<ErasureStatus>>
     chosen.sort_by_key(|e| e.intent);
     let mut population = Population::default();
     for erasure in chosen {
-        population.push(erasure_status(vault, erasure));
+        population.push(erasure_status(vault, erasure)?);
     }
     Ok(population)
 }
 
-fn erasure_status(vault: &Vault, erasure: &Erasure) -> ErasureStatus {
+fn erasure_status(vault: &Vault, erasure: &Erasure) -> Result<ErasureStatus> {
     let plan = &erasure.plan;
-    let receipt = vault.erasure_receipt(plan.job).ok();
+    let receipt = match vault.erasure_receipt(plan.job) {
+        Ok(receipt) => Some(receipt),
+        // A disk that cannot be read is no finding about an erasure: there is no report then.
+        Err(error @ Error::Unavailable(_)) => return Err(error),
+        Err(_) => None,
+    };
     let records = receipt.as_deref().and_then(|text| {
         text.lines().find_map(|line| line.strip_prefix("records ")).and_then(|n| n.parse().ok())
     });
     let root = erasure.done.as_ref().map(|(_, _, done)| &done.root);
     let generation = |of: Option<Generation>| of.unwrap_or(plan.generation);
-    ErasureStatus {
+    Ok(ErasureStatus {
         job: plan.job,
         requested: erasure.intent,
         requested_at: erasure.asked,
@@ -234,7 +239,7 @@ fn erasure_status(vault: &Vault, erasure: &Erasure) -> ErasureStatus {
             })
             .collect(),
         records: records.unwrap_or(0),
-    }
+    })
 }
 
 /// Lays accesses to persons by the tags of living keys.

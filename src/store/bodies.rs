@@ -7,10 +7,12 @@
 use crate::base::id::{RecordId, TenantId};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
 use crate::format::body::{self, Frame};
+use crate::format::packed::bodies::Rows;
 use crate::format::unit::BodySpan;
 use crate::format::wire::Reader;
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::{Error, ErrorKind, Result};
+use crate::store::packed::bodies::{self as packed, Finished, Writer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,6 +27,11 @@ pub struct Bodies {
     dir: PathBuf,
     tenant: TenantId,
     open: Mutex<HashMap<ClassDay, BodyFile>>,
+    /// Rows of the packed file read last.
+    rows: Mutex<Option<(ClassDay, Arc<Rows>)>>,
+    /// Held while a name is put in place or taken away for good: what has expired must not come
+    /// back because it was being packed.
+    names: Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -36,7 +43,14 @@ struct BodyFile {
 impl Bodies {
     /// The body files under `dir`.
     pub fn new(disk: Arc<dyn Disk>, dir: &Path, tenant: TenantId) -> Self {
-        Bodies { disk, dir: dir.to_owned(), tenant, open: Mutex::new(HashMap::new()) }
+        Bodies {
+            disk,
+            dir: dir.to_owned(),
+            tenant,
+            open: Mutex::new(HashMap::new()),
+            rows: Mutex::new(None),
+            names: Mutex::new(()),
+        }
     }
 
     /// Where the file of a class-day lies.
@@ -70,7 +84,9 @@ impl Bodies {
             // Nothing was committed here yet: what a crash left of a head is of no use.
             file.write_at(0, &body::file_head(&self.tenant, class_day))?;
         } else {
-            self.check_head(&*file, class_day)?;
+            if self.check_head(&*file, class_day)? {
+                return Err(Error::corrupt(&path, "a packed body file is not written to"));
+            }
         }
         file.sync()?;
         self.disk.sync_dir(dir)?;
@@ -80,13 +96,16 @@ impl Bodies {
         Ok(opened)
     }
 
-    /// Refuses a file that is another's: what is appended to it could not be read.
-    fn check_head(&self, file: &dyn DiskFile, class_day: ClassDay) -> Result<()> {
+    /// Refuses a file that is another's: what is appended to it could not be read. Tells whether
+    /// it is packed.
+    fn check_head(&self, file: &dyn DiskFile, class_day: ClassDay) -> Result<bool> {
         let path = self.path(class_day);
         let mut head = [0; 32];
         file.read_exact_at(0, &mut head)?;
         match body::decode_file_head(&head) {
-            Ok(found) if found == (self.tenant, class_day) => Ok(()),
+            Ok((tenant, found, packed)) if (tenant, found) == (self.tenant, class_day) => {
+                Ok(packed)
+            }
             Ok(_) => Err(Error::corrupt(&path, "body file of another tenant, class or day")),
             Err(e) => Err(Error::corrupt(&path, e.to_string())),
         }
@@ -144,6 +163,13 @@ impl Bodies {
     pub fn cut(&self, class_day: ClassDay, end: u64) -> Result<()> {
         let path = self.path(class_day);
         let file = self.disk.open(&path, Mode::Write)?;
+        // A file that was made whole in one step has no end to cut.
+        let head_there = file.len()? >= body::FILE_HEAD_BYTES;
+        if head_there && matches!(self.check_head(&*file, class_day), Ok(true)) {
+            let short = self.rows(&*file, class_day)?.plain_len < end;
+            let what = "packed body file made from less than what was committed";
+            return if short { Err(Error::corrupt(&path, what)) } else { Ok(()) };
+        }
         let len = file.len()?;
         if len < end {
             return Err(Error::corrupt(&path, "body file shorter than what was committed"));
@@ -181,8 +207,10 @@ impl Bodies {
     /// # Errors
     /// Those of the disk.
     pub fn unlink(&self, class_day: ClassDay) -> Result<u64> {
+        let _names = self.names.lock().unwrap_or_else(|e| e.into_inner());
         self.files().remove(&class_day);
         let path = self.path(class_day);
+        self.remove_unfinished(&path)?;
         if !self.disk.exists(&path)? {
             return Ok(0);
         }
@@ -201,11 +229,108 @@ impl Bodies {
     /// disk. A file that is too short gives what it has.
     pub fn read(&self, span: BodySpan) -> Result<Frames> {
         let file = self.readable(span.class_day)?;
-        self.check_head(&*file, span.class_day)?;
+        if self.check_head(&*file, span.class_day)? {
+            let rows = self.rows(&*file, span.class_day)?;
+            let (bytes, sound) = packed::read(&*file, &rows, &span)?;
+            return Ok(Frames::packed(bytes, sound));
+        }
         let end = file.len()?.min(span.end).max(span.start);
         let mut bytes = vec![0; usize::try_from(end - span.start).unwrap_or(usize::MAX)];
         file.read_exact_at(span.start, &mut bytes)?;
         Ok(Frames::new(bytes, end == span.end))
+    }
+}
+
+/// Packing: a file of past days is written anew beside itself and put in its own place.
+impl Bodies {
+    /// Class-days whose files are not packed, ascending.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn list_plain(&self) -> Result<Vec<ClassDay>> {
+        let mut found = Vec::new();
+        for (class_day, len) in self.list()? {
+            let file = self.disk.open(&self.path(class_day), Mode::Read)?;
+            if len > body::FILE_HEAD_BYTES && !self.check_head(&*file, class_day)? {
+                found.push(class_day);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The plain file of a class-day and a writer of its packed form; `None` when it is packed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn pack(&self, class_day: ClassDay) -> Result<Option<(Arc<dyn DiskFile>, Writer<'_>)>> {
+        let path = self.path(class_day);
+        let file = self.disk.open(&path, Mode::Read)?;
+        if self.check_head(&*file, class_day)? {
+            return Ok(None);
+        }
+        Ok(Some((file, Writer::new(&*self.disk, &path, &self.tenant, class_day)?)))
+    }
+
+    /// Puts a finished packed file in its place, if the plain one is still there: it may have
+    /// expired meanwhile. Returns whether it was.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn install(&self, class_day: ClassDay, finished: Finished) -> Result<bool> {
+        let _names = self.names.lock().unwrap_or_else(|e| e.into_inner());
+        let path = self.path(class_day);
+        if !self.disk.exists(&path)? {
+            self.remove_unfinished(&path)?;
+            return Ok(false);
+        }
+        self.files().remove(&class_day);
+        finished.install(&*self.disk)?;
+        Ok(true)
+    }
+
+    /// Removes what packings that did not come to their end have left.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn clean(&self) -> Result<()> {
+        for class_dir in self.disk.list(&self.dir)?.into_iter().filter(|e| e.is_dir) {
+            let dir = self.dir.join(class_dir.name);
+            for file in self.disk.list(&dir)? {
+                if file.name.ends_with(".seg.new") {
+                    self.disk.remove(&dir.join(file.name))?;
+                    self.disk.sync_dir(&dir)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a packing that did not come to its end has left of a class-day.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn discard_unfinished(&self, class_day: ClassDay) -> Result<()> {
+        self.remove_unfinished(&self.path(class_day))
+    }
+
+    fn remove_unfinished(&self, path: &Path) -> Result<()> {
+        let fresh = packed::fresh_path(path);
+        if self.disk.exists(&fresh)? {
+            self.disk.remove(&fresh)?;
+            self.disk.sync_dir(path.parent().unwrap_or(&self.dir))?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a packed file. They never change once it lies in its place.
+    fn rows(&self, file: &dyn DiskFile, class_day: ClassDay) -> Result<Arc<Rows>> {
+        let mut kept = self.rows.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some((_, rows)) = kept.as_ref().filter(|(of, _)| *of == class_day) {
+            return Ok(rows.clone());
+        }
+        let rows = Arc::new(packed::rows(file, &self.path(class_day))?);
+        *kept = Some((class_day, rows.clone()));
+        Ok(rows)
     }
 }
 
@@ -228,6 +353,8 @@ pub struct Frames {
     places: Vec<(EntryIndex, u8, usize)>,
     /// Every byte of the span belongs to a frame.
     sound: bool,
+    /// Frames have neither record id nor CRC of their own; their block's CRC was right.
+    packed: bool,
 }
 
 impl Frames {
@@ -250,7 +377,12 @@ impl Frames {
             }
             places.push(place);
         }
-        Frames { bytes, places, sound }
+        Frames { bytes, places, sound, packed: false }
+    }
+
+    /// Takes the frames of a packed file apart.
+    pub fn packed(bytes: Vec<u8>, sound: bool) -> Self {
+        Frames { packed: true, ..Frames::new(bytes, sound) }
     }
 
     /// How many frames were found.
@@ -262,12 +394,18 @@ impl Frames {
     pub fn find(&self, index: EntryIndex, group: u8, record: &RecordId) -> Stored<Frame<'_>> {
         let at = self.places.binary_search_by_key(&(index, group), |(i, g, _)| (*i, *g));
         let start = at.ok().and_then(|at| self.places.get(at)).map(|(_, _, start)| *start);
-        let start = start.or_else(|| self.search(record, group));
+        let start = start.or_else(|| match self.packed {
+            true => None,
+            false => self.search(record, group),
+        });
         let rest = start.and_then(|start| self.bytes.get(start..));
         let Some(rest) = rest else {
             return if self.sound { Stored::Missing } else { Stored::Damaged };
         };
         match body::read_frame(&mut Reader::new(rest)) {
+            Ok(frame) if self.packed && body::known(frame.alg) => {
+                Stored::Body(Frame { record: *record, intact: true, ..frame })
+            }
             Ok(frame)
                 if frame.intact
                     && (frame.index, frame.group, frame.record) == (index, group, *record) =>

@@ -9,5 +9,6 @@ pub mod index;
 pub mod kek;
 pub mod keytree;
 pub mod log;
+pub mod packed;
 pub mod root;
 pub mod tiles;

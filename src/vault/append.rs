@@ -12,19 +12,19 @@ use crate::base::unit::{Day, EntryIndex, TreeSize, UtcNanos};
 use crate::base::world::Entropy;
 use crate::format::cell::CellKey;
 use crate::format::control::{self, KeyRoll, RootChange};
-use crate::policy::classify::Scratch;
 use crate::store::keytree::{KeyTree, Put, Rekeyed};
 use crate::vault::clerk::{Clerk, gone};
 use crate::vault::error::{Error, Result};
-use crate::vault::keys::{EventKeys, Wanted};
+use crate::vault::keys::{BatchKeys, Wanted};
 use crate::vault::learn::Lesson;
+use crate::vault::meter::Stage;
 use crate::vault::read::Reading;
-use crate::vault::sequencer::{Committed, Message, Original, Rejected};
+use crate::vault::sequencer::{Committed, Message, Original, Outcome, Rejected};
 use crate::vault::{Vault, vault_code};
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, PoisonError};
 use zeroize::Zeroizing;
 
 /// Times a batch is sealed again because a fence or midnight passed meanwhile.
@@ -45,6 +45,32 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
+/// A batch on its way into the log.
+pub struct Pending<'v, 'e> {
+    vault: &'v Vault,
+    batch: Batch<'e>,
+    sent: Sent,
+    _place: Place<'v>,
+}
+
+/// The events of a batch and what became of them.
+struct Batch<'e> {
+    receipts: Vec<Option<Receipt>>,
+    /// Events not yet in the log, and where each stood.
+    events: Vec<Event<'e>>,
+    positions: Vec<usize>,
+    /// Events that are the same as an earlier one of the batch.
+    same: Vec<(usize, usize)>,
+}
+
+/// Where a batch is.
+enum Sent {
+    /// With the sequencer.
+    Asked(Receiver<Outcome>),
+    /// Turned away before that.
+    Found(Rejected),
+}
+
 impl Vault {
     /// Appends events, all or nothing.
     ///
@@ -52,14 +78,36 @@ impl Vault {
     /// `Invalid` naming the first bad event; `Conflict` when a number or id was used for another
     /// event; `Overloaded`; `Denied` when the vault is read-only or its clock not accepted.
     pub fn append(&self, drafts: &[Draft<'_>]) -> Result<Vec<Receipt>> {
-        let policies = self.policies();
-        let mut scratch = Scratch::default();
+        self.submit(drafts)?.wait()
+    }
+
+    /// Seals events and sends them off without waiting until they are durable: a client that
+    /// keeps a few batches on the way keeps disk and processors busy. Batches of one thread keep
+    /// their order.
+    ///
+    /// # Errors
+    /// As `append`, as far as they are known by now; the rest comes with `Pending::wait`.
+    pub fn submit<'e>(&self, drafts: &[Draft<'e>]) -> Result<Pending<'_, 'e>> {
+        let (policies, mut lap) = (self.policies(), self.meter().start());
+        let spare = || self.inner.scratches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = spare().pop().unwrap_or_default();
         let mut events = Vec::with_capacity(drafts.len());
+        let mut refused = None;
         for (position, draft) in drafts.iter().enumerate() {
-            let event = policies.event(*draft, &mut scratch);
-            events.push(event.map_err(|refusal| Error::Invalid { position, refusal })?);
+            match policies.event(*draft, &mut scratch) {
+                Ok(event) => events.push(event),
+                Err(refusal) => {
+                    refused = Some(Error::Invalid { position, refusal });
+                    break;
+                }
+            }
         }
-        self.append_events(events)
+        spare().push(scratch);
+        lap.end(Stage::Read);
+        match refused {
+            Some(error) => Err(error),
+            None => self.submit_events(events),
+        }
     }
 
     /// Appends classified events, all or nothing.
@@ -67,64 +115,36 @@ impl Vault {
     /// # Errors
     /// As `append`.
     pub fn append_events(&self, events: Vec<Event<'_>>) -> Result<Vec<Receipt>> {
+        self.submit_events(events)?.wait()
+    }
+
+    /// As `submit`, for classified events.
+    ///
+    /// # Errors
+    /// As `submit`.
+    pub fn submit_events<'e>(&self, events: Vec<Event<'e>>) -> Result<Pending<'_, 'e>> {
         self.writable()?;
         if events.len() > BATCH_EVENTS_MAX {
             let refusal = Refusal::new("BATCH_TOO_LARGE", "send smaller batches");
             return Err(refusal.limit(BATCH_EVENTS_MAX as u64).into());
         }
-        let bytes = events.iter().map(weight).sum();
-        let _place = self.place(bytes)?;
-        self.register_sources(&events.iter().map(|e| e.source.clone()).collect())?;
-        let mut receipts: Vec<Option<Receipt>> = vec![None; events.len()];
-        let mut waiting: Vec<(usize, Event<'_>)> = events.into_iter().enumerate().collect();
-        let mut same: Vec<(usize, usize)> = Vec::new();
-        for _ in 0..RESEALS_MAX {
-            if waiting.is_empty() {
-                break;
-            }
-            let (positions, events): (Vec<usize>, Vec<Event<'_>>) = waiting.into_iter().unzip();
-            match self.try_append(&events)? {
-                Ok(done) => {
-                    self.fill(&mut receipts, &positions, &done);
-                    waiting = Vec::new();
-                }
-                Err(Rejected::Failed(error)) => return Err(error),
-                Err(why @ (Rejected::Fenced | Rejected::StaleDay)) => {
-                    // Whoever set the fence holds the key tree until the keys are gone.
-                    if matches!(why, Rejected::Fenced) {
-                        drop(self.inner.keys.tree());
-                    }
-                    waiting = positions.into_iter().zip(events).collect();
-                }
-                Err(Rejected::Duplicates(found)) => {
-                    let found = self.settle_duplicates(&events, &positions, found)?;
-                    for (at, what) in &found {
-                        match what {
-                            Settled::Receipt(receipt) => {
-                                if let Some(slot) = receipts.get_mut(*at) {
-                                    *slot = Some(receipt.clone());
-                                }
-                            }
-                            Settled::SameAs(first) => same.push((*at, *first)),
-                        }
-                    }
-                    let gone = |at: &usize| found.iter().any(|(f, _)| f == at);
-                    let all = positions.into_iter().zip(events);
-                    waiting = all.filter(|(at, _)| !gone(at)).collect();
-                }
-            }
-        }
-        for (at, first) in same {
-            let receipt = receipts.get(first).cloned().flatten();
-            if let (Some(slot), Some(receipt)) = (receipts.get_mut(at), receipt) {
-                *slot = Some(Receipt { duplicate: true, ..receipt });
-            }
-        }
-        receipts.into_iter().collect::<Option<Vec<_>>>().ok_or(Error::Overloaded)
+        let place = self.place(events.iter().map(weight).sum())?;
+        self.register_sources(&sources_of(&events))?;
+        let sent = match events.is_empty() {
+            true => Sent::Found(Rejected::Duplicates(Vec::new())),
+            false => self.send(&events)?,
+        };
+        let batch = Batch {
+            receipts: vec![None; events.len()],
+            positions: (0..events.len()).collect(),
+            events,
+            same: Vec::new(),
+        };
+        Ok(Pending { vault: self, batch, sent, _place: place })
     }
 
-    fn try_append(&self, events: &[Event<'_>]) -> Result<std::result::Result<Committed, Rejected>> {
-        let day = self.inner.clock.now().day();
+    fn send(&self, events: &[Event<'_>]) -> Result<Sent> {
+        let (day, mut lap) = (self.inner.clock.now().day(), self.meter().start());
         let keys = match self.inner.keys.lookup(events, day) {
             Ok(keys) => keys,
             Err(wanted) => {
@@ -135,14 +155,14 @@ impl Vault {
                     false => self.seen(events)?,
                 };
                 if !found.is_empty() {
-                    return Ok(Err(Rejected::Duplicates(found)));
+                    return Ok(Sent::Found(Rejected::Duplicates(found)));
                 }
                 self.keys_for(events, day)?
             }
         };
+        lap.end(Stage::Keys);
         let sealed = self.inner.clerk.sealer(day).events(events, &keys)?;
-        let answer = self.inner.clerk.send(sealed, None);
-        Ok(Clerk::wait(&answer))
+        Ok(Sent::Asked(self.inner.clerk.send(sealed, None)))
     }
 
     /// Which of these events were sent before.
@@ -160,20 +180,6 @@ impl Vault {
         let (reply, answer) = sync_channel(1);
         let sent = self.inner.clerk.inbox.send(Message::Seen { names, reply });
         sent.ok().and_then(|()| answer.recv().ok()).ok_or_else(gone)
-    }
-
-    fn fill(&self, receipts: &mut [Option<Receipt>], positions: &[usize], done: &Committed) {
-        for (number, (at, leaf)) in positions.iter().zip(&done.leaves).enumerate() {
-            if let Some(slot) = receipts.get_mut(*at) {
-                *slot = Some(Receipt {
-                    index: EntryIndex(done.first.0 + number as u64),
-                    time: done.time,
-                    leaf: *leaf,
-                    checkpoint: done.checkpoint.clone(),
-                    duplicate: false,
-                });
-            }
-        }
     }
 
     /// Whether anything may be appended now.
@@ -199,7 +205,7 @@ impl Vault {
     }
 
     /// Keys for every event; what is missing is made and synced first.
-    pub(crate) fn keys_for(&self, events: &[Event<'_>], day: Day) -> Result<Vec<EventKeys>> {
+    pub(crate) fn keys_for(&self, events: &[Event<'_>], day: Day) -> Result<BatchKeys> {
         for _ in 0..RESEALS_MAX {
             match self.inner.keys.lookup(events, day) {
                 Ok(keys) => return Ok(keys),
@@ -353,6 +359,102 @@ impl Vault {
         let clear = control::encode(&control::Conflict { first })?;
         self.inner.clerk.record(Kind::Conflict, vault_code(Verb::Deny), clear).map(|_| ())
     }
+}
+
+impl Pending<'_, '_> {
+    /// Waits until the batch is durable.
+    ///
+    /// # Errors
+    /// As `Vault::append`.
+    pub fn wait(mut self) -> Result<Vec<Receipt>> {
+        let mut sent = self.sent;
+        for again in (0..RESEALS_MAX).rev() {
+            if self.batch.events.is_empty() {
+                break;
+            }
+            let outcome = match sent {
+                Sent::Asked(answer) => Clerk::wait(&answer),
+                Sent::Found(rejected) => Err(rejected),
+            };
+            match outcome {
+                Ok(done) => {
+                    self.batch.fill(&done);
+                    break;
+                }
+                Err(Rejected::Failed(error)) => return Err(error),
+                // Whoever set the fence holds the key tree until the keys are gone.
+                Err(Rejected::Fenced) => drop(self.vault.inner.keys.tree()),
+                Err(Rejected::StaleDay) => {}
+                Err(Rejected::Duplicates(found)) => {
+                    let Batch { events, positions, .. } = &self.batch;
+                    let found = self.vault.settle_duplicates(events, positions, found)?;
+                    self.batch.settle(found);
+                }
+            }
+            if self.batch.events.is_empty() || again == 0 {
+                break;
+            }
+            sent = self.vault.send(&self.batch.events)?;
+        }
+        self.batch.receipts().ok_or(Error::Overloaded)
+    }
+}
+
+impl Batch<'_> {
+    fn fill(&mut self, done: &Committed) {
+        for (number, (at, leaf)) in self.positions.iter().zip(&done.leaves).enumerate() {
+            if let Some(slot) = self.receipts.get_mut(*at) {
+                *slot = Some(Receipt {
+                    index: EntryIndex(done.first.0 + number as u64),
+                    time: done.time,
+                    leaf: *leaf,
+                    checkpoint: done.checkpoint.clone(),
+                    duplicate: false,
+                });
+            }
+        }
+        self.events.clear();
+    }
+
+    /// Takes out the events that need no place of their own.
+    fn settle(&mut self, found: Vec<(usize, Settled)>) {
+        let gone: HashSet<usize> = found.iter().map(|(at, _)| *at).collect();
+        for (at, what) in found {
+            match what {
+                Settled::Receipt(receipt) => {
+                    self.receipts.get_mut(at).into_iter().for_each(|r| *r = Some(receipt.clone()));
+                }
+                Settled::SameAs(first) => self.same.push((at, first)),
+            }
+        }
+        let events = std::mem::take(&mut self.events).into_iter();
+        let all = std::mem::take(&mut self.positions).into_iter().zip(events);
+        (self.positions, self.events) = all.filter(|(at, _)| !gone.contains(at)).unzip();
+    }
+
+    /// The receipts, if every event has one.
+    fn receipts(mut self) -> Option<Vec<Receipt>> {
+        for (at, first) in self.same {
+            let receipt = self.receipts.get(first).cloned().flatten();
+            if let (Some(slot), Some(receipt)) = (self.receipts.get_mut(at), receipt) {
+                *slot = Some(Receipt { duplicate: true, ..receipt });
+            }
+        }
+        self.receipts.into_iter().collect()
+    }
+}
+
+/// The sources of a batch, each once but for changes back and forth.
+fn sources_of(events: &[Event<'_>]) -> BTreeSet<Arc<str>> {
+    let mut sources = BTreeSet::new();
+    let mut last: Option<&Arc<str>> = None;
+    for event in events {
+        if !last.is_some_and(|last| Arc::ptr_eq(last, &event.source)) {
+            sources.insert(event.source.clone());
+            last = Some(&event.source);
+        }
+    }
+    sources
 }
 
 /// What a duplicate turned out to be.

@@ -10,7 +10,8 @@ use crate::crypto::lanes::Lanes;
 use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::vault::clock::LogClock;
 use crate::vault::error::{Error, Result};
-use crate::vault::keys::EventKeys;
+use crate::vault::keys::BatchKeys;
+use crate::vault::meter::Meter;
 use crate::vault::seal::{Act, Sealed, Sealer, bare};
 use crate::vault::sequencer::{Check, Committed, Message, Outcome, Rejected};
 use std::path::Path;
@@ -26,12 +27,14 @@ pub(crate) struct Clerk {
     pub(crate) clock: Arc<LogClock>,
     pub(crate) inbox: SyncSender<Message>,
     pub(crate) class: ClassId,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl Clerk {
     /// Sealer for a day.
     pub(crate) fn sealer(&self, day: Day) -> Sealer<'_> {
-        Sealer { tenant: self.tenant, lanes: self.lanes, entropy: &*self.entropy, day }
+        let (lanes, entropy) = (self.lanes, &*self.entropy);
+        Sealer { tenant: self.tenant, lanes, entropy, day, meter: &self.meter }
     }
 
     /// Sends a sealed batch; the answer comes once it is durable.
@@ -64,7 +67,7 @@ impl Clerk {
     fn bare(&self, kind: Kind, code: EventCode, clear: Vec<u8>) -> Result<Sealed> {
         let now = self.clock.now();
         let (event, keys) = bare(self.class, code, now);
-        self.sealer(now.day()).act(&Act { kind, clear }, &event, keys)
+        self.sealer(now.day()).act(&Act { kind, clear }, &event, &keys)
     }
 
     /// Appends an act with sealed fields, under a condition checked at its index.
@@ -75,11 +78,11 @@ impl Clerk {
         &self,
         act: &Act,
         event: &Event<'_>,
-        keys: EventKeys,
+        keys: BatchKeys,
         day: Day,
         check: Option<Check>,
     ) -> Result<Committed> {
-        let answer = self.send(self.sealer(day).act(act, event, keys)?, check);
+        let answer = self.send(self.sealer(day).act(act, event, &keys)?, check);
         accept(Clerk::wait(&answer))
     }
 }

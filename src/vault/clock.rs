@@ -4,6 +4,7 @@
 use crate::base::limits::{CLOCK_ACCEPT_DAYS, CLOCK_ALARM_NANOS};
 use crate::base::unit::{NANOS_PER_DAY, UtcNanos};
 use crate::base::world::Clock;
+use crate::vault::Notice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,4 +56,10 @@ impl LogClock {
         let apart = self.clock.wall().0.abs_diff(self.now().0);
         (apart > CLOCK_ALARM_NANOS).then_some(apart)
     }
+}
+
+/// What to say of a wall clock that nobody has accepted.
+pub(crate) fn not_accepted() -> Notice {
+    let text = "the clock is more than seven days beyond the last entry".to_owned();
+    Notice { code: "CLOCK_NOT_ACCEPTED", text }
 }

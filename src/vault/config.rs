@@ -6,6 +6,7 @@ use crate::base::limits::{SEGMENT_BYTES_MAX, SNAPSHOT_BYTES, SNAPSHOT_ENTRIES};
 use crate::store::disk::Disk;
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::vault::dedupe::Bounds;
+use crate::vault::witness::Outside;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct Config {
     pub policies: BTreeMap<String, String>,
     /// Keep the index on disk with sled; otherwise in memory.
     pub index_on_disk: bool,
+    /// Witnesses, and what to do when none answers.
+    pub outside: Outside,
     /// Sizes that tests make small; a running vault has the defaults.
     pub tuning: Tuning,
 }
@@ -175,5 +178,20 @@ impl Places {
     /// The signed checkpoint.
     pub fn checkpoint(&self) -> PathBuf {
         self.tenant.join("checkpoint")
+    }
+
+    /// The newest checkpoint that witnesses cosigned.
+    pub fn witnessed(&self) -> PathBuf {
+        self.tenant.join("checkpoint.witnessed")
+    }
+
+    /// What people outside signed about checkpoints, kept for the times it states.
+    pub fn anchors(&self) -> PathBuf {
+        self.tenant.join("anchors")
+    }
+
+    /// What a witness said that contradicts this log.
+    pub fn evidence(&self) -> PathBuf {
+        self.tenant.join("evidence")
     }
 }

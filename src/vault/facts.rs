@@ -11,6 +11,7 @@ use crate::format::control::{self, KeyRoll, RootChange, Scope};
 use crate::format::seal::payload::{DaySealPayload, SealPayload};
 use crate::format::wire::Malformed;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::RangeInclusive;
 
 /// A seal whose payload is not one.
 const SEAL: Malformed = Malformed { offset: 0, what: "seal payload" };
@@ -111,6 +112,22 @@ impl Facts {
     ) -> Result<(), Malformed> {
         self.observe_plain(head.groups.iter().map(|g| (g.class, g.bucket)), index, time);
         self.observe_control(head.kind, &head.clear, index, time)
+    }
+
+    /// Takes in a run of entries of one commit, as far as every entry has it: groups sealed by
+    /// class-day, and their common time.
+    pub fn observe_run(
+        &mut self,
+        groups: impl Iterator<Item = (ClassDay, u64)>,
+        run: RangeInclusive<EntryIndex>,
+        time: UtcNanos,
+    ) {
+        for (class_day, count) in groups {
+            *self.groups.entry(class_day).or_default() += count;
+        }
+        // What depends on the neighbours happens at the first entry; the rest share its time.
+        self.observe_plain(std::iter::empty(), *run.start(), time);
+        self.size = TreeSize(run.end().0 + 1);
     }
 
     /// The part every entry has: its place, time and groups.
@@ -214,7 +231,9 @@ impl Facts {
                 control::Config::Source { source } => {
                     self.sources.insert(source, index);
                 }
-                control::Config::Link { .. } => {}
+                control::Config::Link { .. }
+                | control::Config::Unwitnessed { .. }
+                | control::Config::Anchor { .. } => {}
             },
             Kind::Seal => {
                 let seal = SealPayload::decode(clear).map_err(|_| SEAL)?;

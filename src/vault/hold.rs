@@ -14,7 +14,7 @@ use crate::format::seal::row::IndexKey;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::unique;
 use crate::vault::error::{Error, Result};
-use crate::vault::keys::{self, EventKeys, Keyring};
+use crate::vault::keys::{self, BatchKeys, Keyring};
 use crate::vault::seal::Act;
 use crate::vault::sequencer::{Check, Committed};
 use crate::vault::{Vault, vault_code};
@@ -104,7 +104,7 @@ impl Order {
 /// An act with sealed text fields, its keys already looked up.
 pub(crate) struct Prepared {
     event: Event<'static>,
-    keys: EventKeys,
+    keys: BatchKeys,
     day: crate::base::unit::Day,
 }
 
@@ -325,7 +325,6 @@ impl Vault {
         };
         let day = now.day();
         let keys = self.keys_for(std::slice::from_ref(&event), day)?;
-        let keys = keys.into_iter().next().ok_or(Error::Overloaded)?;
         Ok(Prepared { event, keys, day })
     }
 

@@ -7,8 +7,10 @@ use crate::base::event::{Category, EventCode, Verb};
 use crate::base::limits::EPOCH_ENTRIES;
 use crate::base::unit::{Day, EntryIndex, TreeSize};
 use crate::crypto::merkle;
-use crate::format::seal::epoch::EpochTables;
+use crate::format::outline;
+use crate::format::seal::epoch::{EpochTables, Tables};
 use crate::format::seal::payload::DaySealPayload;
+use crate::format::unit;
 use crate::store::index::{Index, IndexMark};
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
@@ -59,10 +61,11 @@ impl Housekeeper {
 
     /// Takes in every committed entry not seen yet.
     pub(crate) fn catch_up(&mut self) -> Result<()> {
+        let (mut groups, mut tags) = (Vec::new(), Vec::new());
         while let Some(unit) = self.log.unit_of(self.next)? {
             let bytes = self.log.read(&unit)?;
-            for entry in entries_of(&bytes)? {
-                let entry = entry?;
+            for entry in unit::decode(&bytes)?.entries {
+                let entry = outline::read(entry, &mut groups, &mut tags)?;
                 if entry.index < self.next {
                     continue;
                 }
@@ -74,7 +77,7 @@ impl Housekeeper {
                 let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
                 let whole = if index.tail_from() == entry.index {
                     index
-                        .observe(&entry)
+                        .observe_outline(&entry, &groups, &tags)
                         .map_err(|_| Error::evidence("MALFORMED", "epoch table"))?
                 } else {
                     None
@@ -107,12 +110,12 @@ impl Housekeeper {
     }
 
     /// Asks for an epoch's seal if it is owed one.
-    fn seal_epoch(&mut self, epoch: &EpochTables) {
+    fn seal_epoch(&mut self, epoch: &EpochTables, tables: &Tables) {
         if epoch.epoch() < self.epochs_sealed {
             return;
         }
         let own = merkle::subtree_root(&*self.tiles, epoch.first(), TreeSize(epoch.end().0));
-        if let Some(payload) = own.and_then(|root| epoch.payload(&epoch.tables(), root)) {
+        if let Some(payload) = own.and_then(|root| epoch.payload(tables, root)) {
             self.ask(Kind::Seal, payload.encode());
             self.epochs_sealed = epoch.epoch() + 1;
         }
@@ -120,8 +123,8 @@ impl Housekeeper {
 
     /// Writes an epoch's index and asks for its seal, whichever of the two is owed.
     fn finish_epoch(&mut self, epoch: &EpochTables) -> Result<()> {
-        self.seal_epoch(epoch);
         let tables = epoch.tables();
+        self.seal_epoch(epoch, &tables);
         let end = TreeSize(epoch.end().0);
         let root = merkle::root_at(&*self.tiles, end);
         let writer = self.index.lock().unwrap_or_else(PoisonError::into_inner).writer();
@@ -151,7 +154,7 @@ impl Housekeeper {
         while self.epochs_sealed < whole.0 / EPOCH_ENTRIES {
             let before = self.epochs_sealed;
             let Some(tables) = self.tables(before)? else { break };
-            self.seal_epoch(&tables);
+            self.seal_epoch(&tables, &tables.tables());
             if self.epochs_sealed == before {
                 break;
             }

@@ -5,8 +5,13 @@
 //! reader still works with an evicted key. A batch in the middle of being sealed may hold a
 //! derived group key a little longer; the fence keeps what it seals out of the log.
 
-use crate::base::event::{Event, Identifier, Subject};
+mod lookup;
+
+pub(crate) use crate::vault::keys::lookup::{BatchKeys, EventKeys};
+
+use crate::base::event::{Identifier, Subject};
 use crate::base::id::{EventIdTag, PersonId, SourceHandle, SubjectTag, TenantId};
+use crate::base::limits;
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, Day, Month};
 use crate::base::world::Entropy;
@@ -14,13 +19,17 @@ use crate::crypto::kdf::{self, HmacKey, label, tag};
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
 use crate::store::keytree::KeyTree;
 use crate::vault::error::{Error, Result};
+use crate::vault::keys::lookup::{ById, GroupName};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-/// Persons whose keys are cached at most; beyond it the cache starts anew.
-const CACHED_PERSONS_MAX: usize = 1_000_000;
-/// Group base keys cached at most.
-const CACHED_GROUPS_MAX: usize = 1_000_000;
+/// Memory of an identifier in the cache, its text beside: its row twice over, as a hash table of
+/// half load has it, and the text's allocation.
+const IDENTIFIER_BYTES: usize = 2 * 48 + 32;
+/// Memory of a person without class keys: the row twice over, and two allocations.
+const PERSON_BYTES: usize = 2 * 144 + 64;
+/// Memory of a class key: the key's states, and the row of its tag twice over.
+const CLASS_KEY_BYTES: usize = 216 + 2 * 40;
 
 /// A person's keys, ready to use.
 pub(crate) struct PersonKeys {
@@ -36,6 +45,10 @@ struct SubjectKeys {
     created: Day,
     seal: Key,
     tags: HmacKey,
+    /// The tag computed last: that of this month but for the first event of a month.
+    tag: Option<(Month, SubjectTag)>,
+    /// Base key computed last of groups with this one subject.
+    base: Option<(Day, HmacKey)>,
 }
 
 impl PersonKeys {
@@ -45,6 +58,8 @@ impl PersonKeys {
             created: k.created,
             seal: kdf::expand(&k.key, label::SEAL),
             tags: HmacKey::new(&kdf::expand(&k.key, label::TAG)),
+            tag: None,
+            base: None,
         });
         PersonKeys {
             peers: cell.peers.clone(),
@@ -56,39 +71,37 @@ impl PersonKeys {
     fn class(&self, class: ClassId) -> Option<&SubjectKeys> {
         self.classes.iter().find(|k| k.class == class)
     }
+
+    fn class_mut(&mut self, class: ClassId) -> Option<&mut SubjectKeys> {
+        self.classes.iter_mut().find(|k| k.class == class)
+    }
 }
 
 impl SubjectKeys {
     fn tag(&self, month: Month) -> SubjectTag {
+        if let Some((_, tag)) = self.tag.filter(|(known, _)| *known == month) {
+            return tag;
+        }
         let [a, b, c, d] = month.0.to_be_bytes();
         let [x, y] = tag::SUBJECT;
         SubjectTag(self.tags.mac16(&[x, y, a, b, c, d]))
     }
 }
 
-/// Base keys are looked up by what they bind: class, day and the subjects' tags in order.
-type GroupName = (ClassDay, Vec<SubjectTag>);
-
 /// What is cached.
 #[derive(Default)]
 pub(crate) struct Cache {
     identifiers: HashMap<Identifier, PersonId>,
-    pub(crate) persons: HashMap<PersonId, PersonKeys>,
+    pub(crate) persons: ById<PersonId, PersonKeys>,
     class_days: HashMap<ClassDay, Key>,
-    groups: HashMap<GroupName, Arc<HmacKey>>,
-    tags: HashMap<(PersonId, ClassId, Month), SubjectTag>,
-    owners: HashMap<SubjectTag, (PersonId, ClassId)>,
+    groups: HashMap<GroupName, HmacKey>,
+    owners: ById<SubjectTag, (PersonId, ClassId)>,
     /// Last month up to which `owners` knows every living person's tags.
     owners_until: Option<Month>,
-}
-
-/// Keys of one event, in the event's own order.
-pub(crate) struct EventKeys {
-    pub(crate) source: SourceHandle,
-    pub(crate) event_id: EventIdTag,
-    pub(crate) persons: Vec<PersonId>,
-    pub(crate) tags: Vec<SubjectTag>,
-    pub(crate) groups: Vec<Arc<HmacKey>>,
+    /// Memory of what was taken in; what is taken in twice counts twice, which only evicts early.
+    bytes: usize,
+    /// Raised by each eviction: what was computed before it is not kept after it.
+    evictions: u64,
 }
 
 /// What must be made before a batch can be sealed.
@@ -144,7 +157,7 @@ impl Keyring {
 
     /// Empties the cache and waits for every reader that still held a key.
     pub(crate) fn evict(&self) {
-        *self.cache.write().unwrap_or_else(PoisonError::into_inner) = Cache::default();
+        self.cache.write().unwrap_or_else(PoisonError::into_inner).empty();
     }
 
     /// HMAC key of the tree's directory.
@@ -162,119 +175,6 @@ impl Keyring {
         EventIdTag(self.dedupe.mac16(&[&tag::EVENT_ID[..], &source.0, id].concat()))
     }
 
-    /// Keys for every event of a batch sealed on `day`, or what must be made first.
-    pub(crate) fn lookup(
-        &self,
-        events: &[Event<'_>],
-        day: Day,
-    ) -> std::result::Result<Vec<EventKeys>, Wanted> {
-        let mut wanted = Wanted::default();
-        let mut fresh = Fresh::default();
-        let found = {
-            let cache = self.cache();
-            let mut found = Vec::with_capacity(events.len());
-            for event in events {
-                self.lookup_event(&cache, event, day, &mut fresh, &mut wanted, &mut found);
-            }
-            found
-        };
-        if !fresh.is_empty() {
-            self.remember(fresh);
-        }
-        match wanted.subjects.is_empty() && wanted.class_days.is_empty() {
-            true => Ok(found),
-            false => Err(wanted),
-        }
-    }
-
-    fn lookup_event(
-        &self,
-        cache: &Cache,
-        event: &Event<'_>,
-        day: Day,
-        fresh: &mut Fresh,
-        wanted: &mut Wanted,
-        found: &mut Vec<EventKeys>,
-    ) {
-        let class_day = ClassDay { class: event.class, day };
-        if !event.groups.is_empty() && !cache.class_days.contains_key(&class_day) {
-            wanted.class_days.push(class_day);
-        }
-        let month = day.month();
-        let (mut persons, mut tags) = (Vec::new(), Vec::new());
-        for subject in &event.subjects {
-            let known = cache.person_of(subject).filter(|p| cache.has_class(p, event.class));
-            let Some(person) = known else {
-                wanted.subjects.push((subject.clone(), event.class));
-                continue;
-            };
-            persons.push(person);
-            tags.push(cache.tag(person, event.class, month, fresh));
-        }
-        if !wanted.subjects.is_empty() || !wanted.class_days.is_empty() {
-            return;
-        }
-        let source = self.source_handle(&event.source);
-        let event_id = match &event.dedupe {
-            crate::base::event::Dedupe::EventId(id) => self.event_id_tag(&source, id),
-            _ => EventIdTag::ZERO,
-        };
-        let groups = event.groups.iter().map(|group| {
-            let members = group.subjects.iter().filter_map(|at| {
-                Some((*tags.get(usize::from(*at))?, *persons.get(usize::from(*at))?))
-            });
-            self.group_key(cache, class_day, members.collect(), fresh)
-        });
-        let groups = groups.collect();
-        found.push(EventKeys { source, event_id, persons, tags, groups });
-    }
-
-    fn group_key(
-        &self,
-        cache: &Cache,
-        class_day: ClassDay,
-        mut members: Vec<(SubjectTag, PersonId)>,
-        fresh: &mut Fresh,
-    ) -> Arc<HmacKey> {
-        members.sort_unstable();
-        members.dedup();
-        let name: GroupName = (class_day, members.iter().map(|(tag, _)| *tag).collect());
-        if let Some(key) = cache.groups.get(&name).or_else(|| fresh.groups.get(&name)) {
-            return key.clone();
-        }
-        let seals: Vec<&Key> = members
-            .iter()
-            .filter_map(|(_, person)| cache.persons.get(person)?.class(class_day.class))
-            .map(|keys| &keys.seal)
-            .collect();
-        let Some(day_key) = cache.class_days.get(&class_day) else {
-            unreachable!("lookup_event asked for the class-day key first")
-        };
-        let key = Arc::new(base_key(&self.tenant, class_day, day_key, &seals));
-        fresh.groups.insert(name, key.clone());
-        key
-    }
-
-    fn remember(&self, fresh: Fresh) {
-        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.groups.len() > CACHED_GROUPS_MAX {
-            cache.groups.clear();
-        }
-        // A person may have been evicted since: then nothing of this may be kept.
-        for ((person, class, month), tag) in fresh.tags {
-            if cache.has_class(&person, class) {
-                cache.tags.insert((person, class, month), tag);
-                cache.owners.insert(tag, (person, class));
-            }
-        }
-        for (name, key) in fresh.groups {
-            let owned = name.1.iter().all(|tag| cache.owners.contains_key(tag));
-            if owned && cache.class_days.contains_key(&name.0) {
-                cache.groups.insert(name, key);
-            }
-        }
-    }
-
     /// Takes persons and class-days that the tree has synced into the cache.
     pub(crate) fn admit(
         &self,
@@ -283,9 +183,17 @@ impl Keyring {
         class_days: Vec<(ClassDay, Key)>,
     ) {
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.persons.len() > CACHED_PERSONS_MAX {
-            *cache = Cache::default();
+        // Who reads needs everybody at once; without readers the working set is enough.
+        let limit = match cache.owners_until {
+            Some(_) => limits::KEY_CACHE_READ_BYTES_MAX,
+            None => limits::KEY_CACHE_BYTES_MAX,
+        };
+        if cache.bytes > limit {
+            cache.empty();
         }
+        let texts = identifiers.iter().map(|(i, _)| IDENTIFIER_BYTES + i.value.len());
+        let cells = persons.iter().map(|(_, p)| PERSON_BYTES + p.keys.len() * CLASS_KEY_BYTES);
+        cache.bytes += texts.chain(cells).sum::<usize>();
         for (person, cell) in persons {
             cache.persons.insert(*person, PersonKeys::of(cell));
         }
@@ -368,6 +276,9 @@ impl Keyring {
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         for cell in persons {
             let keys = PersonKeys::of(&cell);
+            if !cache.persons.contains_key(&cell.id) {
+                cache.bytes += PERSON_BYTES + cell.keys.len() * CLASS_KEY_BYTES;
+            }
             for key in &keys.classes {
                 for month in key.created.month().0..=until.0 {
                     cache.owners.insert(key.tag(Month(month)), (cell.id, key.class));
@@ -410,19 +321,6 @@ impl Keyring {
     }
 }
 
-/// Tags and base keys computed while the cache was only read.
-#[derive(Default)]
-struct Fresh {
-    tags: HashMap<(PersonId, ClassId, Month), SubjectTag>,
-    groups: HashMap<GroupName, Arc<HmacKey>>,
-}
-
-impl Fresh {
-    fn is_empty(&self) -> bool {
-        self.tags.is_empty() && self.groups.is_empty()
-    }
-}
-
 impl Cache {
     /// The one person all identifiers of a subject are known to name.
     fn person_of(&self, subject: &Subject) -> Option<PersonId> {
@@ -450,21 +348,15 @@ impl Cache {
         self.owners.iter().map(|(tag, (person, _))| (*tag, least(person))).collect()
     }
 
-    fn has_class(&self, person: &PersonId, class: ClassId) -> bool {
-        self.persons.get(person).is_some_and(|keys| keys.class(class).is_some())
+    /// The person a subject means and the person's keys of a class, if both are here.
+    fn known(&self, subject: &Subject, class: ClassId) -> Option<(PersonId, &SubjectKeys)> {
+        let person = self.person_of(subject)?;
+        Some((person, self.persons.get(&person)?.class(class)?))
     }
 
-    fn tag(&self, person: PersonId, class: ClassId, month: Month, fresh: &mut Fresh) -> SubjectTag {
-        let name = (person, class, month);
-        if let Some(tag) = self.tags.get(&name).or_else(|| fresh.tags.get(&name)) {
-            return *tag;
-        }
-        let Some(keys) = self.persons.get(&person).and_then(|keys| keys.class(class)) else {
-            unreachable!("has_class was asked first")
-        };
-        let tag = keys.tag(month);
-        fresh.tags.insert(name, tag);
-        tag
+    /// Forgets everything.
+    fn empty(&mut self) {
+        *self = Cache { evictions: self.evictions + 1, ..Cache::default() };
     }
 }
 

@@ -24,17 +24,23 @@ use crate::store::kek::{Kek, open_secret, seal_secret};
 use crate::store::keytree::KeyTree;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
+use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
-use crate::vault::clock::LogClock;
+use crate::vault::clock::{self, LogClock};
+use crate::vault::committer::{self, Committer, Failed, Published, Work};
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::meter::Meter;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
 use crate::vault::recover::{self, Loaded};
-use crate::vault::sequencer::{Message, Published, Sequencer};
+use crate::vault::sequencer::{Message, Sequencer};
+use crate::vault::witness::desk::Desk;
+use crate::vault::witness::round::Round;
+use crate::vault::witness::start::{Ground, Met, meet};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -54,6 +60,15 @@ impl Vault {
     /// # Errors
     /// `Conflict` when one is there; those of the store.
     pub fn init(world: World, config: &Config, name: &str) -> Result<Vault> {
+        Vault::make(&world, config, name)?;
+        Vault::open(world, config)
+    }
+
+    /// Makes an empty vault without opening it.
+    ///
+    /// # Errors
+    /// As `init`.
+    pub fn make(world: &World, config: &Config, name: &str) -> Result<()> {
         let disk = &world.disk;
         disk.create_dir(&config.data)?;
         disk.create_dir(&config.keys)?;
@@ -72,7 +87,7 @@ impl Vault {
             let path = places.signing.join(name);
             seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
         }
-        signer(&world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
+        signer(world, &places, &kek, "log.key", LOG_KEY, &file.origin())?;
         let entropy = &*world.entropy;
         let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
         let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
@@ -81,8 +96,7 @@ impl Vault {
         drop(tree);
         // The file that says "a vault is here" comes last but for the log's own first entries,
         // which opening writes when they are not there.
-        file.write(&**disk, &config.data)?;
-        Vault::open(world, config)
+        Ok(file.write(&**disk, &config.data)?)
     }
 
     /// Opens a vault.
@@ -92,14 +106,27 @@ impl Vault {
     /// (`ROOT_MISMATCH`, `ROLLED_BACK`, `ROOT_GEN_ROLLBACK`, `ROOT_HASH_MISMATCH`, ...) when the
     /// files contradict their own proofs. Nothing is changed then.
     pub fn open(world: World, config: &Config) -> Result<Vault> {
+        Vault::open_using(world, config, Lanes::detect())
+    }
+
+    /// As `open`, with hashing of the caller's choice: the bytes are the same, for measuring.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_using(world: World, config: &Config, lanes: Lanes) -> Result<Vault> {
         let file = VaultFile::read(&*world.disk, &config.data)?;
         let lock = world.disk.lock(&config.data.join("lock"))?;
-        let opening = Opening::read(world, config, file)?;
+        let opening = Opening::read(world, config, file, lanes)?;
         let had_checkpoint = opening.head_note.is_some();
+        let met = opening.meet(config)?;
+        let unwitnessed = met.unwitnessed;
         let keys = opening.open_keys(config)?;
-        let vault = opening.start(config, keys, lock)?;
+        let vault = opening.start(config, keys, met, lock)?;
         if vault.inner.read_only.is_none() {
             vault.begin()?;
+            if unwitnessed {
+                vault.record_unwitnessed(config.outside.witnesses.len())?;
+            }
             vault.redrive()?;
         }
         vault.load_policies(config)?;
@@ -111,6 +138,19 @@ impl Vault {
             vault.checkpoint()?;
         }
         Ok(vault)
+    }
+
+    /// Begins one of its threads. A vault that is dropped with the first alone still closes it.
+    fn begin_thread(
+        &mut self,
+        config: &Config,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        let what = "NO_THREAD: the system gives no thread";
+        self.threads.push(thread.map_err(|e| StoreError::io(&config.data, what, e))?);
+        Ok(())
     }
 
     /// Writes the genesis into an empty log. A crash may have come between the making of the
@@ -203,7 +243,7 @@ struct Opening {
 
 impl Opening {
     /// Reads and checks the data plane. With `writable` false nothing is changed.
-    fn read(world: World, config: &Config, file: VaultFile) -> Result<Opening> {
+    fn read(world: World, config: &Config, file: VaultFile, lanes: Lanes) -> Result<Opening> {
         let disk = world.disk.clone();
         let places = Places::of(&config.data, &config.keys, &file.tenant);
         let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
@@ -218,7 +258,6 @@ impl Opening {
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
         let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
         let log = log.closing_at(config.tuning.segment_bytes);
-        let lanes = Lanes::detect();
         let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
         recover::tiles(&log, &tiles, signed.as_ref(), &loaded.tree, &lanes)?;
@@ -252,6 +291,32 @@ impl Opening {
             notices,
             sealed,
         })
+    }
+
+    /// Asks the witnesses. Data older than keys is known to be an old copy and opens for reading,
+    /// so that what survived a lost disk can be read; no witness needs to say it again.
+    fn meet(&self, config: &Config) -> Result<Met> {
+        let ground = Ground {
+            disk: &self.world.disk,
+            places: &self.places,
+            tiles: &self.tiles,
+            log_key: self.signer.verifier(),
+            note: self.head_note.as_deref(),
+            now: self.world.clock.wall(),
+        };
+        match meet(&config.outside, &ground) {
+            Err(Error::Evidence { verdict: "ROLLED_BACK", detail }) => {
+                let (tenant, key) = (self.file.tenant, self.kek.key());
+                let disk = self.world.disk.clone();
+                let peek = KeyTree::peek(disk, &self.places.tree, tenant, key)?;
+                if peek.log_size <= self.log.size() {
+                    return Err(Error::evidence("ROLLED_BACK", detail));
+                }
+                let notice = Notice { code: "ROLLED_BACK", text: detail };
+                Ok(Met { notices: vec![notice], ..Met::default() })
+            }
+            other => other,
+        }
     }
 
     /// Compares the key plane with the log's announcements, and opens it.
@@ -322,6 +387,7 @@ impl Opening {
         self,
         config: &Config,
         (keys, read_only, more): (Keyring, Option<&'static str>, Vec<Notice>),
+        mut met: Met,
         lock: Box<dyn crate::store::disk::DiskLock>,
     ) -> Result<Vault> {
         let facts = self.loaded.facts.clone();
@@ -335,11 +401,7 @@ impl Opening {
         let index = self.open_index(config, size)?;
         let (inbox, messages) = sync_channel(INBOX);
         let (notify, news) = channel();
-        let published = Arc::new(RwLock::new(Published {
-            size,
-            root: if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() },
-            note: self.note(size).into(),
-        }));
+        let published = Arc::new(RwLock::new(self.published(size)));
         let clerk = Clerk {
             tenant: self.file.tenant,
             lanes: self.lanes,
@@ -347,15 +409,17 @@ impl Opening {
             clock: clock.clone(),
             inbox,
             class: ClassId(VAULT_CLASS),
+            meter: Arc::new(Meter::new(self.world.clock.clone())),
         };
         let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();
         notices.extend(more);
+        met.add_to(&mut notices);
+        let desk = Desk::new(std::mem::take(&mut met.witnessing));
         if clock.is_ahead() {
-            let text = "the clock is more than seven days beyond the last entry".to_owned();
-            notices.push(Notice { code: "CLOCK_NOT_ACCEPTED", text });
+            notices.push(clock::not_accepted());
         }
-        let gate = Arc::new(Gate::default());
+        let anchors = self.anchors(config, &clerk, &facts);
         let inner = Inner {
             tenant: self.file.tenant,
             origin: self.file.origin().into(),
@@ -365,14 +429,17 @@ impl Opening {
             bodies: self.bodies.clone(),
             tiles: self.tiles.clone(),
             index: Arc::new(Mutex::new(index)),
-            facts: facts.clone(),
-            published: published.clone(),
-            clock: clock.clone(),
-            clerk: clerk.clone(),
+            facts,
+            published,
+            clock,
+            clerk,
             reports: self.reports.clone(),
             log_key: self.signer.verifier().clone(),
-            gate: gate.clone(),
+            gate: Arc::new(Gate::default()),
+            desk,
+            anchors: Arc::new(anchors),
             pool: AtomicUsize::new(0),
+            scratches: Mutex::default(),
             erased: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
             notices,
@@ -380,13 +447,50 @@ impl Opening {
             world: self.world.clone(),
             _locks: vec![lock],
         };
-        let keeper = self.housekeeper(&inner, clerk);
-        let sequencer = self.sequencer(facts, clock, published, notify, read_only);
-        let threads = vec![
-            spawn("sequencer", move || sequencer.run(&messages)),
-            spawn("housekeeper", move || run_housekeeper(keeper, &news)),
-        ];
-        Ok(Vault { inner, threads })
+        let round = Round::new(&config.outside, met, &inner, &self.places);
+        self.staff(config, inner, round, messages, (notify, news))
+    }
+
+    /// Starts every thread. That of the witnesses ends last: it may still be told of a checkpoint.
+    fn staff(
+        self,
+        config: &Config,
+        inner: Inner,
+        round: Option<Round>,
+        messages: Receiver<Message>,
+        (notify, news): (std::sync::mpsc::Sender<()>, Receiver<()>),
+    ) -> Result<Vault> {
+        let keeper = self.housekeeper(&inner, inner.clerk.clone());
+        let desk = inner.desk.clone();
+        let (sequencer, committer, works) = self.writers(&inner, notify);
+        let mut vault = Vault { inner, threads: Vec::new() };
+        let commit = move || {
+            committer.run(&works);
+            desk.close();
+        };
+        vault.begin_thread(config, "committer", commit)?;
+        vault.begin_thread(config, "sequencer", move || sequencer.run(&messages))?;
+        vault.begin_thread(config, "housekeeper", move || run_housekeeper(keeper, &news))?;
+        if let Some(round) = round {
+            vault.begin_thread(config, "witness", move || round.run())?;
+        }
+        Ok(vault)
+    }
+
+    fn anchors(&self, config: &Config, clerk: &Clerk, facts: &Arc<RwLock<Facts>>) -> Anchors {
+        Anchors::new(
+            (self.world.disk.clone(), &self.places),
+            self.tiles.clone(),
+            self.file.origin().into(),
+            clerk.clone(),
+            facts.clone(),
+            config.outside.clone(),
+        )
+    }
+
+    fn published(&self, size: TreeSize) -> Published {
+        let root = if size.0 == 0 { EMPTY_ROOT } else { self.loaded.tree.root() };
+        Published { size, root, note: self.note(size).into() }
     }
 
     fn note(&self, size: TreeSize) -> String {
@@ -430,38 +534,49 @@ impl Opening {
         }
     }
 
-    fn sequencer(
+    /// The two threads that write.
+    fn writers(
         self,
-        facts: Arc<RwLock<Facts>>,
-        clock: Arc<LogClock>,
-        published: Arc<RwLock<Published>>,
+        inner: &Inner,
         notify: std::sync::mpsc::Sender<()>,
-        read_only: Option<&'static str>,
-    ) -> Sequencer {
-        let origin = self.file.origin().into();
+    ) -> (Sequencer, Committer, Receiver<Work>) {
         let _ = notify.send(());
-        Sequencer {
-            epoch: self.log.last().map_or(0, |last| last.head.epoch + 1),
-            log: self.log,
+        let (committer, works) = sync_channel(committer::WAITING);
+        let (failed, meter) = (Failed::default(), inner.clerk.meter.clone());
+        let last = self.log.last();
+        let sequencer = Sequencer {
+            epoch: last.as_ref().map_or(0, |last| last.head.epoch + 1),
+            unit: last.map_or((0, Hash32::ZERO), |last| (last.head.number + 1, last.hash)),
             bodies: self.bodies,
-            tiles: self.tiles,
-            head: self.head,
-            head_note: self.head_note,
-            facts,
             own: self.loaded.facts,
             window: self.loaded.window,
-            clock,
+            clock: inner.clock.clone(),
             lanes: self.lanes,
             tree: self.loaded.tree,
             prev: self.loaded.prev,
             state_before: self.loaded.last_state,
             signer: self.signer,
-            origin,
-            published,
+            origin: self.file.origin().into(),
+            committer,
+            desk: inner.desk.clone(),
+            read_only: inner.read_only,
+            failed: failed.clone(),
+            meter: meter.clone(),
+        };
+        let committer = Committer {
+            log: self.log,
+            tiles: self.tiles,
+            head: self.head,
+            head_note: self.head_note,
+            facts: inner.facts.clone(),
+            published: inner.published.clone(),
+            desk: inner.desk.clone(),
             notify,
-            read_only,
-            failed: None,
-        }
+            read_only: inner.read_only,
+            failed,
+            meter,
+        };
+        (sequencer, committer, works)
     }
 }
 
@@ -470,13 +585,6 @@ fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
         keeper.run(news);
     } else {
         keeper.gate.stopped();
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
-    match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-        Ok(handle) => handle,
-        Err(e) => panic!("the system gives no thread: {e}"),
     }
 }
 

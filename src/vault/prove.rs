@@ -52,14 +52,30 @@ pub struct Grown {
 }
 
 impl Vault {
-    /// Proves that an entry stands in the log: a C2SP tlog-proof against the published
-    /// checkpoint, which is published anew if it does not reach the entry yet.
+    /// Proves that an entry stands in the log: a C2SP tlog-proof against the newest checkpoint
+    /// that enough witnesses cosigned, where that reaches the entry; else against the newest one,
+    /// visibly without.
     ///
     /// # Errors
     /// `NotFound` beyond the end of the log; `Evidence` when a hash of the tree is missing.
     pub fn prove(&self, index: EntryIndex) -> Result<String> {
+        let size = TreeSize(index.0.saturating_add(1));
+        let note = self.note_covering(size)?;
+        self.prove_in(index, &note)
+    }
+
+    /// As `prove`, against the newest checkpoint of all, whoever cosigned it.
+    ///
+    /// # Errors
+    /// As `prove`.
+    pub fn prove_newest(&self, index: EntryIndex) -> Result<String> {
+        let note = self.checkpoint()?;
+        self.prove_in(index, &note)
+    }
+
+    fn prove_in(&self, index: EntryIndex, note: &str) -> Result<String> {
         let bytes = self.entry_bytes(index)?;
-        let (note, checkpoint) = self.published()?;
+        let checkpoint = self.own(note)?;
         if index.0 >= checkpoint.size.0 {
             return Err(Error::NotFound { code: "ENTRY_UNKNOWN" });
         }
@@ -98,9 +114,13 @@ impl Vault {
 
     fn published(&self) -> Result<(Arc<str>, Checkpoint)> {
         let note = self.checkpoint()?;
-        let checkpoint = Checkpoint::open(note.as_bytes(), &self.inner.log_key)
-            .map_err(|e| Error::evidence("CHECKPOINT_SIGNATURE", e.to_string()))?;
+        let checkpoint = self.own(&note)?;
         Ok((note, checkpoint))
+    }
+
+    fn own(&self, note: &str) -> Result<Checkpoint> {
+        Checkpoint::open(note.as_bytes(), &self.inner.log_key)
+            .map_err(|e| Error::evidence("CHECKPOINT_SIGNATURE", e.to_string()))
     }
 }
 
@@ -164,6 +184,7 @@ pub fn verify_consistency(
 /// # Errors
 /// As `verify_consistency`; `MALFORMED` for a text that is none.
 pub fn verify_growth(old: &[u8], text: &str, trust: &Trust) -> Result<Grown> {
+    growth_form(text)?;
     let (size, proof, new) = growth_parts(text)?;
     let grown = verify_consistency(old, new.as_bytes(), &proof, trust)?;
     match grown.old.size.0.to_string() == size {

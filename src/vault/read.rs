@@ -3,14 +3,15 @@
 //! opened values to a person records a disclosure first (`vault::disclose`).
 
 use crate::base::entry::{Entry, Head};
-use crate::base::id::{Hash32, PersonId, SubjectTag};
+use crate::base::id::{Hash32, PersonId, RecordId, SubjectTag};
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, EntryIndex, TreeSize};
 use crate::crypto::hash::{leaf_hash, sha256};
 use crate::crypto::kdf::{HmacKey, tag};
 use crate::crypto::{aead, merkle::Nodes};
-use crate::format::body::Frame;
+use crate::format::body::{Frame, Plain};
+use crate::format::packed::plain;
 use crate::format::unit::BodySpan;
 use crate::format::{body, entry, unit};
 use crate::store::bodies::{Frames, Stored};
@@ -326,7 +327,7 @@ impl Vault {
     }
 
     /// The cache, with the owner of every living tag in it.
-    fn owners(&self) -> Result<std::sync::RwLockReadGuard<'_, Cache>> {
+    pub(crate) fn owners(&self) -> Result<std::sync::RwLockReadGuard<'_, Cache>> {
         let keys = &self.inner.keys;
         loop {
             let month = self.inner.clock.now().day().month();
@@ -447,21 +448,51 @@ pub(crate) fn commits_digest(head: &Head, position: u8) -> Hash32 {
     sha256(&[&preimage])
 }
 
+/// The key that seals a group by an algorithm.
+pub(crate) fn sealing_key(
+    base: &HmacKey,
+    alg: u8,
+    record: &RecordId,
+    position: u8,
+    digest: &Hash32,
+) -> Key {
+    Key::new(match alg {
+        body::ALG_AES256GCM => base.mac(&body::group_key_preimage(record, position, digest)).0,
+        alg => base.mac(&body::other_key_preimage(alg, record, position, digest)).0,
+    })
+}
+
+/// The plaintext of a body, whose commitments are not checked yet.
+fn unseal(
+    head: &Head,
+    position: u8,
+    base: &HmacKey,
+    stored: &Frame<'_>,
+) -> std::result::Result<Plain, Fate> {
+    let digest = commits_digest(head, position);
+    let key = sealing_key(base, stored.alg, &head.record, position, &digest);
+    let aad = body::aad(head, position, &digest);
+    let plain = aead::open(&key, &stored.nonce, &aad, stored.sealed);
+    let plain = plain.map_err(|_| Fate::AuthFailed)?;
+    let plain = match stored.alg {
+        body::ALG_COMPRESSED => plain::expand(&plain),
+        _ => body::decode_plain(&plain),
+    };
+    plain.map_err(|_| Fate::CommitmentMismatch)
+}
+
 /// Opens a body and requires exactly the fields the entry commits to.
-fn open_body(
+pub(crate) fn open_body(
     head: &Head,
     position: u8,
     base: &HmacKey,
     stored: &Frame<'_>,
     out: &mut [RecordField],
 ) -> Fate {
-    let digest = commits_digest(head, position);
-    let key = Key::new(base.mac(&body::group_key_preimage(&head.record, position, &digest)).0);
-    let aad = body::aad(head, position, &digest);
-    let Ok(plain) = aead::open(&key, &stored.nonce, &aad, stored.sealed) else {
-        return Fate::AuthFailed;
+    let plain = match unseal(head, position, base, stored) {
+        Ok(plain) => plain,
+        Err(fate) => return fate,
     };
-    let Ok(plain) = body::decode_plain(&plain) else { return Fate::CommitmentMismatch };
     let expected = head.fields.iter().enumerate().filter(|(_, f)| f.group == position);
     let mut opened = Vec::with_capacity(plain.fields.len());
     let mut values = plain.fields.iter();

@@ -235,11 +235,12 @@ fn edge(tiles: &Tiles, size: TreeSize) -> Option<Compact> {
     Compact::from_parts(size, hashes).ok()
 }
 
-/// Cuts every body file to what was committed.
+/// Cuts every body file to what was committed, and removes unfinished packed ones.
 ///
 /// # Errors
 /// Those of the disk. A file that is too short is left for `verify` to name.
 pub(crate) fn bodies(log: &UnitLog, bodies: &Bodies) -> Result<()> {
+    bodies.clean()?;
     let mut ends: BTreeMap<ClassDay, u64> = BTreeMap::new();
     for number in 0..log.unit_count() {
         let Some(unit) = log.unit(number)? else { break };

@@ -2,42 +2,47 @@
 //! every hash of a kind runs in lanes. What comes out has no place in the log yet.
 //! It never keeps a seed or a key, and it never talks to the store.
 
-use crate::base::entry::{FieldHead, GroupHead, GroupPolicy, Head, Kind};
+use crate::base::entry::{GroupPolicy, Kind};
 use crate::base::event::{Dedupe, Event, EventCode, Field, Outcome, Severity};
 use crate::base::id::{EventIdTag, Hash32, PersonId, RecordId, SourceHandle, SubjectTag, TenantId};
 use crate::base::refusal::Refusal;
-use crate::base::secret::Key;
+use crate::base::secret::{Key, Wiped};
 use crate::base::unit::{ClassDay, ClassId, Day, UtcNanos};
 use crate::base::world::Entropy;
 use crate::crypto::aead;
 use crate::crypto::hash::State;
-use crate::crypto::kdf::{HmacKey, tag};
+use crate::crypto::kdf::tag;
 use crate::crypto::lanes::Lanes;
-use crate::format::{body, entry};
+use crate::format::entry::{FieldView, GroupView, HeadView, TAIL_BYTES};
+use crate::format::{body, entry, wire};
 use crate::vault::error::{Error, Result};
-use crate::vault::keys::EventKeys;
+use crate::vault::keys::{BatchKeys, EventKeys};
+use crate::vault::meter::{Lap, Meter, Stage};
 use std::ops::Range;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Random bytes drawn per record and per group: record id; seed and nonce.
 const RECORD_RANDOM: usize = 16;
 const GROUP_RANDOM: usize = 44;
+/// Bytes of a commitment's preimage beside name and value.
+const COMMIT_BYTES: usize = 2 + 16 + 1 + 32 + 1 + 4;
+/// Bytes of an entry's length in a unit.
+const LEN_BYTES: usize = 2;
 
 /// One sealed record, its bytes in the batch's arenas.
 pub(crate) struct SealedRecord {
     pub(crate) kind: Kind,
-    /// Padded head in `Sealed::heads`, the 0x00 leaf prefix in front.
-    pub(crate) head: Range<usize>,
-    /// SHA-256 after prefix and head.
+    /// Its entry in `Sealed::entries`, the tail not yet written.
+    pub(crate) entry: Range<usize>,
+    /// SHA-256 after the 0x00 leaf prefix and all of the entry but the tail.
     pub(crate) midstate: State,
     pub(crate) source: SourceHandle,
     pub(crate) source_seq: Option<u64>,
     pub(crate) event_id: EventIdTag,
-    pub(crate) persons: Vec<PersonId>,
-    pub(crate) group_days: Vec<(ClassId, Day)>,
-    /// Frames: which file of `Sealed::files`, and where in it.
-    pub(crate) frames: Vec<(usize, Range<usize>)>,
+    /// Class of its groups, sealed on `Sealed::day`.
+    pub(crate) class: ClassId,
+    /// Places in `Sealed::frames`: one a group.
+    pub(crate) frames: Range<usize>,
     /// Payload of a control entry, for the facts.
     pub(crate) clear: Vec<u8>,
 }
@@ -45,9 +50,14 @@ pub(crate) struct SealedRecord {
 /// A sealed batch.
 pub(crate) struct Sealed {
     pub(crate) day: Day,
-    pub(crate) heads: Vec<u8>,
+    /// Entries as a unit holds them: each with its length in front.
+    pub(crate) entries: Vec<u8>,
     pub(crate) files: Vec<(ClassDay, Vec<u8>)>,
     pub(crate) records: Vec<SealedRecord>,
+    /// Everybody its records are about.
+    pub(crate) persons: Vec<PersonId>,
+    /// Where each frame starts: which of `files`, and the byte.
+    pub(crate) frames: Vec<(usize, usize)>,
 }
 
 /// What the sealer needs beside events and keys.
@@ -56,18 +66,34 @@ pub(crate) struct Sealer<'a> {
     pub(crate) lanes: Lanes,
     pub(crate) entropy: &'a dyn Entropy,
     pub(crate) day: Day,
+    pub(crate) meter: &'a Meter,
 }
 
-/// An event or act with its keys, laid out for sealing.
+/// Events or an act with their keys, laid out for sealing: everything of a kind side by side.
 struct Layout<'e> {
-    head: Head,
-    /// Fields in the entry's order, with their group.
+    records: Vec<Record<'e>>,
+    /// Fields of each record, ascending by name, with their group.
     fields: Vec<(&'e Field<'e>, u8)>,
-    group_keys: &'e [Arc<HmacKey>],
-    persons: &'e [PersonId],
-    /// Where this record's fields and groups start in the batch.
-    first_field: usize,
-    first_group: usize,
+    /// Tags of each record, ascending, unique.
+    tags: Vec<SubjectTag>,
+    /// Groups of each record: their tags, as a range of `positions`.
+    groups: Vec<Range<usize>>,
+    positions: Vec<u8>,
+    /// Bytes of all names and values.
+    bytes: usize,
+    /// Record id of each record, then seed and nonce of each group.
+    random: Wiped<u8>,
+}
+
+/// One record of a layout.
+struct Record<'e> {
+    event: &'e Event<'e>,
+    keys: &'e EventKeys,
+    kind: Kind,
+    clear: &'e [u8],
+    fields: Range<usize>,
+    tags: Range<usize>,
+    groups: Range<usize>,
 }
 
 /// Facts of an act of the vault itself.
@@ -81,7 +107,7 @@ impl Sealer<'_> {
     ///
     /// # Errors
     /// `Invalid` naming the event whose entry would be too long.
-    pub(crate) fn events(&self, events: &[Event<'_>], keys: &[EventKeys]) -> Result<Sealed> {
+    pub(crate) fn events(&self, events: &[Event<'_>], keys: &BatchKeys) -> Result<Sealed> {
         self.seal(events, keys, |event| (Kind::Event, event.clear.as_slice()))
     }
 
@@ -89,153 +115,84 @@ impl Sealer<'_> {
     ///
     /// # Errors
     /// As `events`.
-    pub(crate) fn act(&self, act: &Act, event: &Event<'_>, keys: EventKeys) -> Result<Sealed> {
-        self.seal(std::slice::from_ref(event), &[keys], |_| (act.kind, act.clear.as_slice()))
+    pub(crate) fn act(&self, act: &Act, event: &Event<'_>, keys: &BatchKeys) -> Result<Sealed> {
+        self.seal(std::slice::from_ref(event), keys, |_| (act.kind, act.clear.as_slice()))
     }
 
     fn seal<'e>(
         &self,
         events: &'e [Event<'e>],
-        keys: &'e [EventKeys],
+        keys: &'e BatchKeys,
         kind: impl Fn(&'e Event<'e>) -> (Kind, &'e [u8]),
     ) -> Result<Sealed> {
-        for (position, (event, keys)) in events.iter().zip(keys).enumerate() {
-            let there = |at: &u8| usize::from(*at) < keys.tags.len();
+        let mut lap = self.meter.start();
+        let mut layout = Layout::new(events.len());
+        for (position, (event, own)) in events.iter().zip(&keys.events).enumerate() {
+            let there = |at: &u8| usize::from(*at) < own.subjects.len();
             if !event.groups.iter().all(|group| group.subjects.iter().all(there)) {
                 let refusal = misshapen("a group of a subject that is not there");
                 return Err(Error::Invalid { position, refusal });
             }
+            layout.add(event, (own, keys), kind(event));
         }
-        let groups: usize = events.iter().map(|e| e.groups.len()).sum();
-        let len = events.len() * RECORD_RANDOM + groups * GROUP_RANDOM;
-        let mut random = Zeroizing::new(vec![0; len]);
-        self.entropy.fill(&mut random);
-        let (records, seeds) = random.split_at(events.len() * RECORD_RANDOM);
-        let mut layouts = Vec::with_capacity(events.len());
-        let (mut first_field, mut first_group) = (0, 0);
-        for ((event, keys), record) in events.iter().zip(keys).zip(records.chunks_exact(16)) {
-            let record = RecordId(record.try_into().unwrap_or_default());
-            let mut layout = self.layout(event, keys, record, kind(event));
-            (layout.first_field, layout.first_group) = (first_field, first_group);
-            first_field += layout.fields.len();
-            first_group += layout.head.groups.len();
-            layouts.push(layout);
-        }
-        let salts = self.salts(&layouts, seeds);
-        let commitments = self.commitments(&layouts, &salts);
-        for layout in &mut layouts {
-            let own = commitments.iter().skip(layout.first_field);
-            for (field, commitment) in layout.head.fields.iter_mut().zip(own) {
-                field.commitment = *commitment;
-            }
-        }
-        let digests = self.digests(&layouts);
-        let group_keys = self.group_keys(&layouts, &digests);
-        let mut sealed = self.heads(&layouts)?;
-        for (layout, record) in layouts.iter().zip(&mut sealed.records) {
-            frames(layout, seeds, &digests, &group_keys, &mut sealed.files, &mut record.frames);
-        }
+        layout.draw(self.entropy);
+        lap.end(Stage::Layout);
+        let salts = self.salts(&layout);
+        lap.end(Stage::Salts);
+        let commitments = self.commitments(&layout, &salts);
+        lap.end(Stage::Commitments);
+        let digests = self.digests(&layout, &commitments);
+        let group_keys = self.group_keys(&layout, keys, &digests);
+        lap.end(Stage::GroupKeys);
+        let mut sealed = self.heads(&layout, keys, &commitments, &mut lap)?;
+        self.bodies(&layout, &digests, &group_keys, &mut sealed);
+        lap.end(Stage::Bodies);
         Ok(sealed)
     }
 
-    fn layout<'e>(
-        &self,
-        event: &'e Event<'e>,
-        keys: &'e EventKeys,
-        record: RecordId,
-        (kind, clear): (Kind, &'e [u8]),
-    ) -> Layout<'e> {
-        let mut tags = keys.tags.clone();
-        tags.sort_unstable();
-        tags.dedup();
-        let position = |tag: &SubjectTag| tags.binary_search(tag).map_or(0, |at| at as u8);
-        let groups: Vec<GroupHead> = event
-            .groups
-            .iter()
-            .map(|group| {
-                let of = group.subjects.iter().filter_map(|at| keys.tags.get(usize::from(*at)));
-                let mut at: Vec<u8> = of.map(position).collect();
-                at.sort_unstable();
-                at.dedup();
-                let any = !at.is_empty();
-                let policy = if any { GroupPolicy::AnySubject } else { GroupPolicy::Tenant };
-                GroupHead { policy, class: event.class, bucket: self.day, tags: at }
-            })
-            .collect();
-        let mut fields: Vec<(&Field<'_>, u8)> = Vec::new();
-        for (at, group) in event.groups.iter().enumerate() {
-            fields.extend(group.fields.iter().map(|f| (f, at as u8)));
-        }
-        fields.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
-        let heads = fields.iter().map(|(field, group)| FieldHead {
-            name: field.name.clone(),
-            group: *group,
-            commitment: Hash32::ZERO,
-        });
-        let own = kind != Kind::Event;
-        let head = Head {
-            kind,
-            class: event.class,
-            time: event.time,
-            tenant: self.tenant,
-            record,
-            event_id: keys.event_id,
-            source: if own { SourceHandle::ZERO } else { keys.source },
-            source_seq: match event.dedupe {
-                Dedupe::Sequence(seq) => Some(seq),
-                _ => None,
-            },
-            code: event.code,
-            outcome: event.outcome,
-            severity: event.severity,
-            tags,
-            groups,
-            fields: heads.collect(),
-            clear: clear.to_vec(),
-        };
-        let (group_keys, persons) = (keys.groups.as_slice(), keys.persons.as_slice());
-        Layout { head, fields, group_keys, persons, first_field: 0, first_group: 0 }
-    }
-
-    fn salts(&self, layouts: &[Layout<'_>], seeds: &[u8]) -> Zeroizing<Vec<[u8; 32]>> {
-        let mut preimages = Zeroizing::new(Vec::new());
-        for layout in layouts {
-            for (number, (_, group)) in layout.fields.iter().enumerate() {
-                let seed = seed_of(seeds, layout.first_group + usize::from(*group));
-                preimages.push(body::salt_preimage(seed, number as u16));
+    fn salts(&self, layout: &Layout<'_>) -> Wiped<Hash32> {
+        let mut arena = Wiped(Vec::with_capacity(layout.fields.len() * body::SALT_BYTES));
+        for record in &layout.records {
+            for (number, (_, group)) in layout.fields_of(record).iter().enumerate() {
+                let seed = layout.seed(record.groups.start + usize::from(*group));
+                arena.0.extend_from_slice(&body::salt_preimage(seed, number as u16));
             }
         }
-        let messages: Vec<&[u8]> = preimages.iter().map(|p| p.as_slice()).collect();
-        let mut out = vec![Hash32::ZERO; messages.len()];
-        self.lanes.digest_many(&messages, &mut out);
-        Zeroizing::new(out.into_iter().map(|h| h.0).collect())
+        let messages: Vec<&[u8]> = arena.chunks_exact(body::SALT_BYTES).collect();
+        let mut out = Wiped(vec![Hash32::ZERO; messages.len()]);
+        self.lanes.digest_many(&messages, &mut out.0);
+        out
     }
 
-    fn commitments(&self, layouts: &[Layout<'_>], salts: &[[u8; 32]]) -> Vec<Hash32> {
-        let mut arena = Zeroizing::new(Vec::with_capacity(salts.len() * 160));
+    fn commitments(&self, layout: &Layout<'_>, salts: &[Hash32]) -> Vec<Hash32> {
+        let capacity = layout.bytes + salts.len() * COMMIT_BYTES;
+        let mut arena = Wiped(Vec::with_capacity(capacity));
         let mut ends = Vec::with_capacity(salts.len());
-        for layout in layouts {
-            let own = salts.iter().skip(layout.first_field);
-            for ((field, group), salt) in layout.fields.iter().zip(own) {
-                let record = &layout.head.record;
-                body::commit_preimage(&mut arena, record, *group, salt, &field.name, &field.value);
-                ends.push(arena.len());
+        for (at, record) in layout.records.iter().enumerate() {
+            let own = salts.get(record.fields.clone()).unwrap_or_default();
+            for ((field, group), salt) in layout.fields_of(record).iter().zip(own) {
+                let (id, out) = (layout.record_id(at), &mut arena.0);
+                body::commit_preimage(out, &id, *group, &salt.0, &field.name, &field.value);
+                ends.push(out.len());
             }
         }
+        debug_assert!(arena.len() <= capacity, "an arena of secrets grew");
         let mut out = vec![Hash32::ZERO; ends.len()];
         self.lanes.digest_many(&slices(&arena, &ends), &mut out);
         out
     }
 
     /// Digest of each group's commitments, in the batch's group order.
-    fn digests(&self, layouts: &[Layout<'_>]) -> Vec<Hash32> {
-        let (mut arena, mut ends) = (Vec::new(), Vec::new());
-        for layout in layouts {
-            for group in 0..layout.head.groups.len() {
+    fn digests(&self, layout: &Layout<'_>, commitments: &[Hash32]) -> Vec<Hash32> {
+        let mut arena = Vec::with_capacity(commitments.len() * 32 + layout.groups.len() * 2);
+        let mut ends = Vec::with_capacity(layout.groups.len());
+        for record in &layout.records {
+            let own = commitments.get(record.fields.clone()).unwrap_or_default();
+            for group in 0..record.groups.len() {
                 arena.extend_from_slice(&tag::COMMITS);
-                for field in &layout.head.fields {
-                    if usize::from(field.group) == group {
-                        arena.extend_from_slice(&field.commitment.0);
+                for ((_, of), commitment) in layout.fields_of(record).iter().zip(own) {
+                    if usize::from(*of) == group {
+                        arena.extend_from_slice(&commitment.0);
                     }
                 }
                 ends.push(arena.len());
@@ -246,66 +203,273 @@ impl Sealer<'_> {
         out
     }
 
-    fn group_keys(&self, layouts: &[Layout<'_>], digests: &[Hash32]) -> Vec<Key> {
-        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+    fn group_keys(&self, layout: &Layout<'_>, keys: &BatchKeys, digests: &[Hash32]) -> Vec<Key> {
+        let mut states = Vec::with_capacity(digests.len());
         let mut preimages = Vec::with_capacity(digests.len());
-        for layout in layouts {
-            let own = digests.iter().skip(layout.first_group);
-            for (at, (key, digest)) in layout.group_keys.iter().zip(own).enumerate() {
-                inner.push(*key.inner());
-                outer.push(*key.outer());
-                preimages.push(body::group_key_preimage(&layout.head.record, at as u8, digest));
+        for (at, record) in layout.records.iter().enumerate() {
+            let bases = keys.groups.get(record.keys.groups.clone()).unwrap_or_default();
+            let own = digests.get(record.groups.clone()).unwrap_or_default();
+            for (group, (base, digest)) in bases.iter().zip(own).enumerate() {
+                states.push((*base.inner(), *base.outer()));
+                let id = layout.record_id(at);
+                preimages.push(body::group_key_preimage(&id, group as u8, digest));
             }
         }
         let messages: Vec<&[u8]> = preimages.iter().map(|p| p.as_slice()).collect();
-        let mut middle = vec![Hash32::ZERO; messages.len()];
-        self.lanes.finish_many(&inner, 64, &messages, &mut middle);
+        let mut middle = Wiped(vec![Hash32::ZERO; messages.len()]);
+        let inner: Vec<State> = states.iter().map(|(inner, _)| *inner).collect();
+        self.lanes.finish_many(&inner, 64, &messages, &mut middle.0);
         let messages: Vec<&[u8]> = middle.iter().map(|h| h.0.as_slice()).collect();
-        let mut out = vec![Hash32::ZERO; messages.len()];
-        self.lanes.finish_many(&outer, 64, &messages, &mut out);
-        out.into_iter().map(|h| Key::new(h.0)).collect()
+        let mut out = Wiped(vec![Hash32::ZERO; messages.len()]);
+        let outer: Vec<State> = states.iter().map(|(_, outer)| *outer).collect();
+        self.lanes.finish_many(&outer, 64, &messages, &mut out.0);
+        out.iter().map(|h| Key::new(h.0)).collect()
     }
 
-    /// Encodes the heads and hashes them up to the last block.
-    fn heads(&self, layouts: &[Layout<'_>]) -> Result<Sealed> {
-        let mut heads = Vec::with_capacity(layouts.len() * 512);
-        let mut records = Vec::with_capacity(layouts.len());
-        for (position, layout) in layouts.iter().enumerate() {
-            let start = heads.len();
-            heads.push(0);
-            let head = entry::encode_head(&layout.head)
-                .map_err(|e| Error::Invalid { position, refusal: unfit(&layout.head, e.what) })?;
-            heads.extend_from_slice(&head);
-            let control = layout.head.kind != Kind::Event;
+    /// Encodes the heads where a unit will hold them and hashes them up to the last block.
+    fn heads(
+        &self,
+        layout: &Layout<'_>,
+        keys: &BatchKeys,
+        commitments: &[Hash32],
+        lap: &mut Lap<'_>,
+    ) -> Result<Sealed> {
+        let mut entries = Vec::with_capacity(layout.records.len() * 576);
+        let mut records: Vec<SealedRecord> = Vec::with_capacity(layout.records.len());
+        let mut persons = Vec::with_capacity(keys.subjects.len());
+        for (position, record) in layout.records.iter().enumerate() {
+            entries.extend_from_slice(&[0; LEN_BYTES]);
+            let start = entries.len();
+            let id = layout.record_id(position);
+            let view = layout.view(self, record, &id, commitments);
+            entry::encode_view(&mut entries, &view).map_err(|e| {
+                let refusal = match entry::check_view(&view) {
+                    Ok(()) => too_long(e.what),
+                    Err(e) => misshapen(e.what),
+                };
+                Error::Invalid { position, refusal }
+            })?;
+            entries.resize(entries.len() + TAIL_BYTES, 0);
+            let own = keys.subjects.get(record.keys.subjects.clone()).unwrap_or_default();
+            persons.extend(own.iter().map(|(person, _)| *person));
+            let control = record.kind != Kind::Event;
             records.push(SealedRecord {
-                kind: layout.head.kind,
-                head: start..heads.len(),
+                kind: record.kind,
+                entry: start..entries.len(),
                 midstate: State::IV,
-                source: layout.head.source,
-                source_seq: layout.head.source_seq,
-                event_id: layout.head.event_id,
-                persons: layout.persons.to_vec(),
-                group_days: layout.head.groups.iter().map(|g| (g.class, g.bucket)).collect(),
-                frames: Vec::with_capacity(layout.head.groups.len()),
-                clear: if control { layout.head.clear.clone() } else { Vec::new() },
+                source: *view.source,
+                source_seq: view.source_seq,
+                event_id: record.keys.event_id,
+                class: record.event.class,
+                frames: record.groups.clone(),
+                clear: if control { record.clear.to_vec() } else { Vec::new() },
             });
         }
+        lap.end(Stage::Heads);
+        self.midstates(&mut entries, &mut records);
+        lap.end(Stage::Midstates);
+        let frames = Vec::with_capacity(layout.groups.len());
+        Ok(Sealed { day: self.day, entries, files: Vec::new(), records, persons, frames })
+    }
+
+    /// Hashes each head behind the leaf prefix, which stands where the lower byte of the entry's
+    /// length comes afterwards.
+    fn midstates(&self, entries: &mut [u8], records: &mut [SealedRecord]) {
+        let hashed = |r: &SealedRecord| r.entry.start - 1..r.entry.end - TAIL_BYTES;
         let blocks: Vec<&[u8]> =
-            records.iter().map(|r| heads.get(r.head.clone()).unwrap_or_default()).collect();
+            records.iter().map(|r| entries.get(hashed(r)).unwrap_or_default()).collect();
         let mut states = vec![State::IV; blocks.len()];
         self.lanes.absorb_many(&mut states, &blocks);
         for (record, state) in records.iter_mut().zip(states) {
             record.midstate = state;
+            let len: u16 = wire::len_of(record.entry.len());
+            let at = record.entry.start - LEN_BYTES..record.entry.start;
+            entries.get_mut(at).into_iter().for_each(|to| to.copy_from_slice(&len.to_be_bytes()));
         }
-        Ok(Sealed { day: self.day, heads, files: Vec::new(), records })
+    }
+
+    /// Seals the bodies into the files of their class-days.
+    fn bodies(&self, layout: &Layout<'_>, digests: &[Hash32], keys: &[Key], sealed: &mut Sealed) {
+        // A frame's head, its seed, padding and tag, and the lengths of five fields.
+        let each = body::FRAME_HEAD_BYTES + 32 + body::PAD_BYTES + aead::TAG_BYTES + 27;
+        let room = layout.bytes + layout.groups.len() * each;
+        let mut aad = Vec::with_capacity(128);
+        let mut fields: Vec<(&str, &[u8])> = Vec::new();
+        for (at, record) in layout.records.iter().enumerate() {
+            let class_day = ClassDay { class: record.event.class, day: self.day };
+            for (position, global) in record.groups.clone().enumerate() {
+                let (Some(digest), Some(key)) = (digests.get(global), keys.get(global)) else {
+                    continue;
+                };
+                let file = file_of(&mut sealed.files, class_day, room);
+                let Some((_, bytes)) = sealed.files.get_mut(file) else { continue };
+                let (id, nonce, position) =
+                    (layout.record_id(at), layout.nonce(global), position as u8);
+                sealed.frames.push((file, bytes.len()));
+                let sealed_at = body::start_frame(bytes, position, &id, nonce);
+                fields.clear();
+                let own = layout.fields_of(record).iter().filter(|(_, group)| *group == position);
+                fields.extend(own.map(|(field, _)| (&*field.name, &*field.value)));
+                body::encode_plain(bytes, layout.seed(global), fields.iter().copied());
+                aad.clear();
+                let (group, tags) = (layout.group(self, record, global), layout.tags_of(record));
+                body::put_aad(&mut aad, (&self.tenant, &id), position, Some(group), tags, digest);
+                aead::seal_in_place(key, nonce, &aad, bytes, sealed_at);
+                body::finish_frame(bytes, sealed_at);
+            }
+        }
     }
 }
 
-/// Why a head was not encoded.
-fn unfit(head: &Head, what: &'static str) -> Refusal {
-    match entry::check_shape(head) {
-        Ok(()) => too_long(what),
-        Err(e) => misshapen(e.what),
+/// Number of a class-day's file in a batch, made when it is not there.
+fn file_of(files: &mut Vec<(ClassDay, Vec<u8>)>, class_day: ClassDay, room: usize) -> usize {
+    files.iter().position(|(known, _)| *known == class_day).unwrap_or_else(|| {
+        // Most batches have one class-day; others grow as they must.
+        let room = if files.is_empty() { room } else { 64 * 1024 };
+        files.push((class_day, Vec::with_capacity(room)));
+        files.len() - 1
+    })
+}
+
+impl<'e> Layout<'e> {
+    fn new(count: usize) -> Self {
+        Layout {
+            records: Vec::with_capacity(count),
+            fields: Vec::with_capacity(count * 6),
+            tags: Vec::with_capacity(count),
+            groups: Vec::with_capacity(count),
+            positions: Vec::with_capacity(count),
+            bytes: 0,
+            random: Wiped::default(),
+        }
+    }
+
+    fn add(
+        &mut self,
+        event: &'e Event<'e>,
+        (own, keys): (&'e EventKeys, &'e BatchKeys),
+        (kind, clear): (Kind, &'e [u8]),
+    ) {
+        let subjects = keys.subjects.get(own.subjects.clone()).unwrap_or_default();
+        let from = self.tags.len();
+        self.tags.extend(subjects.iter().map(|(_, tag)| *tag));
+        if subjects.len() > 1 {
+            let mut own = self.tags.split_off(from);
+            own.sort_unstable();
+            own.dedup();
+            self.tags.append(&mut own);
+        }
+        let tags = from..self.tags.len();
+        let groups = self.groups.len();
+        let fields = self.fields.len();
+        for (at, group) in event.groups.iter().enumerate() {
+            let start = self.positions.len();
+            let sorted = self.tags.get(tags.clone()).unwrap_or_default();
+            let tag_of = |at: &u8| subjects.get(usize::from(*at)).map(|(_, tag)| tag);
+            let place = |tag: &SubjectTag| sorted.binary_search(tag).map_or(0, |at| at as u8);
+            self.positions.extend(group.subjects.iter().filter_map(tag_of).map(place));
+            if group.subjects.len() > 1 {
+                let mut own = self.positions.split_off(start);
+                own.sort_unstable();
+                own.dedup();
+                self.positions.append(&mut own);
+            }
+            self.groups.push(start..self.positions.len());
+            self.fields.extend(group.fields.iter().map(|field| (field, at as u8)));
+            let bytes = group.fields.iter().map(|field| field.name.len() + field.value.len());
+            self.bytes += bytes.sum::<usize>();
+        }
+        if let Some(own) = self.fields.get_mut(fields..)
+            && !own.is_sorted_by(|a, b| a.0.name <= b.0.name)
+        {
+            own.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
+        }
+        let (fields, groups) = (fields..self.fields.len(), groups..self.groups.len());
+        self.records.push(Record { event, keys: own, kind, clear, fields, tags, groups });
+    }
+
+    fn draw(&mut self, entropy: &dyn Entropy) {
+        let len = self.records.len() * RECORD_RANDOM + self.groups.len() * GROUP_RANDOM;
+        self.random = Wiped(vec![0; len]);
+        entropy.fill(&mut self.random.0);
+    }
+
+    fn record_id(&self, record: usize) -> RecordId {
+        match self.random.get(record * RECORD_RANDOM..).and_then(<[u8]>::first_chunk) {
+            Some(id) => RecordId(*id),
+            None => unreachable!("random bytes were drawn for every record"),
+        }
+    }
+
+    fn drawn<const N: usize>(&self, group: usize, at: usize) -> &[u8; N] {
+        let at = self.records.len() * RECORD_RANDOM + group * GROUP_RANDOM + at;
+        match self.random.get(at..).and_then(<[u8]>::first_chunk) {
+            Some(bytes) => bytes,
+            None => unreachable!("random bytes were drawn for every group"),
+        }
+    }
+
+    fn seed(&self, group: usize) -> &[u8; 32] {
+        self.drawn(group, 0)
+    }
+
+    fn nonce(&self, group: usize) -> &[u8; 12] {
+        self.drawn(group, 32)
+    }
+
+    fn fields_of(&self, record: &Record<'e>) -> &[(&'e Field<'e>, u8)] {
+        self.fields.get(record.fields.clone()).unwrap_or_default()
+    }
+
+    fn tags_of(&self, record: &Record<'e>) -> &[SubjectTag] {
+        self.tags.get(record.tags.clone()).unwrap_or_default()
+    }
+
+    fn group(&self, sealer: &Sealer<'_>, record: &Record<'e>, group: usize) -> GroupView<'_> {
+        let tags = self.groups.get(group).and_then(|tags| self.positions.get(tags.clone()));
+        let tags = tags.unwrap_or_default();
+        let policy = match tags.is_empty() {
+            true => GroupPolicy::Tenant,
+            false => GroupPolicy::AnySubject,
+        };
+        GroupView { policy, class: record.event.class, bucket: sealer.day, tags }
+    }
+
+    fn view<'s>(
+        &'s self,
+        sealer: &'s Sealer<'_>,
+        record: &'s Record<'e>,
+        id: &'s RecordId,
+        commitments: &'s [Hash32],
+    ) -> HeadView<'s, impl entry::Groups<'s>, impl entry::Fields<'s>> {
+        let event = record.event;
+        let own = record.kind != Kind::Event;
+        let commitments = commitments.get(record.fields.clone()).unwrap_or_default();
+        let fields = self.fields_of(record).iter().zip(commitments);
+        HeadView {
+            kind: record.kind,
+            class: event.class,
+            time: event.time,
+            tenant: &sealer.tenant,
+            record: id,
+            event_id: &record.keys.event_id,
+            source: if own { &SourceHandle::ZERO } else { &record.keys.source },
+            source_seq: match event.dedupe {
+                Dedupe::Sequence(seq) => Some(seq),
+                _ => None,
+            },
+            code: event.code,
+            outcome: event.outcome,
+            severity: event.severity,
+            tags: self.tags_of(record),
+            groups: record.groups.clone().map(move |group| self.group(sealer, record, group)),
+            fields: fields.map(|((field, group), commitment)| FieldView {
+                name: &field.name,
+                group: *group,
+                commitment,
+            }),
+            clear: record.clear,
+        }
     }
 }
 
@@ -320,20 +484,6 @@ fn too_long(what: &'static str) -> Refusal {
     Refusal::new("ENTRY_TOO_LARGE", fix).field(what).limit(limit)
 }
 
-fn seed_of(seeds: &[u8], group: usize) -> &[u8; 32] {
-    match seeds.get(group * GROUP_RANDOM..).and_then(<[u8]>::first_chunk) {
-        Some(seed) => seed,
-        None => unreachable!("random bytes were drawn for every group"),
-    }
-}
-
-fn nonce_of(seeds: &[u8], group: usize) -> &[u8; 12] {
-    match seeds.get(group * GROUP_RANDOM + 32..).and_then(<[u8]>::first_chunk) {
-        Some(nonce) => nonce,
-        None => unreachable!("random bytes were drawn for every group"),
-    }
-}
-
 fn slices<'a>(arena: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
     let mut start = 0;
     ends.iter()
@@ -345,46 +495,8 @@ fn slices<'a>(arena: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// Seals the bodies of one record into the files of their class-days.
-fn frames(
-    layout: &Layout<'_>,
-    seeds: &[u8],
-    digests: &[Hash32],
-    keys: &[Key],
-    files: &mut Vec<(ClassDay, Vec<u8>)>,
-    out: &mut Vec<(usize, Range<usize>)>,
-) {
-    let own = digests.iter().zip(keys).skip(layout.first_group);
-    for ((at, group), (digest, key)) in layout.head.groups.iter().enumerate().zip(own) {
-        let class_day = ClassDay { class: group.class, day: group.bucket };
-        let file = match files.iter().position(|(c, _)| *c == class_day) {
-            Some(file) => file,
-            None => {
-                files.push((class_day, Vec::with_capacity(64 * 1024)));
-                files.len() - 1
-            }
-        };
-        let Some((_, bytes)) = files.get_mut(file) else { continue };
-        let (position, global) = (at as u8, layout.first_group + at);
-        let start = bytes.len();
-        let nonce = nonce_of(seeds, global);
-        let sealed_at = body::start_frame(bytes, position, &layout.head.record, nonce);
-        let fields: Vec<(&str, &[u8])> = layout
-            .fields
-            .iter()
-            .filter(|(_, group)| *group == position)
-            .map(|(field, _)| (&*field.name, &*field.value))
-            .collect();
-        body::encode_plain(bytes, seed_of(seeds, global), fields.into_iter());
-        let aad = body::aad(&layout.head, position, digest);
-        aead::seal_in_place(key, nonce, &aad, bytes, sealed_at);
-        body::finish_frame(bytes, sealed_at);
-        out.push((file, start..bytes.len()));
-    }
-}
-
 /// An act without sealed fields, persons or keys.
-pub(crate) fn bare(class: ClassId, code: EventCode, time: UtcNanos) -> (Event<'static>, EventKeys) {
+pub(crate) fn bare(class: ClassId, code: EventCode, time: UtcNanos) -> (Event<'static>, BatchKeys) {
     let event = Event {
         time,
         source: Arc::from(""),
@@ -397,12 +509,11 @@ pub(crate) fn bare(class: ClassId, code: EventCode, time: UtcNanos) -> (Event<'s
         subjects: Vec::new(),
         groups: Vec::new(),
     };
-    let keys = EventKeys {
+    let own = EventKeys {
         source: SourceHandle::ZERO,
         event_id: EventIdTag::ZERO,
-        persons: Vec::new(),
-        tags: Vec::new(),
-        groups: Vec::new(),
+        subjects: 0..0,
+        groups: 0..0,
     };
-    (event, keys)
+    (event, BatchKeys { events: vec![own], ..BatchKeys::default() })
 }

@@ -1,35 +1,35 @@
 //! The sequencer: one thread a tenant gives every record its place. It is where facts meet:
-//! fences, holds and duplicates are checked against the state at that very index. It commits in
-//! groups: bodies, sync, unit, sync, then the answers. It never waits for the key tree, and
+//! fences, holds and duplicates are checked against the state at that very index. It gathers what
+//! waits into one commit, writes and syncs the bodies, and hands the unit to the committer: while
+//! that one syncs, the next commit's bodies are on their way. It never waits for the key tree, and
 //! after a failed write it answers every later job with the same failure.
 
 use crate::base::entry::Kind;
 use crate::base::id::{EventIdTag, Hash32, SourceHandle};
 use crate::base::limits::UNIT_BYTES_TARGET;
 use crate::base::refusal::Refusal;
-use crate::base::unit::{ClassDay, Day, EntryIndex, TreeSize, UtcNanos};
+use crate::base::unit::{ClassDay, EntryIndex, TreeSize, UtcNanos};
 use crate::crypto::hash::finish;
 use crate::crypto::lanes::Lanes;
 use crate::crypto::merkle::Compact;
-use crate::format::body;
 use crate::format::checkpoint::Checkpoint;
+use crate::format::entry::TAIL_BYTES;
 use crate::format::unit::{self, BodySpan, UnitHead};
 use crate::format::vkey::Signer;
-use crate::format::wire::Write;
+use crate::format::{body, entry};
 use crate::store::bodies::Bodies;
-use crate::store::error::{Error as StoreError, ErrorKind};
-use crate::store::heads::Head;
-use crate::store::log::UnitLog;
-use crate::store::tiles::Tiles;
+use crate::store::error::Error as StoreError;
 use crate::vault::clock::LogClock;
+use crate::vault::committer::{Failed, Failure, Observed, Ready, Work};
 use crate::vault::dedupe::{Seen, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
+use crate::vault::meter::{Lap, Meter, Stage};
 use crate::vault::seal::Sealed;
+use crate::vault::witness::desk::Desk;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 /// How often the checkpoint file follows the log while it grows.
@@ -91,22 +91,9 @@ pub(crate) enum Message {
     Close,
 }
 
-/// What others may see of the log.
-#[derive(Clone)]
-pub(crate) struct Published {
-    pub(crate) size: TreeSize,
-    pub(crate) root: Hash32,
-    pub(crate) note: Arc<str>,
-}
-
 /// Everything the thread owns or writes.
 pub(crate) struct Sequencer {
-    pub(crate) log: Arc<UnitLog>,
     pub(crate) bodies: Arc<Bodies>,
-    pub(crate) tiles: Arc<Tiles>,
-    pub(crate) head: Head,
-    pub(crate) head_note: Option<Vec<u8>>,
-    pub(crate) facts: Arc<RwLock<Facts>>,
     pub(crate) own: Facts,
     pub(crate) window: Window,
     pub(crate) clock: Arc<LogClock>,
@@ -114,41 +101,19 @@ pub(crate) struct Sequencer {
     pub(crate) tree: Compact,
     pub(crate) prev: Hash32,
     pub(crate) epoch: u64,
+    /// Number the next unit gets, and the hash of the one before.
+    pub(crate) unit: (u64, Hash32),
     pub(crate) state_before: Option<EntryIndex>,
     pub(crate) signer: Arc<Signer>,
     pub(crate) origin: Arc<str>,
-    pub(crate) published: Arc<RwLock<Published>>,
-    pub(crate) notify: Sender<()>,
+    pub(crate) committer: SyncSender<Work>,
+    /// Who may stop appends.
+    pub(crate) desk: Arc<Desk>,
     /// Why nothing may be appended or signed: the files are then left as they were found.
     pub(crate) read_only: Option<&'static str>,
     /// The first failed write: memory is then ahead of the disk, so nothing more is tried.
-    pub(crate) failed: Option<Failure>,
-}
-
-/// A failed write, to be told to everybody who comes later.
-#[derive(Clone)]
-pub(crate) struct Failure {
-    kind: ErrorKind,
-    path: PathBuf,
-    what: String,
-}
-
-impl Failure {
-    fn of(error: &StoreError) -> Self {
-        let what = match &error.source {
-            Some(source) => format!("{}: {source}", error.what),
-            None => error.what.clone(),
-        };
-        let what = format!(
-            "{what}; what was acknowledged is safe, nothing more is written; see to the disk, \
-             then open the vault again"
-        );
-        Failure { kind: error.kind, path: error.path.clone(), what }
-    }
-
-    fn error(&self) -> Error {
-        Error::Unavailable(StoreError::new(self.kind, &self.path, self.what.clone()))
-    }
+    pub(crate) failed: Failed,
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// A batch that waits for its place.
@@ -167,7 +132,7 @@ struct Commit {
     files: BTreeMap<ClassDay, Vec<Vec<u8>>>,
     accepted: Vec<(SyncSender<Outcome>, EntryIndex, usize)>,
     rejected: Vec<(SyncSender<Outcome>, Rejected)>,
-    observed: Vec<Observed>,
+    observed: Observed,
     state_last: Option<EntryIndex>,
     time: UtcNanos,
 }
@@ -180,14 +145,6 @@ impl Commit {
     }
 }
 
-/// What the shared facts learn once the commit is durable.
-struct Observed {
-    kind: Kind,
-    clear: Vec<u8>,
-    groups: Vec<(crate::base::unit::ClassId, Day)>,
-    index: EntryIndex,
-}
-
 impl Sequencer {
     /// Runs until closed or all senders are gone.
     pub(crate) fn run(mut self, inbox: &Receiver<Message>) {
@@ -195,7 +152,7 @@ impl Sequencer {
             let message = match inbox.recv_timeout(PUBLISH_EVERY) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) => {
-                    let _ = self.publish();
+                    let _ = self.committer.send(Work::Publish { reply: None });
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => Message::Close,
@@ -215,17 +172,21 @@ impl Sequencer {
         }
     }
 
-    /// Does what is no append. Returns whether the thread must stop.
+    /// Does what is no append. Returns whether the thread must stop. Answers pass through the
+    /// committer, so that what they speak of is durable.
     fn other(&mut self, message: Message) -> bool {
-        match message {
-            Message::Publish { reply } => drop(reply.send(self.publish())),
-            Message::Seen { names, reply } => drop(reply.send(self.duplicates(names.into_iter()))),
-            Message::Append { .. } => {}
+        let work = match message {
+            Message::Publish { reply } => Work::Publish { reply: Some(reply) },
+            Message::Seen { names, reply } => {
+                Work::Seen { found: self.duplicates(names.into_iter()), reply }
+            }
+            Message::Append { .. } => return false,
             Message::Close => {
-                let _ = self.publish();
+                let _ = self.committer.send(Work::Close);
                 return true;
             }
-        }
+        };
+        let _ = self.committer.send(work);
         false
     }
 
@@ -263,17 +224,26 @@ impl Sequencer {
             commit.rejected.push((reply, Rejected::Failed(error)));
             return;
         }
-        if let Some(failed) = &self.failed {
+        if let Some((verdict, detail)) = self.desk.alarmed() {
+            let error = Error::evidence(verdict, detail);
+            commit.rejected.push((reply, Rejected::Failed(error)));
+            return;
+        }
+        if let Some(failed) = self.failed.get() {
             commit.rejected.push((reply, Rejected::Failed(failed.error())));
             return;
         }
+        let meter = self.meter.clone();
+        let mut lap = meter.start();
         if let Err(rejected) = self.admit(&sealed, commit.time, check) {
             commit.rejected.push((reply, rejected));
             return;
         }
-        let first = EntryIndex(self.log.size().0 + commit.leaves.len() as u64);
+        lap.end(Stage::Admit);
+        let first = EntryIndex(self.tree.size().0 + commit.leaves.len() as u64);
         let count = sealed.records.len();
         self.place(commit, sealed, first);
+        lap.end(Stage::Place);
         commit.accepted.push((reply, first, count));
     }
 
@@ -287,8 +257,8 @@ impl Sequencer {
             let refusal = refusal.limit(unit::SPANS_MAX as u64);
             return Err(Rejected::Failed(refusal.into()));
         }
-        let fenced = |persons: &[_]| persons.iter().any(|p| self.own.fenced.contains(p));
-        if sealed.records.iter().any(|r| fenced(&r.persons))
+        let fenced = &self.own.fenced;
+        if (!fenced.is_empty() && sealed.persons.iter().any(|p| fenced.contains(p)))
             || sealed.files.iter().any(|(day, _)| self.own.fenced_days.contains(day))
         {
             return Err(Rejected::Fenced);
@@ -304,8 +274,9 @@ impl Sequencer {
         }
     }
 
-    fn duplicates(&self, names: impl Iterator<Item = Name>) -> Vec<(usize, Original)> {
+    fn duplicates(&self, names: impl Iterator<Item = Name> + Clone) -> Vec<(usize, Original)> {
         let mut found = Vec::new();
+        let distinct = is_one_run(names.clone());
         let mut batch = HashMap::new();
         for (position, name) in names.enumerate() {
             let (source, seq, event_id) = name;
@@ -314,7 +285,7 @@ impl Sequencer {
             }
             match self.window.seen(&source, seq, &event_id) {
                 Seen::New => {
-                    if let Some(first) = batch.insert(name, position) {
+                    if !distinct && let Some(first) = batch.insert(name, position) {
                         batch.insert(name, first);
                         found.push((position, Original::InBatch(first)));
                     }
@@ -327,106 +298,116 @@ impl Sequencer {
         found
     }
 
+    /// Gives a batch its places: the end of each entry, the last block of each leaf, the index in
+    /// each frame.
     fn place(&mut self, commit: &mut Commit, mut sealed: Sealed, first: EntryIndex) {
+        let mut groups: HashMap<ClassDay, u64> = HashMap::new();
+        let mut class_day = ClassDay::default();
+        let mut count = 0;
         for (number, record) in sealed.records.iter().enumerate() {
             let index = EntryIndex(first.0 + number as u64);
-            let head = sealed.heads.get(record.head.clone()).unwrap_or_default();
-            let mut tail = Vec::with_capacity(48);
-            tail.put_u64(index.0);
-            tail.put_u64(commit.time.0);
-            tail.raw(&self.prev.0);
-            let leaf = finish(&record.midstate, head.len() as u64, &tail);
-            let entry = head.get(1..).unwrap_or_default();
-            commit.entries.put_u16(unit_entry_len(entry.len() + tail.len()));
-            commit.entries.raw(entry);
-            commit.entries.raw(&tail);
-            commit.leaves.push(leaf);
-            self.prev = leaf;
-            for (file, range) in &record.frames {
-                if let Some(frame) =
-                    sealed.files.get_mut(*file).and_then(|(_, bytes)| bytes.get_mut(range.clone()))
-                {
-                    body::set_index(frame, index);
-                }
+            let tail = entry::tail(index, commit.time, &self.prev);
+            let hashed = 1 + record.entry.len() - TAIL_BYTES;
+            self.prev = finish(&record.midstate, hashed as u64, &tail);
+            commit.leaves.push(self.prev);
+            let end = record.entry.end - TAIL_BYTES..record.entry.end;
+            sealed.entries.get_mut(end).into_iter().for_each(|to| to.copy_from_slice(&tail));
+            for (file, start) in sealed.frames.get(record.frames.clone()).unwrap_or_default() {
+                let frame = sealed.files.get_mut(*file).and_then(|(_, b)| b.get_mut(*start..));
+                frame.into_iter().for_each(|frame| body::set_index(frame, index));
             }
-            self.remember(commit, record, index);
+            let own = ClassDay { class: record.class, day: sealed.day };
+            if own != class_day && count > 0 {
+                *groups.entry(class_day).or_default() += count;
+                count = 0;
+            }
+            (class_day, count) = (own, count + record.frames.len() as u64);
+            let (seq, id) = (record.source_seq, &record.event_id);
+            self.window.insert(&record.source, seq, id, index, commit.time);
+        }
+        if count > 0 {
+            *groups.entry(class_day).or_default() += count;
+        }
+        self.remember(commit, &mut sealed, groups, first);
+        match commit.entries.is_empty() {
+            true => commit.entries = sealed.entries,
+            false => commit.entries.extend_from_slice(&sealed.entries),
         }
         for (class_day, bytes) in sealed.files {
             commit.files.entry(class_day).or_default().push(bytes);
         }
     }
 
+    /// Takes a placed batch into the facts, and notes what others learn once it is durable.
     fn remember(
         &mut self,
         commit: &mut Commit,
-        record: &crate::vault::seal::SealedRecord,
-        index: EntryIndex,
+        sealed: &mut Sealed,
+        groups: HashMap<ClassDay, u64>,
+        first: EntryIndex,
     ) {
-        let (seq, id) = (record.source_seq, &record.event_id);
-        self.window.insert(&record.source, seq, id, index, commit.time);
-        self.own.observe_plain(record.group_days.iter().copied(), index, commit.time);
-        if record.kind != Kind::Event {
+        let last = EntryIndex(first.0 + sealed.records.len().saturating_sub(1) as u64);
+        let counts = groups.iter().map(|(class_day, count)| (*class_day, *count));
+        self.own.observe_run(counts, first..=last, commit.time);
+        for (number, record) in sealed.records.iter_mut().enumerate() {
+            if record.kind == Kind::Event {
+                continue;
+            }
+            let index = EntryIndex(first.0 + number as u64);
             let payload = self.own.observe_control(record.kind, &record.clear, index, commit.time);
             debug_assert!(payload.is_ok(), "the vault wrote a payload it cannot read");
+            if unit::is_state(record.kind) {
+                commit.state_last = Some(index);
+            }
+            commit.observed.acts.push((record.kind, std::mem::take(&mut record.clear), index));
         }
-        if unit::is_state(record.kind) {
-            commit.state_last = Some(index);
+        for (class_day, count) in groups {
+            *commit.observed.groups.entry(class_day).or_default() += count;
         }
-        commit.observed.push(Observed {
-            kind: record.kind,
-            clear: record.clear.clone(),
-            groups: record.group_days.clone(),
-            index,
-        });
     }
 
-    /// Makes the commit durable and answers.
-    fn finish(&mut self, commit: Commit) {
+    /// Writes the bodies and hands the unit over, to be made durable and answered.
+    fn finish(&mut self, mut commit: Commit) {
+        let rejected = std::mem::take(&mut commit.rejected);
         if commit.leaves.is_empty() {
-            commit.rejected.into_iter().for_each(|(reply, why)| drop(reply.send(Err(why))));
+            let _ = self.committer.send(Work::Answer(rejected));
             return;
         }
-        let result = self.write(&commit);
-        let answer = |reply: SyncSender<Outcome>, outcome| drop(reply.send(outcome));
-        match result {
-            Ok(checkpoint) => {
-                self.show(&commit, &checkpoint);
-                let start = self.log.size().0 - commit.leaves.len() as u64;
-                for (reply, first, count) in commit.accepted {
-                    let from = usize::try_from(first.0 - start).unwrap_or(usize::MAX);
-                    let leaves = commit.leaves.get(from..from + count).unwrap_or_default().to_vec();
-                    let checkpoint = checkpoint.clone();
-                    answer(reply, Ok(Committed { first, time: commit.time, leaves, checkpoint }));
-                }
-                commit.rejected.into_iter().for_each(|(reply, why)| answer(reply, Err(why)));
-                let _ = self.notify.send(());
-            }
+        let accepted = std::mem::take(&mut commit.accepted);
+        let meter = self.meter.clone();
+        let mut lap = meter.start();
+        let work = match self.prepare(commit, &mut lap) {
+            Ok(ready) => Work::Commit(Box::new(Ready { accepted, rejected, ..ready })),
             Err(error) => {
                 // Places were given in memory that are not on disk: nothing may follow them.
-                let failed = Failure::of(&error);
-                let replies = commit.accepted.into_iter().map(|(reply, ..)| reply);
-                for reply in replies.chain(commit.rejected.into_iter().map(|(reply, _)| reply)) {
-                    answer(reply, Err(Rejected::Failed(failed.error())));
-                }
-                self.failed = Some(failed);
+                let failure = Failure::of(&error);
+                let told = self.failed.get_or_init(|| failure).clone();
+                let replies = accepted.into_iter().map(|(reply, ..)| reply);
+                let replies = replies.chain(rejected.into_iter().map(|(reply, _)| reply));
+                Work::Answer(replies.map(|r| (r, Rejected::Failed(told.error()))).collect())
             }
-        }
+        };
+        let _ = self.committer.send(work);
+        meter.commit();
     }
 
-    /// Bodies, their sync, the unit with its sync, then derived files without.
-    fn write(&mut self, commit: &Commit) -> Result<Arc<str>, crate::store::error::Error> {
+    /// Bodies and their sync, then the unit's bytes.
+    fn prepare(&mut self, commit: Commit, lap: &mut Lap<'_>) -> Result<Ready, StoreError> {
         let mut spans: Vec<BodySpan> = Vec::with_capacity(commit.files.len());
         for (class_day, parts) in &commit.files {
-            let bytes = match parts.as_slice() {
-                [one] => std::borrow::Cow::Borrowed(one.as_slice()),
-                many => std::borrow::Cow::Owned(many.concat()),
-            };
-            spans.push(self.bodies.append(*class_day, &bytes)?);
+            let mut whole: Option<BodySpan> = None;
+            for frames in parts {
+                let span = self.bodies.append(*class_day, frames)?;
+                whole = Some(BodySpan { start: whole.map_or(span.start, |w| w.start), ..span });
+            }
+            spans.extend(whole);
         }
         spans.sort();
+        lap.end(Stage::WriteBodies);
         self.bodies.sync(&spans)?;
+        lap.end(Stage::SyncBodies);
         let before = self.tree.size();
-        let mut levels: Vec<Vec<Hash32>> = vec![commit.leaves.clone()];
+        let mut levels: Vec<Vec<Hash32>> = vec![Vec::new()];
         self.tree.extend(&self.lanes, &commit.leaves, &mut |level, hash| {
             let level = usize::from(level);
             if levels.len() <= level {
@@ -434,81 +415,57 @@ impl Sequencer {
             }
             levels.iter_mut().skip(level).take(1).for_each(|l| l.push(hash));
         });
-        let root = self.tree.root();
+        levels.iter_mut().take(1).for_each(|level| level.clone_from(&commit.leaves));
+        let (size, root) = (self.tree.size(), self.tree.root());
+        lap.end(Stage::Merkle);
+        let (number, prev) = self.unit;
         let mut head = UnitHead {
             len: 0,
-            number: self.log.unit_count(),
+            number,
             epoch: self.epoch,
-            prev: self.log.last().map_or(Hash32::ZERO, |u| u.hash),
+            prev,
             first: EntryIndex(before.0),
-            end: self.tree.size(),
+            end: size,
             root,
             state_before: self.state_before,
             spans,
         };
         let sign = |message: &[u8]| self.signer.sign_unit(message);
         let (bytes, hash) = unit::encode(&mut head, &commit.entries, sign);
-        self.log.commit(head, hash, &bytes)?;
+        self.unit = (number + 1, hash);
         self.state_before = commit.state_last.or(self.state_before);
-        // The unit is durable, so it is acknowledged; a failure of what is derived stops the rest.
-        for (level, hashes) in levels.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
-            if let Err(error) = self.tiles.append(level as u8, hashes) {
-                self.failed = Some(Failure::of(&error));
-                break;
-            }
-        }
-        Ok(self.note().into())
+        let note = self.note(size, root).into();
+        lap.end(Stage::Sign);
+        Ok(Ready {
+            head,
+            hash,
+            bytes,
+            levels,
+            note,
+            time: commit.time,
+            observed: commit.observed,
+            accepted: Vec::new(),
+            rejected: Vec::new(),
+        })
     }
 
-    fn note(&self) -> String {
-        let (origin, size, root) = (self.origin.to_string(), self.tree.size(), self.tree.root());
-        let checkpoint = Checkpoint { origin, size, root };
+    fn note(&self, size: TreeSize, root: Hash32) -> String {
+        let checkpoint = Checkpoint { origin: self.origin.to_string(), size, root };
         checkpoint.sign(&[&self.signer]).unwrap_or_default()
-    }
-
-    /// Lets others see what is now durable.
-    fn show(&mut self, commit: &Commit, note: &Arc<str>) {
-        let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
-        for seen in &commit.observed {
-            facts.observe_plain(seen.groups.iter().copied(), seen.index, commit.time);
-            if seen.kind != Kind::Event {
-                let _ = facts.observe_control(seen.kind, &seen.clear, seen.index, commit.time);
-            }
-        }
-        drop(facts);
-        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
-        *published =
-            Published { size: self.tree.size(), root: self.tree.root(), note: note.clone() };
-    }
-
-    /// Tiles, sync, then the checkpoint file. Where somebody else changed it, nothing follows.
-    fn publish(&mut self) -> Result<(), Error> {
-        if self.read_only.is_some() {
-            return Ok(());
-        }
-        if let Some(failed) = &self.failed {
-            return Err(failed.error());
-        }
-        let result = self.publish_inner();
-        if let Err(Error::Unavailable(error)) = &result {
-            self.failed = Some(Failure::of(error));
-        }
-        result
-    }
-
-    fn publish_inner(&mut self) -> Result<(), Error> {
-        let published = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if self.head_note.as_deref() == Some(published.note.as_bytes()) {
-            return Ok(());
-        }
-        self.tiles.sync()?;
-        let note = published.note.as_bytes();
-        self.head.compare_and_swap(self.head_note.as_deref(), note)?;
-        self.head_note = Some(note.to_vec());
-        Ok(())
     }
 }
 
-fn unit_entry_len(len: usize) -> u16 {
-    crate::format::wire::len_of(len)
+/// Whether all are of one counting source, in rising order: then no two are the same.
+fn is_one_run(names: impl Iterator<Item = Name>) -> bool {
+    let mut last: Option<(SourceHandle, u64)> = None;
+    for (source, seq, _) in names {
+        match (seq, last) {
+            (Some(seq), None) => last = Some((source, seq)),
+            (Some(seq), Some((same, before))) if same == source && before < seq => {
+                last = Some((source, seq));
+            }
+            _ => return false,
+        }
+    }
+    true
 }

@@ -1,7 +1,8 @@
 //! Evidence that is cut, foreign, empty, of another version or bent at random: the verifier says
 //! which file and which rule, and never that it is verified.
 
-use crate::support::artefacts::{Artefact, Said, artefacts, judge_all, mutants};
+use crate::support::artefacts::{Artefact, artefacts, judge_all, mutants};
+use chancery::cli::judge::Judgement as Said;
 
 /// The number of bent artefacts, and the seed.
 const MUTANTS: usize = 600;
@@ -34,6 +35,8 @@ fn whole_evidence_of_every_kind_is_verified() {
     for (artefact, said) in all.iter().zip(judge_all(&all)) {
         let expect = if artefact.trust.is_some() { 0 } else { 4 };
         assert_eq!(said.exit, expect, "{}: {}", artefact.name, said.text);
+        let process = (i32::from(said.exit), said.verdict.clone());
+        assert_eq!(artefact.judge_as_process(), process, "{}", artefact.name);
     }
     assert_eq!(all, artefacts(1), "one seed, the same bytes");
     assert_ne!(all, artefacts(2));
@@ -107,7 +110,7 @@ fn a_data_directory_cut_in_any_file_is_never_verified_beyond_what_is_there() {
 #[test]
 fn foreign_empty_and_newer_evidence_is_refused_by_name() {
     let (all, foreign) = (artefacts(1), artefacts(2));
-    let mut cases: Vec<(Artefact, i32, &str)> = Vec::new();
+    let mut cases: Vec<(Artefact, u8, &str)> = Vec::new();
     // Evidence of another log, under this auditor's trust.
     for name in ["checkpoint", "proof-0", "growth", "disclosure", "receipt", "ledger"] {
         let mut other = find(&foreign, name);
@@ -138,7 +141,9 @@ fn foreign_empty_and_newer_evidence_is_refused_by_name() {
     }
     let mut empty = find(&all, "data");
     empty.files.retain(|name, _| name == "vault.toml");
-    cases.push((empty, 1, "FAILED"));
+    empty.files.insert("README".to_owned(), Vec::new());
+    empty.since = None;
+    cases.push((empty, 4, "INCONCLUSIVE"));
     // Another version.
     let newer = |name: &str, from: &str, to: &str| {
         edited(&find(&all, name), |text| text.replacen(from, to, 1))

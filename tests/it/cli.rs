@@ -2,6 +2,7 @@
 
 mod binary;
 mod demo;
+mod witness;
 
 use chancery::base::unit::Day;
 use chancery::cli::args::values::{IdentifierArg, identifier, instant, micros};

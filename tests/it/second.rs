@@ -2,9 +2,10 @@
 //! evidence, on the golden vectors, and on thousands of spoiled artefacts. Neither is the judge of
 //! the other: `docs/format.md` is. `CHANCERY_MUTANTS` sets how many; each run prints its seed.
 
-use crate::support::artefacts::{Artefact, Files, Said, artefacts, judge_all, mutants};
+use crate::support::artefacts::{Artefact, Files, artefacts, judge_all, mutants};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chancery::cli::judge::Judgement as Said;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -37,7 +38,7 @@ fn second(all: &[Artefact]) -> Vec<Said> {
         .map(|(number, line)| {
             let value: Value = serde_json::from_str(line).unwrap();
             assert_eq!(value["id"], number, "in order");
-            let exit = value["exit"].as_i64().unwrap() as i32;
+            let exit = value["exit"].as_u64().unwrap() as u8;
             let verdict = value["verdict"].as_str().unwrap().to_owned();
             Said { exit, verdict, text: value["message"].to_string() }
         })

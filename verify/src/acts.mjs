@@ -4,23 +4,28 @@
 
 import { hex } from './text.mjs';
 import { decodePayload } from './payload.mjs';
-import { Refusal } from './verdict.mjs';
+import { malformed, Refusal } from './verdict.mjs';
+import { readRoll } from './roll.mjs';
 
 export class Acts {
-  constructor(findings, seals) {
+  constructor(findings, seals, logKeys, anchors) {
     this.findings = findings;
+    this.logKeys = logKeys;
+    this.anchors = anchors;
+    this.namedAt = new Map();
     this.seals = seals;
     this.genesis = null;
     this.generation = null;
     this.root = null;
     this.intents = new Map();
     this.expired = new Set();
+    this.partial = new Map();
     this.erasures = 0;
     this.acts = 0;
   }
 
   /** Reads the payload of a believed entry and takes in what it says. */
-  entry(index, entry) {
+  async entry(index, entry) {
     if ((index === 0) !== (entry.kindName === 'genesis')) {
       this.findings.add('MALFORMED', 'entry 0, and no other, is genesis', index);
     }
@@ -34,10 +39,10 @@ export class Acts {
       this.findings.add(error.code, `payload of ${entry.kindName}: ${error.message}`, index);
       return;
     }
-    if (payload !== null) this.#take(index, entry, payload);
+    if (payload !== null) await this.#take(index, entry, payload);
   }
 
-  #take(index, entry, payload) {
+  async #take(index, entry, payload) {
     switch (entry.kindName) {
       case 'genesis':
         return this.#genesis(index, entry, payload);
@@ -51,8 +56,15 @@ export class Acts {
       case 'prune-done':
         for (const { class: cls, day } of payload.class_days) this.expired.add(`${cls}/${day}`);
         return this.#done(index, payload, 'prune-intent');
+      case 'erase-final':
+        return this.#final(index, payload);
       case 'key-roll':
+        if (payload.what === 'log-key') return this.#roll(index, payload.note);
         return payload.root ? this.#change(index, payload.root) : undefined;
+      case 'config':
+        if (payload.what !== 'anchor') return undefined;
+        this.namedAt.set(index, entry.logTime);
+        return this.anchors.name(index, payload);
       case 'seal':
         return this.seals.seal(index, payload);
       case 'day-seal':
@@ -79,7 +91,30 @@ export class Acts {
     } else {
       intent.done = true;
     }
+    if (payload.missed !== undefined) this.partial.set(index, payload.job);
     this.#change(index, payload.root);
+  }
+
+  // The replica that a done entry could not reach has been scrubbed since.
+  #final(index, { done, job }) {
+    if (this.partial.get(done) !== job) {
+      this.findings.add('INTENT_MISSING', 'a replica is said to be scrubbed that no done entry missed', index);
+    }
+    this.partial.delete(done);
+  }
+
+  // Trust moves by the note alone, and only from a key that is held.
+  async #roll(index, text) {
+    try {
+      const roll = await readRoll(text);
+      if (roll.until !== BigInt(index) + 1n) malformed('a roll holds up to and with its own entry');
+      if (!this.logKeys.follow(roll)) {
+        this.findings.doubt('UNTRUSTED_KEY', `entry ${index} rolls a log key that is not held here`);
+      }
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.findings.add(error.code, `the roll of the log key: ${error.message}`, index);
+    }
   }
 
   #change(index, { from, to, old_root: before, new_root: after }) {
@@ -95,6 +130,9 @@ export class Acts {
     const open = [...this.intents.values()].filter((one) => one.kind === 'erase-intent' && !one.done);
     if (open.length > 0) {
       this.findings.add('ERASURE_OPEN', `${open.length} erasures have an intent and no done entry`);
+    }
+    if (this.partial.size > 0) {
+      this.findings.add('ERASURE_PARTIAL', `${this.partial.size} acts have not reached a replica of the keys yet`);
     }
   }
 }

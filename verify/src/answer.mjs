@@ -251,7 +251,8 @@ function say(context, { scope, from, until, keys }, tables, log) {
   context.said.push(`${none} one of the ${keys.length} keys asked for, in ${scopeText(scope)}.`);
   if (tables.length > 0) {
     context.said.push(`Epochs ${from} to ${until - 1n} were answered from their index tables, key by key between its neighbours.`);
-    context.open.push(`${tables.length} epochs rest on their seals being true: only computing them anew shows that.`);
+    const seals = tables.map(({ epoch }) => `epoch ${epoch} on entry ${log.seals.get(epoch)[0].place}`);
+    context.open.push(`It rests on seals being true, which only computing them anew shows: ${seals.join(', ')}.`);
   }
   context.open.push('Events that were never submitted leave no trace here.');
 }

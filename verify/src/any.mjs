@@ -4,7 +4,8 @@
 import { judge, judgeFile, judgeReport } from './evidence.mjs';
 import { MANIFEST } from './manifest.mjs';
 import { malformed, Refusal } from './verdict.mjs';
-import { judgeVault, VAULT_FILE } from './vault.mjs';
+import { VAULT_FILE } from './home.mjs';
+import { judgeVault } from './vault.mjs';
 import { isZip, openZip } from './zip.mjs';
 
 /** `evidence` is `{ name, file }` or `{ name, folder }`; options as evidence.mjs has them. */

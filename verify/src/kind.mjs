@@ -15,17 +15,17 @@ export const KIND = {
   REPORT: 'report',
   RANGE: 'range file',
   ANSWER: 'answer file',
-  VAULT: 'vault',
+  VAULT: "vault's data",
 };
 
 const FRONT = 64;
 
 /** Range or answer by the first line of a file's front, or null; STORE_TOO_NEW for other versions. */
 export function binaryKindOf(front) {
-  const line = String.fromCharCode(...front.subarray(0, FRONT)).split('\n')[0];
+  const [line, rest] = String.fromCharCode(...front.subarray(0, FRONT)).split('\n');
   const parts = /^chancery\/(range|answer)\/(.*)$/s.exec(line);
   if (!parts) return null;
-  if (parts[2] !== 'v1' || line.length >= FRONT) {
+  if (parts[2] !== 'v1' || rest === undefined) {
     refuse('STORE_TOO_NEW', 'a range or answer file of another version');
   }
   return parts[1] === 'range' ? KIND.RANGE : KIND.ANSWER;

@@ -1,5 +1,5 @@
 // Control payloads: `clear` of every kind but event. docs/format.md sections 10 and 11.
-// Never gives a meaning to the reserved kinds; any other spelling than the canonical is MALFORMED.
+// Never gives a meaning to the reserved kind; any other spelling than the canonical is MALFORMED.
 
 import { utf8 } from './wire.mjs';
 import { day, decimal, decodeUtf8, fromHex, time, U64_MAX } from './text.mjs';
@@ -60,10 +60,14 @@ const ascending = (item) => (value) => {
   return items;
 };
 
-const object = (members) => (value) => {
+// Exactly `members`, and of `optional` those that are there.
+const object = (members, optional = {}) => (value) => {
   const names = Object.keys(members);
-  if (!(value instanceof Map) || value.size !== names.length) malformed('other members are expected');
+  if (!(value instanceof Map)) malformed('an object is expected');
+  const extra = Object.keys(optional).filter((name) => value.has(name));
+  if (value.size !== names.length + extra.length) malformed('other members are expected');
   const out = {};
+  for (const name of extra) out[name] = optional[name](value.get(name));
   for (const name of names) {
     if (!value.has(name)) malformed(`the member ${name} is missing`);
     out[name] = members[name](value.get(name));
@@ -100,6 +104,11 @@ function change(value) {
   return out;
 }
 
+function replicas(value) {
+  if (!/^[0-9]{1,3}\/[0-9]{1,3}$/.test(text(value))) malformed('replicas are written 1/1');
+  return value;
+}
+
 function digits(value) {
   const ns = decimal(text(value), U64_MAX);
   if (ns === null) malformed('nanoseconds in digits are expected');
@@ -107,31 +116,38 @@ function digits(value) {
 }
 
 const PERSONS = list(ID, 64);
+const PARTS = ['log', 'body', 'tile', 'keys', 'mirror', 'checkpoint'];
+
+function truth(value) {
+  if (typeof value !== 'boolean') malformed('true or false is expected');
+  return value;
+}
 
 const SHAPES = {
   genesis: object({
     format: (value) => (N(value) === 1 ? 1 : malformed('an unknown format')),
     generation: N, log_key: text, origin: text, report_key: text, root: H, tenant: ID,
-  }),
+  }, { continues: object({ origin: text, root: H, size: N }) }),
   'erase-intent': object({
     basis, classes: list(N), deferred: list(deferred), generation: N, job: ID, mode: MODE,
     persons: PERSONS,
   }),
   'erase-done': object({
     classes: list(N), deferred: list(deferred), intent: N, job: ID, persons: PERSONS,
-    replicas: text, root: change, store: word('D'),
-  }),
+    replicas, root: change, store: word('D'),
+  }, { missed: ID }),
+  'erase-final': object({ done: N, job: ID, replicas }),
   'prune-intent': object({
     class_days: list(object({ class: N, day: DAY, due: TIME, groups: N }), 64),
     generation: N, job: ID, policy: H,
   }),
   'prune-done': object({
     class_days: list(object({ class: N, day: DAY }), 64), intent: N, job: ID, root: change,
-  }),
+  }, { missed: ID }),
   'key-roll': either('what', {
     'growth-intent': { generation: N },
     'growth-done': { root: change },
-    'log-key': { note: text },
+    'log-key': { mode: MODE, note: text },
   }),
   'hold-set': object({
     case: ID,
@@ -147,8 +163,16 @@ const SHAPES = {
     policies: { mode: MODE, policies: H, version: N },
     link: { mode: MODE, persons: ascending(ID) },
     source: { source: ID },
+    anchor: { hash: H, sight: word('cosigned', 'timestamp'), size: N, time: TIME },
+    unwitnessed: { size: N, witnesses: N },
   }),
   conflict: object({ first: N }),
+  scan: either('what', {
+    finding: { index: (value) => (value === null ? null : N(value)), part: word(...PARTS), verdict: text },
+    pass: {
+      bytes: N, end: N, findings: N, full: truth, groups: N, opened: N, replicas: text, started: TIME, units: N,
+    },
+  }),
   seal: object({
     class_root: H, class_rows: N, count_root: H, count_rows: N, end: N, entries: N, first: N,
     index_root: H, index_rows: N, root: H, source_root: H, source_rows: N,
@@ -159,7 +183,7 @@ const SHAPES = {
 
 export const EPOCH = 65_536;
 
-/** What a control entry says; null for events and the reserved kinds. */
+/** What a control entry says; null for events and the reserved kind. */
 export function decodePayload(entry) {
   const shape = SHAPES[KINDS[entry.kind]];
   if (!shape) return null;

@@ -78,11 +78,16 @@ export function readReceipt(statement) {
   facts.requested = act(reader, 'requested');
   facts.completed = act(reader, 'completed');
   reader.need('completed', facts.requested.index < facts.completed.index);
+  if (reader.peek('final')) {
+    facts.final = act(reader, 'final');
+    reader.need('final', facts.completed.index < facts.final.index);
+  }
   facts.root = change(reader);
   facts.store = reader.text('store');
   reader.need('store', facts.store === 'D');
   facts.replicas = reader.text('replicas');
-  reader.need('replicas', /^[0-9]{1,3}\/[0-9]{1,3}$/.test(facts.replicas));
+  reader.need('replicas', /^[0-9]{1,3}\/[0-9]{1,3}( E2-partial)?$/.test(facts.replicas));
+  reader.need('replicas', !(facts.final && facts.replicas.endsWith('partial')));
   facts.classes = reader.text('classes');
   reader.need('classes', facts.classes === '-' || facts.classes.split(' ').every(isName));
   facts.records = reader.text('records');

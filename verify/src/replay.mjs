@@ -70,7 +70,7 @@ export class Replay {
 
   async finish(context) {
     if (this.asked === null) return;
-    if (this.malformed.length > 0 && (this.taken?.size ?? 0) > 0) throw this.malformed[0];
+    if (this.malformed.length > 0) throw this.malformed[0];
     let replayed = 0;
     for (const epoch of [...(this.taken ?? [])].sort((a, b) => a - b)) {
       if (this.#judge(epoch, context)) replayed++;

@@ -35,6 +35,7 @@ export function summary(verdict) {
     case EXIT.VERIFIED:
       return `${what} is what the pinned keys signed, and everything below was checked.`;
     case EXIT.FAILED:
+      if (verdict.code === 'FAILED') return `${what} does not hold: ${verdict.message}.`;
       return `${what} does not hold: ${verdict.code}. ${sentence(verdict.message)}`;
     case EXIT.INCONCLUSIVE:
       if (isUnsigned(verdict)) return NO_TRUST;

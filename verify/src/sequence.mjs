@@ -10,13 +10,11 @@ const DAY = 86_400_000_000_000n;
 const raw = (bytes) => String.fromCharCode(...bytes);
 
 export class Sequence {
-  constructor(findings, tenant, signedSize) {
+  constructor(findings, tenant) {
     this.findings = findings;
     this.tenant = tenant;
     this.previous = new Uint8Array(32);
     this.time = 0n;
-    this.signedSize = signedSize;
-    this.signedTime = null;
     this.firstTime = null;
     this.records = new Set();
     this.events = new Map();
@@ -65,7 +63,6 @@ export class Sequence {
     }
     this.time = entry.logTime;
     this.firstTime ??= entry.logTime;
-    if (index < this.signedSize) this.signedTime = entry.logTime;
   }
 
   #twice(index, entry) {

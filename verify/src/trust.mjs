@@ -1,10 +1,11 @@
 // The trust file: keys pinned from outside, and what a trusted checkpoint is.
 // docs/format.md section 9. Never takes a key from the evidence; never repairs a line.
 
-import { decimal, decodeUtf8, hex, SIZE_MAX } from './text.mjs';
+import { decimal, decodeUtf8, fromBase64, hex, SIZE_MAX } from './text.mjs';
 import { refuse, Refusal } from './verdict.mjs';
 import { LOG_TYPE, parseVkey, sameKey, WITNESS_TYPE } from './vkey.mjs';
 import { openNote } from './note.mjs';
+import { parseCertificate } from './x509.mjs';
 import { readCheckpoint } from './checkpoint.mjs';
 
 const BYTES_MAX = 262_144;
@@ -16,6 +17,7 @@ export class Trust {
     this.witnesses = new Map();
     this.groups = new Map();
     this.reports = [];
+    this.authorities = new Map();
     this.until = new Map();
     this.quorum = null;
     this.grouped = new Set();
@@ -72,6 +74,20 @@ const LINES = {
     trust.witnesses.set(words[0], await pin(trust, words[1], WITNESS_TYPE, line));
   },
 
+  tsa(trust, words, line) {
+    if (words.length !== 2) bad(line, 'tsa <name> <base64 of DER>');
+    room(trust.authorities.size, line);
+    free(trust, words[0], line);
+    const der = fromBase64(words[1]);
+    if (der === null) bad(line, 'a certificate is base64 of DER');
+    try {
+      trust.authorities.set(words[0], parseCertificate(der));
+    } catch (error) {
+      if (error instanceof Refusal) bad(line, error.message);
+      throw error;
+    }
+  },
+
   group(trust, [name, threshold, ...members], line) {
     room(trust.groups.size, line);
     if (members.length === 0) bad(line, 'group <name> <k|any|all> <member>...');
@@ -119,7 +135,7 @@ function room(count, line) {
 }
 
 function free(trust, name, line) {
-  if (name === 'none' || trust.witnesses.has(name) || trust.groups.has(name)) {
+  if (name === 'none' || [trust.witnesses, trust.groups, trust.authorities].some((map) => map.has(name))) {
     bad(line, 'the name is taken');
   }
 }

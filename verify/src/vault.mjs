@@ -2,18 +2,20 @@
 // Never writes, never opens a body, never takes a key from the directory when trust is pinned.
 
 import { equal } from './wire.mjs';
-import { decodeUtf8, fromHex, hex, timeText } from './text.mjs';
+import { hex, timeText } from './text.mjs';
 import { Refusal, refuse } from './verdict.mjs';
-import { openCheckpoint } from './trust.mjs';
-import { parseNote } from './note.mjs';
-import { LOG_TYPE, parseVkey, sameKey } from './vkey.mjs';
+import { LOG_TYPE, parseVkey } from './vkey.mjs';
 import { Frontier, leafHashes } from './merkle.mjs';
-import { entriesOf, signatureHolds } from './unit.mjs';
+import { entriesOf } from './unit.mjs';
 import { walkUnits } from './walk.mjs';
+import { readHome } from './home.mjs';
+import { Notes } from './notes.mjs';
+import { LogKeys } from './logkeys.mjs';
 import { Findings } from './findings.mjs';
 import { Sequence } from './sequence.mjs';
 import { SealChecker } from './seals.mjs';
 import { Acts } from './acts.mjs';
+import { Anchors } from './anchors.mjs';
 import { Bodies } from './bodies.mjs';
 import { Tiles } from './tiles.mjs';
 import { judge } from './evidence.mjs';
@@ -22,8 +24,6 @@ import { KIND } from './kind.mjs';
 import { decodeEntry } from './entry.mjs';
 import { decodePayload, EPOCH } from './payload.mjs';
 
-export const VAULT_FILE = 'vault.toml';
-const CHECKPOINT_FREE = 2;
 const BRACKET = 300n;
 
 /** Judges a data directory; `options.replay` is `{ percent, seed }`. */
@@ -34,32 +34,6 @@ export async function judgeVault(folder, options = {}) {
     const check = new VaultCheck(context, folder.below(`tenants/${home.tenantHex}`), home, options);
     await check.run();
   });
-}
-
-// `format`, `name` and `tenant`, one a line; comments and empty lines are allowed.
-async function readHome(folder) {
-  const text = decodeUtf8(await folder.get(VAULT_FILE).read());
-  // eslint-disable-next-line no-control-regex
-  if (text === null || /[\u0000-\u0008\u000b-\u001f\u007f]/.test(text)) {
-    refuse('STORE_CORRUPT', 'vault.toml is no text');
-  }
-  const values = new Map();
-  for (const line of text.split('\n')) {
-    if (/^\s*(#.*)?$/.test(line)) continue;
-    const parts = /^\s*([a-z]+)\s*=\s*(?:"([^"\\]*)"|([0-9]+))\s*(?:#.*)?$/.exec(line);
-    if (!parts || values.has(parts[1])) refuse('STORE_CORRUPT', 'vault.toml cannot be read');
-    values.set(parts[1], parts[2] ?? Number(parts[3]));
-  }
-  if (Number.isInteger(values.get('format')) && values.get('format') > 1) {
-    refuse('STORE_TOO_NEW', `vault.toml: format ${values.get('format')} is newer than this verifier`);
-  }
-  const tenantHex = values.get('tenant');
-  const tenant = fromHex(tenantHex, 16);
-  const name = values.get('name');
-  if (values.size !== 3 || values.get('format') !== 1 || tenant === null || typeof name !== 'string') {
-    refuse('STORE_CORRUPT', 'vault.toml does not hold format, name and tenant');
-  }
-  return { name, tenant, tenantHex, origin: `${name}/t/${tenantHex}` };
 }
 
 class VaultCheck {
@@ -75,18 +49,22 @@ class VaultCheck {
     this.units = 0;
     this.unsigned = 0;
     this.chain = { number: 0n, hash: new Uint8Array(32), broken: false };
-    this.roots = new Map();
   }
 
   async run() {
-    this.checkpoint = await this.#readCheckpoint();
-    this.older = await this.#readOlder();
-    const root = this.checkpoint?.root ?? new Uint8Array(32);
+    const { trust, sinceBytes } = this.context;
+    this.notes = new Notes(this.findings, { origin: this.home.origin, trust });
+    await this.notes.load(this.folder, sinceBytes);
+    this.anchors = new Anchors(this.findings, this.folder, trust);
+    this.marks = new Map([...this.notes.sizes(), ...this.anchors.sizes()].map((size) => [size, {}]));
+    this.logKeys = new LogKeys(this.home.origin, trust);
+    const { checkpoint } = this.notes;
+    const root = checkpoint?.root ?? new Uint8Array(32);
     const { percent = 100, seed = new Uint8Array(0) } = this.options.replay ?? {};
-    this.tiles = new Tiles(this.findings, this.folder, this.checkpoint);
-    this.sequence = new Sequence(this.findings, this.home.tenant, Number(this.checkpoint?.size ?? 0n));
+    this.tiles = new Tiles(this.findings, this.folder, checkpoint);
+    this.sequence = new Sequence(this.findings, this.home.tenant);
     this.seals = new SealChecker(this.findings, { percent, root, seed }, this.epochRoots);
-    this.acts = new Acts(this.findings, this.seals);
+    this.acts = new Acts(this.findings, this.seals, this.logKeys, this.anchors);
     this.bodies = new Bodies(this.findings, this.folder, this.home.tenant);
     for await (const step of walkUnits(this.folder)) {
       if (!(await this.#step(step))) break;
@@ -96,48 +74,6 @@ class VaultCheck {
     this.#report();
   }
 
-  // The checkpoint as far as it can be read: `{ origin, size, root, signer, witnesses }` or null.
-  async #readCheckpoint() {
-    const file = this.folder.get('checkpoint');
-    if (!file) return null;
-    const opened = await this.#open(await file.read(), 'the checkpoint');
-    if (opened && opened.origin !== this.home.origin) {
-      this.findings.add('TENANT_MISMATCH', `the checkpoint is not of the log ${this.home.origin}`);
-    }
-    return opened;
-  }
-
-  async #readOlder() {
-    const { sinceBytes } = this.context;
-    if (sinceBytes === null) return null;
-    const opened = await this.#open(sinceBytes, 'the older checkpoint');
-    if (opened && opened.origin !== this.home.origin) {
-      this.findings.add('TENANT_MISMATCH', 'the older checkpoint is of another log');
-      return null;
-    }
-    return opened;
-  }
-
-  async #open(bytes, what) {
-    let note;
-    try {
-      note = parseNote(bytes);
-      return { note, ...(await openCheckpoint(this.context.trust, note)) };
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      const doubt = error.code === 'UNTRUSTED_KEY' || error.code === 'QUORUM_MISSING';
-      if (doubt) this.findings.doubt(error.code, `${what}: ${error.message}`);
-      else this.findings.add(error.code, `${what}: ${error.message}`);
-    }
-    if (!note) return null;
-    try {
-      return { note, ...(await openCheckpoint(null, note)) };
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      return null;
-    }
-  }
-
   // One step of the walk; false ends it.
   async #step(step) {
     if (step.unit) return this.#unit(step);
@@ -145,7 +81,7 @@ class VaultCheck {
       this.findings.doubt('STORE_TOO_NEW', step.why);
       return false;
     }
-    const size = Number(this.checkpoint?.size ?? 0n);
+    const { size } = this.notes;
     const torn = step.tail && this.entries >= size;
     this.findings.add(torn ? 'TAIL_TORN' : 'UNIT_DAMAGED', `${step.gap} bytes are no unit: ${step.why}`, this.entries);
     return true;
@@ -155,7 +91,7 @@ class VaultCheck {
     const first = this.entries;
     const { entries, whole } = entriesOf(unit);
     const count = Math.min(Number(unit.end - unit.first), 1 << 24);
-    const size = Number(this.checkpoint?.size ?? 0n);
+    const { size } = this.notes;
     if (this.units === 0) await this.#useGenesis(entries[0]);
     const own = await leafHashes(entries);
     while (own.length < count && whole) own.push(null);
@@ -164,7 +100,7 @@ class VaultCheck {
     await after.add(leaves);
     const rootHolds = equal(await after.root(), unit.root);
     const beyond = first + leaves.length > size;
-    const signed = !beyond || (await this.#signed(unit));
+    const signed = !beyond || (await this.logKeys.signed(unit));
     if (last && first >= size && !(hashed && signed && rootHolds && whole)) {
       this.findings.add('TAIL_TORN', 'the last unit, beyond the checkpoint, is not whole', first);
       return false;
@@ -178,7 +114,7 @@ class VaultCheck {
     }
     if (beyond) this.unsigned += leaves.length - Math.max(0, size - first);
     await this.#entries({ unit, hashed }, entries, own, leaves);
-    await this.#rootsWithin(first, leaves);
+    await this.#marksWithin(first, leaves);
     this.frontier = after;
     this.units++;
     return true;
@@ -186,38 +122,21 @@ class VaultCheck {
 
   // Without pinned trust the genesis entry's own key is what the log can be consistent with.
   async #useGenesis(bytes) {
-    const pinned = (this.context.trust?.logs ?? []).filter((key) => key.name === this.home.origin);
-    this.logKeys = pinned;
-    let genesis = null;
+    let key;
     try {
       const entry = decodeEntry(bytes ?? new Uint8Array(0));
-      if (entry.kindName === 'genesis') genesis = decodePayload(entry);
-      if (genesis === null) return;
-      const key = await parseVkey(genesis.log_key);
+      if (entry.kindName !== 'genesis') return;
+      const genesis = decodePayload(entry);
+      key = await parseVkey(genesis.log_key);
       if (key.type !== LOG_TYPE || key.name !== genesis.origin) return;
-      if (pinned.length === 0) this.logKeys = [key];
-      if (this.context.trust === null) await this.#ownSignature(key);
-      else if (!pinned.some((own) => sameKey(own, key))) {
-        this.findings.doubt('UNTRUSTED_KEY', 'the log key that genesis names is not pinned');
-      }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
+      return;
     }
-  }
-
-  async #ownSignature(key) {
-    if (this.checkpoint === null) return;
-    try {
-      await openCheckpoint({ logs: [key], witnesses: new Map(), checkpointKeys: [key], until: new Map(), quorum: 'none' }, this.checkpoint.note);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      this.findings.add('CHECKPOINT_SIGNATURE', `the checkpoint is not signed by the key that genesis names: ${error.message}`);
+    if (this.context.trust !== null && !this.logKeys.holds(key)) {
+      this.findings.doubt('UNTRUSTED_KEY', 'the log key that genesis names is not pinned');
     }
-  }
-
-  async #signed(unit) {
-    for (const { key } of this.logKeys ?? []) if (await signatureHolds(unit, key)) return true;
-    return false;
+    if (!this.logKeys.some) this.logKeys.adopt(key);
   }
 
   #chainOf(unit, hashed, first) {
@@ -240,69 +159,35 @@ class VaultCheck {
       const entry = bytes ? this.sequence.take(index, bytes, leaves[i], believed) : null;
       decoded.push({ index, entry, believed });
       await this.seals.entry(index, believed ? entry : null);
-      if (believed && entry) this.acts.entry(index, entry);
+      if (believed && entry) await this.acts.entry(index, entry);
+      if (this.marks.has(index + 1)) this.marks.get(index + 1).time = this.sequence.time;
     }
     this.entries += leaves.length;
     await this.bodies.unit(unit.spans, decoded, hashed);
   }
 
-  // Roots at the sizes of the checkpoints, wherever in a unit they fall.
-  async #rootsWithin(first, leaves) {
-    for (const checkpoint of [this.checkpoint, this.older]) {
-      if (checkpoint === null) continue;
-      const size = Number(checkpoint.size);
+  // Root and time at the sizes that are asked for, wherever in a unit they fall.
+  async #marksWithin(first, leaves) {
+    for (const [size, mark] of this.marks) {
       if (size <= first || size > first + leaves.length) continue;
       const fork = this.frontier.fork();
       await fork.add(leaves.slice(0, size - first));
-      this.roots.set(size, await fork.root());
+      mark.root = await fork.root();
     }
   }
 
   async #finish() {
-    const holds = this.#judgeCheckpoint();
-    this.#judgeOlder();
+    const holds = await this.notes.judge(this.logKeys, this.marks, this.entries);
     await this.tiles.finish(this.entries, holds);
     this.#judgeGenesis();
     this.#judgeTimes();
+    await this.anchors.judge({
+      origin: this.home.origin, trust: this.notes.moved, marks: this.marks, entries: this.entries, times: this.acts.namedAt,
+    });
     this.gaps = this.sequence.finish();
     this.seals.finish(this.entries);
     this.acts.finish();
     this.bodies.finish(this.acts.expired);
-  }
-
-  #judgeCheckpoint() {
-    const { checkpoint } = this;
-    if (checkpoint === null) {
-      const there = this.folder.get('checkpoint') !== undefined;
-      if (!there && this.entries > CHECKPOINT_FREE) {
-        this.findings.add('CHECKPOINT_MISSING', 'the log has entries and no signed checkpoint');
-      } else if (!there) {
-        this.findings.doubt('CHECKPOINT_MISSING', 'there is no signed checkpoint yet');
-      }
-      return false;
-    }
-    if (BigInt(this.entries) < checkpoint.size) {
-      this.findings.add('ROLLED_BACK', `${checkpoint.size} entries were signed, the log holds ${this.entries}`, this.entries);
-      return false;
-    }
-    const root = this.roots.get(Number(checkpoint.size));
-    const holds = checkpoint.size === 0n || equal(root, checkpoint.root);
-    if (!holds) {
-      this.findings.add('ROOT_MISMATCH', `the first ${checkpoint.size} entries do not hash to the signed root`);
-    }
-    return holds;
-  }
-
-  #judgeOlder() {
-    const { older, checkpoint } = this;
-    if (older === null) return;
-    if (older.size > BigInt(this.entries)) {
-      this.findings.add('ROLLED_BACK', `${older.size} entries were signed before, the log holds ${this.entries}`);
-    } else if (checkpoint && older.size === checkpoint.size && !equal(older.root, checkpoint.root)) {
-      this.findings.add('EQUIVOCATION', `two roots of one log at size ${older.size}: keep both checkpoints`);
-    } else if (older.size > 0n && !equal(this.roots.get(Number(older.size)), older.root)) {
-      this.findings.add('INCONSISTENT', 'the log is no extension of the older checkpoint');
-    }
   }
 
   #judgeGenesis() {
@@ -319,10 +204,10 @@ class VaultCheck {
 
   // A witness saw the log at its time: nothing below that size can be from after it.
   #judgeTimes() {
-    const { checkpoint } = this;
-    const last = this.sequence.signedTime;
-    if (!checkpoint || checkpoint.witnesses.size === 0 || last === null) return;
-    for (const [name, seconds] of checkpoint.witnesses) {
+    const { seen } = this.notes;
+    const last = seen === null ? undefined : this.marks.get(Number(seen.size))?.time;
+    if (last === undefined) return;
+    for (const [name, seconds] of seen.witnesses) {
       if (last > (seconds + BRACKET) * 1_000_000_000n) {
         this.findings.add('TIME_BRACKET', `log time ${timeText(last)} is after the witness ${name} saw it`);
       }
@@ -346,11 +231,11 @@ class VaultCheck {
       daySeals: this.seals.daySeals.size,
       gaps: this.gaps,
       unsigned: this.unsigned,
-      ...(this.checkpoint ? { size: this.checkpoint.size, root: hex(this.checkpoint.root) } : {}),
-      ...(this.checkpoint?.signer ? { signer: this.checkpoint.signer.text } : {}),
+      ...(this.notes.checkpoint ? { size: this.notes.checkpoint.size, root: hex(this.notes.checkpoint.root) } : {}),
+      ...(this.notes.checkpoint?.signer ? { signer: this.notes.checkpoint.signer.text } : {}),
     };
     this.#sentences();
-    if (findings.failed > 0) refuse('FAILED', `${findings.failed} findings: ${findings.codes().join(', ')}`);
+    if (findings.failed > 0) refuse('FAILED', `${count(findings.failed, 'finding')}, ${findings.codes().join(', ')}`);
     if (this.entries === 0) refuse('INCONCLUSIVE', 'a log of no entries: there is nothing to verify');
     if (findings.inconclusive.length > 0) {
       refuse('INCONCLUSIVE', findings.inconclusive.map((one) => `${one.code}: ${one.message}`).join('; '));
@@ -359,14 +244,15 @@ class VaultCheck {
 
   #sentences() {
     const { said, open } = this.context;
-    const { checkpoint, seals, bodies } = this;
+    const { seals, bodies, notes } = this;
+    const { checkpoint, seen } = notes;
     if (checkpoint?.signer) {
       const { signer } = checkpoint;
       said.push(`The first ${checkpoint.size} entries are signed by the pinned log key ${signer.idHex} of ${signer.name}.`);
-      for (const [name, seconds] of checkpoint.witnesses) {
-        said.push(`Cosigned by the witness ${name} at ${timeText(seconds * 1_000_000_000n)}.`);
+      for (const [name, seconds] of seen?.witnesses ?? []) {
+        said.push(`The first ${seen.size} entries are cosigned by the witness ${name} at ${timeText(seconds * 1_000_000_000n)}.`);
       }
-      if (checkpoint.witnesses.size === 0) {
+      if (seen === null) {
         open.push('No witness cosigned it: the log could have shown others another history.');
       }
     }
@@ -379,6 +265,7 @@ class VaultCheck {
       `${count(bodies.groups, 'sealed group')}: ${count(bodies.present, 'body', 'bodies')} there and undamaged, ${bodies.expired} expired by an entry.`,
       `${count(this.acts.erasures, 'erasure')}; ${count(this.gaps, 'number')} that a source skipped.`,
     );
+    if (this.anchors.count > 0) said.push(`${count(this.anchors.count, 'anchor')} outside bound the times of entries.`);
     if (this.unsigned > 0) open.push(`${this.unsigned} entries lie beyond the signed checkpoint.`);
     open.push(
       'Whether a body opens, and is what its entry commits to, needs the keys of the vault.',

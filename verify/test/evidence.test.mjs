@@ -50,6 +50,10 @@ test('checkpoints', async () => {
   }
   await expectCode(note(checkpointText(3, ROOT3.subarray(1)), LOG), 'MALFORMED', 1);
   await expectCode(note(checkpointText(3, ROOT3).replace('=', ''), LOG), 'MALFORMED', 1);
+  await expectCode(note(checkpointText(3, ROOT3).replace('E=', 'F='), LOG), 'MALFORMED', 1);
+  const both = { trust: `${TRUST}log ${OTHER.vkey}\n` };
+  await expectCode(note(checkpointText(3, ROOT3), OTHER), 'UNTRUSTED_KEY', 4, both);
+  await expectCode(checkpoint(3, ROOT3, OTHER, OTHER.name), 'VERIFIED', 0, both);
   await expectCode(note(checkpointText(0, ROOT3), LOG), 'MALFORMED', 1);
 });
 
@@ -212,6 +216,12 @@ test('receipts', async () => {
       [/(basis.*\n)(mode.*\n)/, '$2$1'], [/(limits.*\n)/, '$1$1'], [b64(LEAVES[0]), 'AAAA'],
     ]) await expectCode(receipt({ change: (text) => text.replace(from, to) }), 'MALFORMED', 1, { trust });
   }
+  const final = `root 3 -> 4`;
+  const later = (index) => (text) => text.replace(final, `final ${index} ${b64(LEAVES[2])} 2026-11-21T00:00:03Z\n${final}`);
+  await expectCode(receipt({ change: later(7) }), 'VERIFIED', 0);
+  await expectCode(receipt({ change: later(6) }), 'MALFORMED', 1);
+  await expectCode(receipt({ change: (text) => text.replace('1/1', '1/2 E2-partial') }), 'VERIFIED', 0);
+  await expectCode(receipt({ change: (text) => later(7)(text).replace('1/1', '1/2 E2-partial') }), 'MALFORMED', 1);
   for (const [from, to] of [['records 17', 'records -'], [/deferred.*\n/, ''], ['classes 1y 6y', 'classes -']]) {
     await expectCode(receipt({ change: (text) => text.replace(from, to) }), 'VERIFIED', 0);
   }

@@ -54,6 +54,20 @@ test('no changed byte of an entry decodes to the same bytes, and cuts do not dec
   }
 });
 
+test('padding is zero, and as long as it must be', () => {
+  for (const name of ['entry.0', 'entry.1', 'entry.2']) {
+    const good = golden(name);
+    const { headLength } = decodeEntry(good);
+    for (let at = headLength; at < good.length - 48; at++) {
+      const changed = good.slice();
+      changed[at] = 1;
+      assert.throws(() => decodeEntry(changed), { code: 'MALFORMED' });
+    }
+    const longer = concat(good.subarray(0, headLength), new Uint8Array(64), good.subarray(headLength));
+    assert.throws(() => decodeEntry(longer), { code: 'MALFORMED' });
+  }
+});
+
 test('salts, commitments and digests', async () => {
   const fields = event().fields;
   for (const [i, field] of fields.entries()) {
@@ -150,6 +164,9 @@ test('the unit: hash, signature, entries, and no byte of it may change', async (
   assert.ok(whole);
   assert.deepEqual(entries.map(hex), [GOLDEN['entry.1'], GOLDEN['entry.2']]);
   assert.equal(unit.number, 1n);
+  const first = good.slice();
+  first[19] = 0;
+  assert.throws(() => parseUnit(first), { code: 'MALFORMED' }, 'unit 0 with a predecessor');
   for (let i = 0; i < unit.front.length; i++) {
     const changed = good.slice();
     changed[i] ^= 1;
@@ -186,7 +203,7 @@ test('trust file, checkpoint, proof and key roll', async () => {
 
 test('control payloads have one form each', () => {
   const kinds = {
-    conflict: 15, 'day-seal': 7, disclose: 11, 'erase-done': 2, 'erase-intent': 1, genesis: 14, 'growth-done': 8,
+    anchor: 12, conflict: 15, 'day-seal': 7, disclose: 11, 'erase-done': 2, 'erase-intent': 1, genesis: 14, 'growth-done': 8,
     'growth-intent': 8, 'hold-release': 10, 'hold-set.days': 9, 'hold-set.person': 9, link: 12, policies: 12,
     'prune-done': 5, 'prune-intent': 4, seal: 6, source: 12,
   };

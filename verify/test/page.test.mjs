@@ -10,7 +10,8 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Browser, needsBrowser } from './support/browser.mjs';
 import { Maker } from './support/maker.mjs';
-import { GOLDEN, repo, TRUST } from './support/signer.mjs';
+import { b64, checkpoint, GOLDEN, repo, treeRoot, TRUST, unhex } from './support/signer.mjs';
+import { zipOf } from './support/zip.mjs';
 
 const PAGE = repo('verify/verify.html');
 
@@ -35,7 +36,7 @@ const DONE = 'return document.querySelectorAll(".verdict").length === arguments[
 const SEEN = `return [...document.querySelectorAll('.verdict')].map((one) => ({
   code: one.dataset.code, exit: one.dataset.exit, look: one.className, title: one.querySelector('h3').textContent, text: one.innerText }))`;
 
-test('a good, a tampered and an untrusted proof, a zip, folders, several files', needsBrowser, async (t) => {
+test('a good, a tampered and an untrusted proof, several files, a folder, a zip, an older checkpoint', needsBrowser, async (t) => {
   const home = mkdtempSync(join(tmpdir(), 'verify-page-'));
   const shots = process.env.VERIFY_SCREENSHOTS;
   const put = (name, data) => {
@@ -101,6 +102,32 @@ test('a good, a tampered and an untrusted proof, a zip, folders, several files',
   assert.deepEqual([verdict.code, verdict.exit], ['VERIFIED', '0'], verdict.text);
   assert.match(verdict.text, /2 entries in 1 unit /);
   await shot('vault');
+
+  const members = [];
+  for (const name of folder.names()) members.push({ name: `data/${name}`, data: await folder.get(name).read() });
+  await browser.choose('#evidence', put('data.zip', zipOf(members)));
+  await browser.until('return document.querySelector(".verdict .subject")?.textContent.startsWith("data.zip")');
+  [verdict] = await seen(1);
+  assert.deepEqual([verdict.code, verdict.exit], ['VERIFIED', '0'], verdict.text);
+  const spoiled = members.map((one) => (one.name.endsWith('.seg') && one.name.includes('log') ? { ...one, data: one.data.map((byte, i) => (i === 300 ? byte ^ 1 : byte)) } : one));
+  await browser.choose('#evidence', put('spoiled.zip', zipOf(spoiled)));
+  await browser.until('return document.querySelector(".verdict.bad") !== null');
+  [verdict] = await seen(1);
+  assert.match(verdict.text, /LEAF_MISMATCH/);
+  await shot('spoiled');
+
+  const leaves = [0, 1, 2].map((i) => unhex(GOLDEN[`leaf.${i}`]));
+  const [older, newer] = [checkpoint(2, treeRoot(leaves.slice(0, 2))), checkpoint(3, treeRoot(leaves))];
+  const growth = put('growth.proof', `old 2\n${b64(leaves[2])}\n\n${newer}`);
+  await browser.choose('#evidence', growth);
+  await browser.until('return document.querySelector(".verdict.grey") !== null');
+  await browser.choose('#since', put('monday.checkpoint', older));
+  await browser.until('return document.querySelector(".verdict.good") !== null');
+  [verdict] = await seen(1);
+  assert.match(verdict.text, /begins with the 2 of before/);
+  await browser.size(400, 900);
+  await shot('narrow');
+  await browser.size(900, 1400);
 
   await browser.choose('#trust', bad);
   await browser.until('return document.querySelector(".verdict.grey") !== null');

@@ -11,7 +11,7 @@ import { SealChecker } from '../src/seals.mjs';
 import { decodeEntry } from '../src/entry.mjs';
 import { rootOf } from '../src/merkle.mjs';
 import { Maker, NOON } from './support/maker.mjs';
-import { bytes, checkpoint, cosignature, LOG, NEXT, note, repo, sha, signer, STRANGER, TENANT, TRUST, unhex } from './support/signer.mjs';
+import { bytes, checkpoint, cosignature, LOG, NEXT, note, ORIGIN, repo, sha, signer, STRANGER, TENANT, TRUST, unhex } from './support/signer.mjs';
 
 const LOGFILE = 'T/log/00000000.seg';
 const BODY = 'T/bodies/4/2026-11-21.seg';
@@ -131,6 +131,66 @@ test('acts: intents, dones and the chain of roots', async () => {
   await expectFailed(await (await made(erase(4, { root: change(1, { to: 3 }) }))).folder(), ['ROOT_HASH_MISMATCH']);
   await expectFailed(await (await made(erase(4, { root: change(1, { old_root: hash(9) }) }))).folder(), ['ROOT_HASH_MISMATCH']);
   await expectFailed(await (await made(erase(4, { root: change(0) }))).folder(), ['ROOT_HASH_MISMATCH']);
+});
+
+test('replicas that an act missed, and reached later', async () => {
+  const acts = (final) => async (m) => {
+    m.add({ kind: 'erase-intent', cls: 9, payload: intent() });
+    m.add({ kind: 'erase-done', cls: 9, payload: done(4, { missed: '51'.repeat(16), replicas: '1/2' }) });
+    for (const payload of final) m.add({ kind: 3, cls: 10, payload: { done: 5, job: JOB, replicas: '2/2', ...payload } });
+  };
+  await expectPassed(await (await made(acts([]))).folder(), ['ERASURE_PARTIAL']);
+  await expectPassed(await (await made(acts([{}]))).folder());
+  await expectFailed(await (await made(acts([{}, {}]))).folder(), ['INTENT_MISSING']);
+  await expectFailed(await (await made(acts([{ done: 4 }]))).folder(), ['INTENT_MISSING']);
+  await expectFailed(await (await made(acts([{ job: '32'.repeat(16) }]))).folder(), ['INTENT_MISSING']);
+  await expectFailed(await (await made(acts([{ replicas: 'two' }]))).folder(), ['MALFORMED']);
+});
+
+test('a quorum that only an older checkpoint has', async () => {
+  const maker = await made();
+  const witness = signer('w1.example', 0x61, 4);
+  const trust = `log ${LOG.vkey}\nwitness w1 ${witness.vkey}\nquorum w1\n`;
+  const seconds = NOON / 1_000_000_000n + 1n;
+  const cosigned = (plain) => bytes(plain + cosignature(`${plain.split('\n\n')[0]}\n`, witness, seconds));
+  const folder = async (plain) => maker.folder({ files: { 'T/checkpoint.witnessed': cosigned(plain) } });
+  await expectPassed(await folder(await maker.checkpoint(3)), ['UNWITNESSED_TAIL'], { trust });
+  await expectPassed(await folder(await maker.checkpoint(5)), [], { trust });
+  await expectFailed(await folder(checkpoint(3, sha(bytes('x')))), ['INCONSISTENT'], { trust });
+  await expectFailed(await folder(checkpoint(6, sha(bytes('x')))), ['ROLLED_BACK'], { trust });
+  const plain = await maker.folder({ files: { 'T/checkpoint.witnessed': bytes(await maker.checkpoint(3)) } });
+  assert.deepEqual([(await judged(plain, { trust })).exit, (await judged(plain, { trust })).code], [4, 'INCONCLUSIVE']);
+});
+
+test('rolls of the log key move trust, and nothing else does', async () => {
+  const rolled = async ({ keys = [LOG, NEXT], until = 4, old = LOG, origin = ORIGIN, last = NEXT } = {}) => {
+    const maker = new Maker();
+    maker.genesis();
+    await maker.commit();
+    for (let i = 0; i < 2; i++) maker.add();
+    await maker.commit();
+    const text = `${origin}\nchancery/key-roll/v1\nold ${old.vkey}\nnew ${NEXT.vkey}\nuntil ${until}\n`;
+    maker.add({ kind: 'key-roll', cls: 10, payload: { mode: 'two-person', note: note(text, ...keys), what: 'log-key' } });
+    await maker.commit();
+    maker.add();
+    await maker.commit({ key: last });
+    return maker;
+  };
+  const by = (maker, key, size = 5) => maker.folder({ files: { 'T/checkpoint': null } }).then(async (folder) => {
+    const files = [...folder.files, [`tenants/${TENANT}/checkpoint`, memoryFile(bytes(await maker.checkpoint(size, key)))]];
+    return new Folder(files);
+  });
+  const good = await rolled();
+  await expectPassed(await by(good, NEXT));
+  await expectPassed(await by(good, LOG, 4));
+  await expectPassed(await by(good, NEXT, 4), [], { since: await good.checkpoint(3) });
+  assert.equal((await judged(await by(good, NEXT), { trust: null })).code, 'INCONCLUSIVE');
+  await expectFailed(await by(good, LOG), ['KEY_RETIRED']);
+  await expectPassed(await by(await rolled({ last: LOG }), LOG, 4), ['TAIL_TORN']);
+  await expectFailed(await by(await rolled({ keys: [NEXT] }), LOG), ['BAD_SIGNATURE']);
+  await expectFailed(await by(await rolled({ until: 5 }), LOG), ['MALFORMED']);
+  const stranger = await judged(await by(await rolled({ old: STRANGER, keys: [STRANGER, NEXT] }), NEXT));
+  assert.deepEqual([stranger.exit, stranger.code], [4, 'INCONCLUSIVE']);
 });
 
 test('bodies: there, damaged, gone, and gone with a reason', async () => {

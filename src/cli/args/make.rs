@@ -149,6 +149,15 @@ Example:
 Exits 0 when nothing is wrong, 4 when something is weak, 1 when evidence failed.")]
 pub struct Doctor {}
 
+/// `chancery pack`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chancery pack
+
+Nothing about any record changes: same entries, same proofs, same fate under erasure and expiry.")]
+pub struct Pack {}
+
 /// `chancery demo`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -190,6 +199,7 @@ Examples:
   chancery bench
   chancery --json bench --seconds 60 --only ingest
   chancery bench attacks
+  chancery bench soak --minutes 60
 
 Durable numbers: every acknowledged batch was fsynced. Machines differ by 40 % from hour to hour;
 compare ratios within one run."
@@ -208,7 +218,7 @@ pub struct Bench {
     /// Subjects in the erasure measurement
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub subjects: u32,
-    /// Measure this only; repeat for more: ingest, commit, verify, erase, disk
+    /// Measure this only; repeat for more: ingest, commit, verify, erase, disk, speed
     #[arg(long = "only", value_name = "PART")]
     pub only: Vec<String>,
 }
@@ -218,6 +228,72 @@ pub struct Bench {
 pub enum BenchPart {
     /// Make every attack of the design on a throw-away vault, and compare verdicts
     Attacks(AttackBench),
+    /// Kill a vault with many writers again and again, and check every receipt from outside
+    Soak(Soak),
+    /// The process that a soak kills
+    #[command(hide = true)]
+    SoakWriter(SoakWriter),
+}
+
+/// `chancery bench soak`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery bench soak --minutes 60
+  chancery bench soak --linear 100000
+
+Each life of the writing process ends by kill -9 at a drawn state, by a limit on its memory, or
+in peace. After each, a checker that holds every receipt compares the log with them, proves some,
+and looks for anybody erased. What is found wrong ends the run; its directory is kept.")]
+pub struct Soak {
+    /// Directory to work in [default: temporary]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Everything drawn follows from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Writers at once
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub writers: u64,
+    /// Stop after this many minutes, instead of a number of lives
+    #[arg(long, value_name = "N")]
+    pub minutes: Option<u64>,
+    /// Lives of the writing process
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub lives: u64,
+    /// Batches acknowledged in one life, at most
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub receipts: u64,
+    /// People the events speak of
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub people: u64,
+    /// Kill nobody: each writer appends so many events, one at a time
+    #[arg(long, value_name = "N", conflicts_with_all = ["minutes", "lives"])]
+    pub linear: Option<u64>,
+}
+
+/// `chancery bench soak-writer`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example, with a vault that a soak made; it reads where writers begin, then orders:
+  chancery bench soak-writer --dir soak --seed 1 --people 300 --batch 0 --ahead 0")]
+pub struct SoakWriter {
+    /// Directory of the soak
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// As the soak's
+    #[arg(long)]
+    pub seed: u64,
+    /// As the soak's
+    #[arg(long)]
+    pub people: u64,
+    /// Events of a batch; 0 = one to four, by writer
+    #[arg(long)]
+    pub batch: u64,
+    /// Days the clock is ahead
+    #[arg(long)]
+    pub ahead: u64,
 }
 
 /// `chancery bench attacks`.

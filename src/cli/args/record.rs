@@ -150,6 +150,9 @@ Example:
         /// Index of the entry
         #[arg(value_name = "INDEX", value_parser = index)]
         index: EntryIndex,
+        /// Against the newest checkpoint, though fewer witnesses cosigned it than an older one
+        #[arg(long)]
+        newest: bool,
         /// File to write [default: standard output]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -220,4 +223,7 @@ pub struct Checkpoint {
     /// Directory for the static tiles; what is there already and complete is left
     #[arg(long, value_name = "DIR")]
     pub tiles: Option<PathBuf>,
+    /// The newest checkpoint, though fewer witnesses cosigned it than an older one
+    #[arg(long)]
+    pub newest: bool,
 }

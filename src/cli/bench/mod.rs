@@ -4,11 +4,15 @@
 
 pub mod attacks;
 pub mod counting;
+pub mod disk;
 pub mod erasing;
 pub mod ingest;
 pub mod reading;
+pub(crate) mod soak;
+pub mod speed;
 
 use crate::base::refusal::Refusal;
+use crate::crypto::lanes::Lanes;
 use crate::policy::default_files;
 use crate::vault::config::{Config, Tuning};
 use crate::vault::error::Result;
@@ -27,7 +31,7 @@ pub struct Plan<'a> {
     pub seconds: u32,
     /// Subjects of the erasure measurement.
     pub subjects: u32,
-    /// Parts to measure: ingest, commit, verify, erase; empty = all.
+    /// Parts to measure: ingest, commit, verify, erase, speed; empty = all but speed.
     pub only: &'a [String],
 }
 
@@ -42,15 +46,19 @@ impl Plan<'_> {
 /// # Errors
 /// Those of the vault; `Invalid` for an unknown part.
 pub fn run(world: &World, plan: &Plan<'_>, say: &mut dyn FnMut(&str)) -> Result<Numbers> {
-    const PARTS: [&str; 5] = ["ingest", "commit", "verify", "erase", "disk"];
+    const PARTS: [&str; 6] = ["ingest", "commit", "verify", "erase", "disk", "speed"];
     if plan.only.iter().any(|part| !PARTS.contains(&part.as_str())) {
-        let fix = "--only takes ingest, commit, verify, erase or disk";
+        let fix = "--only takes ingest, commit, verify, erase, disk or speed";
         return Err(Refusal::new("BENCH_PART_UNKNOWN", fix).into());
     }
     let mut numbers = Numbers::new();
-    if plan.wants("ingest") || plan.wants("disk") || plan.wants("verify") {
+    if plan.wants("ingest") || plan.wants("verify") {
         say("ingest: 589-byte events, four values sealed and the rest as data");
         ingest::run(world, plan, &mut numbers)?;
+    }
+    if plan.wants("disk") {
+        say("disk: bytes for each raw byte, before and after packing");
+        disk::run(world, plan, &mut numbers)?;
     }
     if plan.wants("commit") {
         say("commit: syncs of one commit by number of classes");
@@ -59,6 +67,10 @@ pub fn run(world: &World, plan: &Plan<'_>, say: &mut dyn FnMut(&str)) -> Result<
     if plan.wants("erase") {
         say("erase: one of many subjects");
         erasing::run(world, plan, &mut numbers)?;
+    }
+    if plan.only.iter().any(|part| part == "speed") {
+        say("speed: the same record with each way of hashing, and where the time goes");
+        speed::run(world, plan, &mut numbers)?;
     }
     numbers.insert("memory.peak_mib".to_owned(), peak_memory_mib());
     Ok(numbers)
@@ -85,9 +97,15 @@ fn peak_memory_mib() -> f64 {
 
 /// A fresh vault below the plan's directory.
 fn fresh(world: &World, dir: &Path) -> Result<(Vault, Config)> {
+    fresh_using(world, dir, Lanes::detect())
+}
+
+/// As `fresh`, with hashing of choice.
+fn fresh_using(world: &World, dir: &Path, lanes: Lanes) -> Result<(Vault, Config)> {
     let _ = std::fs::remove_dir_all(dir);
     let config = plain(dir);
-    Ok((Vault::init(world.clone(), &config, "bench.local")?, config))
+    Vault::make(world, &config, "bench.local")?;
+    Ok((Vault::open_using(world.clone(), &config, lanes)?, config))
 }
 
 /// Configuration of a vault below a directory, with nothing out of the ordinary.
@@ -100,6 +118,7 @@ fn plain(dir: &Path) -> Config {
         ledger: None,
         policies: default_files(),
         index_on_disk: true,
+        outside: Default::default(),
         tuning: Tuning::default(),
     }
 }

@@ -58,7 +58,7 @@ struct Run<'r> {
     partial: bool,
     json: bool,
     tally: Tally,
-    receipts: Option<BufWriter<File>>,
+    receipts: Option<(&'r Path, BufWriter<File>)>,
     last: Option<Receipt>,
 }
 
@@ -67,7 +67,8 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
     let (input, length) = open_input(&args.file)?;
     let receipts = match &args.receipts {
         Some(path) => {
-            Some(BufWriter::new(File::create(path).map_err(|e| Failure::file(path, &e))?))
+            let file = File::create(path).map_err(|e| Failure::file(path, &e))?;
+            Some((path.as_path(), BufWriter::new(file)))
         }
         None => None,
     };
@@ -86,7 +87,7 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
     };
     let progress = Progress::new(&context.out.style, "appending", length);
     let started = Instant::now();
-    let pieces = read_ahead(input);
+    let pieces = read_ahead(input)?;
     let size = usize::try_from(args.batch).unwrap_or(1);
     let mut ended = None;
     loop {
@@ -106,13 +107,23 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
         }
     }
     progress.done();
-    if let Some(receipts) = &mut run.receipts {
-        receipts.flush()?;
+    if let Some((path, receipts)) = &mut run.receipts {
+        receipts.flush().map_err(|e| unwritten(path, &e))?;
     }
     let Run { tally, last, .. } = run;
     vault.checkpoint()?;
     drop(vault);
     conclude(context, &tally, last.as_ref(), ended, started.elapsed())
+}
+
+/// The events are durable, their receipts are not written.
+fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+    let message = format!(
+        "{}: {error}; what the vault acknowledged is safe; send the same events again, and their \
+         receipts come again",
+        path.display()
+    );
+    Failure::failed("OUTPUT_IO", message)
 }
 
 fn open_input(path: &Path) -> Result<(Box<dyn Read + Send>, u64)> {
@@ -157,9 +168,9 @@ fn source_name(policies: &Policies, args: &Append) -> Result<String> {
 }
 
 /// A thread that cuts the stream: it ends with the stream, or with the process.
-fn read_ahead(input: Box<dyn Read + Send>) -> Receiver<std::io::Result<Piece>> {
+fn read_ahead(input: Box<dyn Read + Send>) -> Result<Receiver<std::io::Result<Piece>>> {
     let (send, receive) = sync_channel(AHEAD);
-    std::thread::spawn(move || {
+    let work = move || {
         let mut pieces = Pieces::new(BufReader::with_capacity(256 << 10, input));
         loop {
             match pieces.next() {
@@ -175,8 +186,10 @@ fn read_ahead(input: Box<dyn Read + Send>) -> Receiver<std::io::Result<Piece>> {
                 }
             }
         }
-    });
-    receive
+    };
+    let started = std::thread::Builder::new().name("reader".to_owned()).spawn(work);
+    started.map_err(|e| Failure::failed("NO_THREAD", format!("{e}; nothing was appended")))?;
+    Ok(receive)
 }
 
 /// Up to `size` events, and whether more may come.
@@ -298,7 +311,7 @@ impl<'r> Run<'r> {
                 true => self.tally.duplicate += 1,
                 false => self.tally.accepted += 1,
             }
-            if let Some(file) = &mut self.receipts {
+            if let Some((path, file)) = &mut self.receipts {
                 let value = json!({
                     "line": line,
                     "index": receipt.index.0,
@@ -307,7 +320,7 @@ impl<'r> Run<'r> {
                     "duplicate": receipt.duplicate,
                     "checkpoint": &*receipt.checkpoint,
                 });
-                writeln!(file, "{}", json_line(&value))?;
+                writeln!(file, "{}", json_line(&value)).map_err(|e| unwritten(path, &e))?;
             }
         }
         self.last = receipts.into_iter().next_back().or(self.last.take());

@@ -1,9 +1,9 @@
 //! `chancery bench`: runs the measurements and prints one table, or one JSON object with stable
 //! dotted keys.
 
-use crate::cli::args::make::{AttackBench, Bench, BenchPart};
+use crate::cli::args::make::{AttackBench, Bench, BenchPart, Soak};
 use crate::cli::bench::attacks::{self, Outcome};
-use crate::cli::bench::{self, Plan};
+use crate::cli::bench::{self, Numbers, Plan, soak};
 use crate::cli::cmd::done;
 use crate::cli::error::{EXIT_REFUSED, Failure};
 use crate::cli::output::{Align, Table, Tone};
@@ -16,10 +16,13 @@ use std::process::ExitCode;
 
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
-    if let Some(BenchPart::Attacks(args)) = &args.part {
-        return attack(context, args);
+    match &args.part {
+        Some(BenchPart::Attacks(args)) => return attack(context, args),
+        Some(BenchPart::Soak(args)) => return soaked(context, args),
+        Some(BenchPart::SoakWriter(args)) => return soak::child::run(args),
+        None => {}
     }
-    let dir = own_dir(args.dir.as_deref())?;
+    let dir = place(args.dir.as_deref())?;
     let plan = Plan { dir: &dir, seconds: args.seconds, subjects: args.subjects, only: &args.only };
     let mut said = Vec::new();
     let result = bench::run(&world(), &plan, &mut |what| said.push(what.to_owned()));
@@ -28,6 +31,36 @@ pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     for line in &said {
         context.out.say(line)?;
     }
+    tell(context, numbers)
+}
+
+/// A directory of this process's own.
+fn place(base: Option<&Path>) -> Result<PathBuf> {
+    let own = format!("chancery-bench-{}", std::process::id());
+    let dir = base.map_or_else(std::env::temp_dir, Path::to_owned).join(own);
+    std::fs::create_dir_all(&dir).map_err(|e| {
+        Failure::failed("STORE_IO", format!("cannot make {}: {e}; name --dir", dir.display()))
+    })?;
+    Ok(dir)
+}
+
+fn soaked(context: &mut Context, args: &Soak) -> Result<ExitCode> {
+    let dir = place(args.dir.as_deref())?;
+    let quiet = context.global.quiet || context.global.json;
+    let result = soak::run(&dir, args, &mut |line| {
+        if !quiet {
+            context.note("SOAK", line);
+        }
+    });
+    let numbers = result.map_err(|error| {
+        let found = format!("{error:#}; everything is kept in {}", dir.display());
+        Failure::refused("SOAK_FAILED", found)
+    })?;
+    let _ = std::fs::remove_dir_all(&dir);
+    tell(context, numbers)
+}
+
+fn tell(context: &mut Context, numbers: Numbers) -> Result<ExitCode> {
     let mut object = Map::new();
     let mut table = Table::new(&[("measurement", Align::Left), ("value", Align::Right)]);
     table.row(&["cpu.features".to_owned(), bench::cpu_features()]);
@@ -43,19 +76,9 @@ pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     done()
 }
 
-/// A directory of this run's own.
-fn own_dir(base: Option<&Path>) -> Result<PathBuf> {
-    let base = base.map_or_else(std::env::temp_dir, Path::to_owned);
-    let dir = base.join(format!("chancery-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).map_err(|e| {
-        Failure::failed("STORE_IO", format!("cannot make {}: {e}; name --dir", dir.display()))
-    })?;
-    Ok(dir)
-}
-
 /// Makes the attacks and prints number, attack, required and found verdict.
 fn attack(context: &mut Context, args: &AttackBench) -> Result<ExitCode> {
-    let dir = own_dir(args.dir.as_deref())?;
+    let dir = place(args.dir.as_deref())?;
     let outcomes = attacks::run(&dir, &args.only, &mut |_| {});
     let _ = std::fs::remove_dir_all(&dir);
     if outcomes.is_empty() {

@@ -19,7 +19,12 @@ use std::process::ExitCode;
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Args) -> Result<ExitCode> {
     let vault = context.open()?;
-    let note = vault.checkpoint()?;
+    let witnessing = vault.seek_witnesses()?;
+    // What is handed out to be kept is the cosigned one, unless somebody wants the newest.
+    let note = match &witnessing.note {
+        Some(note) if witnessing.is_met() && !args.newest => note.clone(),
+        _ => vault.checkpoint()?,
+    };
     let checkpoint = Checkpoint::open(note.as_bytes(), vault.log_key())
         .map_err(|e| Failure::refused("BAD_SIGNATURE", e.to_string()))?;
     let mut written = None;
@@ -39,11 +44,17 @@ pub(crate) fn run(context: &mut Context, args: &Args) -> Result<ExitCode> {
         "size": checkpoint.size.0,
         "root": checkpoint.root.to_string(),
         "checkpoint": &*note,
+        "witnessing": witnessing.to_string(),
+        "witnesses": witnessing.by.iter().map(|(name, time)| json!({
+            "name": name, "time": time.to_string(),
+        })).collect::<Vec<_>>(),
         "tiles_written": written,
     }))?;
     if context.out.style.json {
         return done();
     }
+    // Standard output is the note alone, so that it can be piped into a file.
+    context.note("WITNESSES", &witnessing.to_string());
     match (&args.out, written) {
         (None, None) => write_out(None, note.as_bytes())?,
         (_, Some(count)) => {
@@ -108,14 +119,10 @@ fn fresh(dir: &Path, tile: TilePath, bytes: impl FnOnce() -> Result<Vec<u8>>) ->
     Ok(true)
 }
 
-/// Writes beside and renames, so that a reader never sees half a file.
+/// Writes a file in a directory that is made if it is not there.
 fn place(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |e: std::io::Error| Failure::file(path, &e);
     if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(failed)?;
+        std::fs::create_dir_all(dir).map_err(|e| Failure::file(path, &e))?;
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, bytes).map_err(failed)?;
-    Ok(std::fs::rename(&beside, path).map_err(failed)?)
+    crate::cli::cmd::place(path, bytes)
 }

@@ -69,11 +69,39 @@ pub(crate) fn run(context: &mut Context, _args: &Doctor) -> Result<ExitCode> {
         let level = if bad { Level::Bad } else { Level::Weak };
         found.add(level, notice.code, notice.text.clone());
     }
+    witnesses(&vault, &mut found)?;
     keys(&config, &mut found);
     log(&vault, &config, &mut found);
     duties(&vault, &mut found)?;
     let sources = sources(context, &vault, &mut found)?;
     conclude(context, &found.0, &sources)
+}
+
+/// Who vouches that this is the newest copy, and since when nobody has.
+fn witnesses(vault: &Vault, found: &mut Findings) -> Result<()> {
+    let seen = vault.seek_witnesses()?;
+    if let Some((verdict, detail)) = &seen.alarm {
+        found.add(Level::Bad, verdict, detail.clone());
+    }
+    let level = if seen.is_met() && seen.size == vault.size() { Level::Good } else { Level::Weak };
+    let mut text = seen.to_string();
+    if let Some(time) = seen.time() {
+        text = format!("{text}, first seen at {time} by a witness's clock");
+    }
+    if seen.is_met() && seen.size < vault.size() {
+        text = format!("{text}; {} entries since", vault.size().0 - seen.size.0);
+    }
+    found.add(level, "WITNESSES", text);
+    if let Some(why) = seen.stamping {
+        found.add(Level::Weak, "TIMESTAMP_AWAY", format!("the newest day has no stamp: {why}"));
+    }
+    for standing in seen.standing {
+        if let Some(trouble) = standing.trouble {
+            let text = format!("{} at {}: {trouble}", standing.name, standing.place);
+            found.add(Level::Weak, "WITNESS_AWAY", text);
+        }
+    }
+    Ok(())
 }
 
 fn keys(config: &Config, found: &mut Findings) {

@@ -51,10 +51,10 @@ impl Kind {
 }
 
 /// What was found out.
-struct Judged {
-    verdict: String,
-    exit: u8,
-    lines: Vec<String>,
+pub(crate) struct Judged {
+    pub(crate) verdict: String,
+    pub(crate) exit: u8,
+    pub(crate) lines: Vec<String>,
     facts: Value,
 }
 
@@ -83,9 +83,18 @@ pub(crate) fn run(
     trust: Option<&Trust>,
     since: Option<&Path>,
 ) -> Result<ExitCode> {
+    let (kind, judged) = judged(path, trust, since)?;
+    print(context, kind, &judged)
+}
+
+/// What kind of evidence it is, and what was found out.
+pub(crate) fn judged(
+    path: &Path,
+    trust: Option<&Trust>,
+    since: Option<&Path>,
+) -> Result<(&'static str, Judged)> {
     if path.is_dir() {
-        let judged = folder(path, trust)?;
-        return print(context, "report", &judged);
+        return Ok(("report", folder(path, trust)?));
     }
     let bytes = read(path)?;
     let Some(kind) = kind_of(&bytes) else {
@@ -100,7 +109,7 @@ pub(crate) fn run(
         Some(trust) => with_trust(kind, &text, trust, since)?,
         None => alone(kind, &text),
     };
-    print(context, kind.name(), &judged)
+    Ok((kind.name(), judged))
 }
 
 fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<ExitCode> {
@@ -180,37 +189,12 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
             }
             Judged::verified(lines, facts)
         }),
-        Kind::Growth => {
-            let Some(old) = since else {
-                let form = alone(kind, text);
-                if form.exit == EXIT_REFUSED {
-                    return Ok(form);
-                }
-                let message = "name the checkpoint kept from before with --since; nothing was \
-                               verified";
-                return Err(Failure::usage("USAGE", message).into());
-            };
-            verify_growth(&read(old)?, text, trust).map(|grown| {
-                let lines = vec![
-                    format!(
-                        "the log of {} entries begins with the {} of before",
-                        grown.new.size, grown.old.size
-                    ),
-                    checkpoint_line(&grown.new),
-                    format!("signed by {}", grown.signed_by),
-                ];
-                let facts = json!({"old_size": grown.old.size.0, "new_size": grown.new.size.0});
-                Judged::verified(lines, facts)
-            })
-        }
+        Kind::Growth => return grown(text, trust, since),
         Kind::Receipt | Kind::Ledger => return Ok(report_note(text, trust)),
         Kind::Checkpoint => match trust.open_checkpoint(text.as_bytes()) {
             Ok(trusted) => {
-                if let Some(failed) = since
-                    .map(|old| Ok::<_, anyhow::Error>(beside(&trusted, &read(old)?, trust)))
-                    .transpose()?
-                    .flatten()
-                {
+                let old = since.map(read).transpose()?;
+                if let Some(failed) = old.and_then(|old| beside(&trusted, &old, trust)) {
                     return Ok(failed);
                 }
                 let lines = vec![
@@ -224,6 +208,31 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
             Err(error) => return Ok(Judged::failed(error.verdict(), error.to_string())),
         },
     };
+    Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
+}
+
+/// A consistency proof, which needs the checkpoint kept from before.
+fn grown(text: &str, trust: &Trust, since: Option<&Path>) -> Result<Judged> {
+    let Some(old) = since else {
+        let form = alone(Kind::Growth, text);
+        if form.exit == EXIT_REFUSED {
+            return Ok(form);
+        }
+        let message = "name the checkpoint kept from before with --since; nothing was verified";
+        return Err(Failure::usage("USAGE", message).into());
+    };
+    let judged = verify_growth(&read(old)?, text, trust).map(|grown| {
+        let lines = vec![
+            format!(
+                "the log of {} entries begins with the {} of before",
+                grown.new.size, grown.old.size
+            ),
+            checkpoint_line(&grown.new),
+            format!("signed by {}", grown.signed_by),
+        ];
+        let facts = json!({"old_size": grown.old.size.0, "new_size": grown.new.size.0});
+        Judged::verified(lines, facts)
+    });
     Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
 }
 

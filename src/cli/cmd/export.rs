@@ -289,10 +289,8 @@ pub(crate) fn write(
         preset: wanted.mapping.preset.name(),
         mapping: wanted.mapping.hash,
     };
-    let manifest = export.finish(&about)?;
-    let signed = note::sign(&manifest.text, &[vault.report_signer()])
-        .map_err(|e| anyhow::anyhow!("EXPORT_MANIFEST: {e}"))?;
-    world.disk.replace(&dir.join(format!("{name}.manifest.note")), signed.as_bytes())?;
+    let manifest =
+        export.finish(&about, &|text: &str| note::sign(text, &[vault.report_signer()]))?;
     Ok(Some(Exported { manifest, changed, refused, recorded }))
 }
 

@@ -30,11 +30,10 @@ pub(crate) fn run(context: &mut Context, command: &HoldCommand) -> Result<ExitCo
     }
 }
 
-fn find(vault: &Vault, name: &str) -> Option<CaseId> {
+fn find(vault: &Vault, name: &str) -> Result<Option<CaseId>> {
     let given = CaseId::parse(name);
-    cases(vault)
-        .into_iter()
-        .find_map(|(case, known)| (known == name || Some(case) == given).then_some(case))
+    let mut known = cases(vault)?.into_iter();
+    Ok(known.find_map(|(case, known)| (known == name || Some(case) == given).then_some(case)))
 }
 
 fn set(
@@ -67,7 +66,7 @@ fn set(
         let persons = vault.persons_to_hold(&named)?;
         scopes.extend(persons.into_iter().map(|person| Scope::Person { person }));
     }
-    let mut case = find(&vault, name);
+    let mut case = find(&vault, name)?;
     let widened = case.is_some();
     let mut entries = Vec::new();
     for scope in scopes {
@@ -90,7 +89,7 @@ fn release(context: &mut Context, name: &str, approval: &Approval) -> Result<Exi
     let config = context.config()?;
     let order = order(approval, &config)?;
     let vault = context.open_with(&config)?;
-    let Some(case) = find(&vault, name) else {
+    let Some(case) = find(&vault, name)? else {
         let message = "no active hold of that case; nothing was changed; `chancery hold list`";
         return Err(Failure::refused("HOLD_UNKNOWN", message).into());
     };
@@ -105,7 +104,7 @@ fn release(context: &mut Context, name: &str, approval: &Approval) -> Result<Exi
 fn list(context: &mut Context, all: bool) -> Result<ExitCode> {
     let vault = context.open()?;
     let facts = vault.facts_now();
-    let names = cases(&vault);
+    let names = cases(&vault)?;
     let plan = vault.retention_plan()?;
     let now = vault.clock().now();
     let mut table = Table::new(&[

@@ -4,6 +4,7 @@ use crate::base::unit::Generation;
 use crate::cli::args::govern::KeysCommand;
 use crate::cli::cmd::{done, write_out};
 use crate::cli::config::Passphrase;
+use crate::cli::config::witness::Witnesses;
 use crate::cli::error::Failure;
 use crate::cli::medium::Medium;
 use crate::cli::output::units::{bytes, count};
@@ -33,8 +34,9 @@ pub(crate) fn run(context: &mut Context, command: &KeysCommand) -> Result<ExitCo
             finish(context, out.as_deref(), "ledger", &ledger, say)
         }
         KeysCommand::Trust { out } => {
-            let vault = context.open()?;
-            let text = trust_text(&vault)?;
+            let config = context.config()?;
+            let vault = context.open_with(&config)?;
+            let text = witnessed_trust(&vault, &config.witnesses)?;
             let say = "Hand it over by a way the vault's operator does not control, and pin it \
                        there.";
             finish(context, out.as_deref(), "trust", &text, say)
@@ -49,6 +51,25 @@ pub(crate) fn trust_text(vault: &Vault) -> Result<String> {
     let trust = Trust::of(log, report);
     let trust = trust.map_err(|e| Failure::failed("TRUST_POLICY", e.to_string()))?;
     Ok(format!("# Trust policy of {}\n{trust}", vault.origin()))
+}
+
+/// The same with the configured witnesses and their quorum, which the auditor should hold against
+/// what the witnesses' own administrators say.
+fn witnessed_trust(vault: &Vault, witnesses: &Witnesses) -> Result<String> {
+    let text = trust_text(vault)?;
+    let Witnesses { at, quorum } = witnesses;
+    if at.is_empty() {
+        return Ok(text);
+    }
+    let mut lines = String::new();
+    let names: Vec<String> = (1..=at.len()).map(|n| format!("w{n}")).collect();
+    for (name, one) in names.iter().zip(at) {
+        lines += &format!("witness {name} {} {}\n", one.key, one.url);
+    }
+    lines += &format!("group witnesses {quorum} {}\nquorum witnesses\n", names.join(" "));
+    let text = text.replace("quorum none\n", &lines);
+    let parsed = Trust::parse(&text).map_err(|e| Failure::failed("TRUST_POLICY", e.to_string()))?;
+    Ok(format!("# Trust policy of {}\n{parsed}", vault.origin()))
 }
 
 fn finish(

@@ -13,13 +13,16 @@ pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod lines;
+pub(crate) mod pack;
 pub(crate) mod prove;
 pub(crate) mod query;
 pub(crate) mod report;
 pub(crate) mod retain;
 pub(crate) mod show;
 pub(crate) mod subject;
+pub(crate) mod timestamp;
 pub(crate) mod verify;
+pub(crate) mod witness;
 
 use crate::base::event::Identifier;
 use crate::base::id::CaseId;
@@ -31,6 +34,7 @@ use crate::cli::error::Failure;
 use crate::cli::world::read_text;
 use crate::policy::classify::Policies;
 use crate::vault::Vault;
+use crate::vault::error::Error;
 use crate::vault::hold::Order;
 use crate::vault::read::Reading;
 use anyhow::Result;
@@ -121,20 +125,29 @@ pub(crate) fn class(policies: &Policies, text: &str) -> Result<ClassId> {
 }
 
 /// Names of the cases with active holds: sealed fields of the entries that set them.
-pub(crate) fn cases(vault: &Vault) -> BTreeMap<CaseId, String> {
+///
+/// # Errors
+/// Those of the disk: a case that cannot be read just now is not a case nobody knows.
+pub(crate) fn cases(vault: &Vault) -> Result<BTreeMap<CaseId, String>> {
     let facts = vault.facts_now();
-    let name = |index: EntryIndex| {
-        let record = vault.record(index, Reading { open: true, destination: None }).ok()?;
-        serde_json::from_slice::<String>(record.value("case.name")?).ok()
+    let name = |index: EntryIndex| -> Result<Option<String>> {
+        let record = match vault.record(index, Reading { open: true, destination: None }) {
+            Ok(record) => record,
+            Err(error @ Error::Unavailable(_)) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        let value = record.value("case.name");
+        Ok(value.and_then(|value| serde_json::from_slice::<String>(value).ok()))
     };
-    facts
-        .holds
-        .iter()
-        .map(|(case, scopes)| {
-            let first = scopes.first().and_then(|(index, _)| name(*index));
-            (*case, first.unwrap_or_else(|| format!("case {case}")))
-        })
-        .collect()
+    let mut names = BTreeMap::new();
+    for (case, scopes) in &facts.holds {
+        let first = match scopes.first() {
+            Some((index, _)) => name(*index)?,
+            None => None,
+        };
+        names.insert(*case, first.unwrap_or_else(|| format!("case {case}")));
+    }
+    Ok(names)
 }
 
 /// Names of some cases, for a sentence.
@@ -142,12 +155,32 @@ pub(crate) fn case_names(names: &BTreeMap<CaseId, String>, cases: &[CaseId]) -> 
     cases.iter().map(|c| names.get(c).cloned().unwrap_or_else(|| c.to_string())).collect()
 }
 
-/// Writes a text to a file, or as it is to standard output.
+/// Writes a text to a file, whole or not at all, or as it is to standard output.
 pub(crate) fn write_out(out: Option<&Path>, text: &[u8]) -> Result<()> {
     match out {
-        Some(path) => Ok(std::fs::write(path, text).map_err(|e| Failure::file(path, &e))?),
+        // What is there and is no file, such as a pipe, cannot be replaced.
+        Some(path) if path.exists() && !path.is_file() => {
+            Ok(std::fs::write(path, text).map_err(|e| Failure::file(path, &e))?)
+        }
+        Some(path) => place(path, text),
         None => Ok(std::io::stdout().write_all(text)?),
     }
+}
+
+/// Writes beside and renames, so that a reader never sees half a file.
+pub(crate) fn place(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let write = || {
+        let mut file = std::fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    Ok(write().map_err(|e| {
+        let _ = std::fs::remove_file(&beside);
+        Failure::file(path, &e)
+    })?)
 }
 
 /// As `write_out`, for what may hold personal values or must not be lost: the file is the owner's
@@ -157,8 +190,12 @@ pub(crate) fn write_new(out: Option<&Path>, text: &[u8]) -> Result<()> {
     let Some(path) = out else { return write_out(None, text) };
     let mut options = std::fs::OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(0o600).open(path);
-    let written = opened.and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()));
-    Ok(written.map_err(|e| Failure::file(path, &e))?)
+    let mut file = opened.map_err(|e| Failure::file(path, &e))?;
+    Ok(file.write_all(text).and_then(|()| file.sync_all()).map_err(|e| {
+        // Half a file would keep the next run from writing a whole one.
+        let _ = std::fs::remove_file(path);
+        Failure::file(path, &e)
+    })?)
 }
 
 /// Refuses an output file that exists, before anything is done.

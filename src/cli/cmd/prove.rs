@@ -15,9 +15,12 @@ use std::process::ExitCode;
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, command: &ProveCommand) -> Result<ExitCode> {
     match command {
-        ProveCommand::Inclusion { index, out } => {
+        ProveCommand::Inclusion { index, newest, out } => {
             let vault = context.open()?;
-            let proof = vault.prove(*index)?;
+            let proof = match newest {
+                true => vault.prove_newest(*index)?,
+                false => vault.prove(*index)?,
+            };
             finish(context, out.as_deref(), &proof, &format!("entry {index} is in the log"))
         }
         ProveCommand::Consistency { since, size, out } => {

@@ -204,11 +204,17 @@ pub(crate) fn integrity(
 ) -> Result<Integrity> {
     // Seals still on their way come first, so that the checkpoint covers every entry there is.
     vault.settle();
-    let note = vault.checkpoint()?;
+    let seen = vault.seek_witnesses()?;
+    let note = vault.note_covering(vault.size())?;
     let keys = [vault.report_signer().verifier().clone()];
     let trust = Trust::of(&[vault.log_key().clone()], &keys).map_err(|e| anyhow!("{e}"))?;
     let options = Options { replay_seals: true, ..Options::default() };
     let checked = verify_data(&world.disk, data, Some(&trust), &options, progress)?;
     let opened = vault.verify_bodies(progress)?;
-    Ok(gather::integrity(&checked, &opened, &note))
+    let mut found = gather::integrity(&checked, &opened, &note);
+    // Only cosignatures of the very checkpoint that the report rests on count.
+    if seen.is_met() && seen.size == found.size {
+        found.witnesses = seen.by.len() as u64;
+    }
+    Ok(found)
 }

@@ -44,7 +44,7 @@ fn state(planned: &Planned, now: UtcNanos) -> &'static str {
 fn plan(context: &mut Context, at: Option<UtcNanos>) -> Result<ExitCode> {
     let vault = context.open()?;
     let now = at.unwrap_or_else(|| vault.clock().now());
-    let names = cases(&vault);
+    let names = cases(&vault)?;
     let plan = vault.retention_plan()?;
     let mut table = Table::new(&[
         ("class", Align::Left),
@@ -101,7 +101,7 @@ fn plan(context: &mut Context, at: Option<UtcNanos>) -> Result<ExitCode> {
 
 fn expire(context: &mut Context, vault: &Vault, confirm: Option<Day>) -> Result<()> {
     let done = vault.expire(confirm).map_err(|e| held(vault, e))?;
-    let names = cases(vault);
+    let names = cases(vault)?;
     let runs: Vec<_> = done
         .runs
         .iter()

@@ -10,8 +10,10 @@ use crate::cli::cmd::done;
 use crate::cli::error::Failure;
 use crate::cli::output::{Align, Table};
 use crate::cli::run::Context;
+use crate::format::control::Sight;
 use crate::query::filter::Filter;
 use crate::vault::Vault;
+use crate::vault::anchor::{Bound, Bounds};
 use crate::vault::error::Error;
 use crate::vault::read::Reading;
 use anyhow::Result;
@@ -25,8 +27,14 @@ pub(crate) fn run(context: &mut Context, args: &Show) -> Result<ExitCode> {
     let index = find(&vault, &args.record)?;
     access(&vault, &args.opening, &[index])?;
     let record = vault.record(index, Reading { open: true, destination: None })?;
-    context.out.object(&as_json(&vault, &record, args.opening.open))?;
-    print(context, &vault, &record, args.opening.open)?;
+    let bounds = vault.bounds(index)?;
+    let mut value = as_json(&vault, &record, args.opening.open);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("not_before".to_owned(), bound_json(bounds.not_before.as_ref()));
+        object.insert("not_after".to_owned(), bound_json(bounds.not_after.as_ref()));
+    }
+    context.out.object(&value)?;
+    print(context, &vault, &record, args.opening.open, &bounds)?;
     done()
 }
 
@@ -128,7 +136,39 @@ fn state(fate: Fate) -> &'static str {
     }
 }
 
-fn print(context: &mut Context, vault: &Vault, record: &Record, open: bool) -> Result<()> {
+/// A bound with what it rests on. Log time is the vault's own word, event time the source's.
+fn bound(bound: Option<&Bound>) -> String {
+    let Some(Bound { time, sight, size, named }) = bound else {
+        return "nobody outside says".to_owned();
+    };
+    let who = match sight {
+        Sight::Cosigned => "a witness's clock",
+        Sight::Timestamp => "a time-stamp authority's clock",
+    };
+    match named {
+        Some(entry) => format!("{time} by {who}: entry {entry} names its sight of {size} entries"),
+        None => format!("{time} by {who}: it saw the log of {size} entries"),
+    }
+}
+
+fn bound_json(bound: Option<&Bound>) -> Value {
+    bound.map_or(Value::Null, |b| {
+        json!({
+            "time": b.time.to_string(),
+            "sight": b.sight,
+            "size": b.size.0,
+            "named_by": b.named.map(|index| index.0),
+        })
+    })
+}
+
+fn print(
+    context: &mut Context,
+    vault: &Vault,
+    record: &Record,
+    open: bool,
+    bounds: &Bounds,
+) -> Result<()> {
     let head = &record.entry.head;
     let mut table = Table::new(&[("entry", Align::Left), ("", Align::Left)]);
     let mut row = |name: &str, value: String| table.row(&[name, value.as_str()]);
@@ -139,6 +179,8 @@ fn print(context: &mut Context, vault: &Vault, record: &Record, open: bool) -> R
     if head.time.0 > 0 {
         row("event time", head.time.to_string());
     }
+    row("not before", bound(bounds.not_before.as_ref()));
+    row("not after", bound(bounds.not_after.as_ref()));
     if head.kind == Kind::Event {
         row("source", record.source.as_deref().unwrap_or("(its name cannot be read)").to_owned());
     }

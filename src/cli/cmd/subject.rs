@@ -80,7 +80,7 @@ fn preview(context: &mut Context, given: &IdentifierArg) -> Result<ExitCode> {
     let vault = context.open()?;
     let named = identifiers(&vault, std::slice::from_ref(given))?;
     let preview = vault.preview_erasure(&named)?;
-    let held = case_names(&cases(&vault), &preview.held);
+    let held = case_names(&cases(&vault)?, &preview.held);
     let classes: Vec<Value> = preview
         .records
         .iter()
@@ -185,7 +185,10 @@ fn write_receipt(context: &Context, out: Option<&std::path::Path>, text: &str) -
 /// A hold's refusal with the names of its cases.
 pub(crate) fn held(vault: &Vault, error: Error) -> anyhow::Error {
     let Error::Held { cases: found } = &error else { return error.into() };
-    let names = case_names(&cases(vault), found).join(", ");
+    let names = match cases(vault) {
+        Ok(names) => case_names(&names, found).join(", "),
+        Err(error) => return error,
+    };
     let message = format!("under legal hold: {names}; nothing was changed; release the hold first");
     Failure::refused("HOLD_BLOCKED", message).into()
 }

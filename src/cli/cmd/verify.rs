@@ -7,7 +7,7 @@ use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_REF
 use crate::cli::output::units::count;
 use crate::cli::output::{Align, Progress, Table, Tone};
 use crate::cli::run::Context;
-use crate::cli::world::read_text;
+use crate::format::control::Sight;
 use crate::format::trust::Trust;
 use crate::store::disk::{Disk, OsDisk};
 use crate::store::error::ErrorKind;
@@ -41,7 +41,8 @@ pub(crate) fn run(context: &mut Context, args: &Verify) -> Result<ExitCode> {
     }
 }
 
-fn read_trust(path: &Path) -> Result<Trust> {
+/// Reads a trust file.
+pub(crate) fn read_trust(path: &Path) -> Result<Trust> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
     let refused = |why: String| {
         let message = format!("{}: {why}; nothing was verified", path.display());
@@ -89,10 +90,7 @@ fn is_locked(error: &anyhow::Error) -> bool {
 }
 
 fn data(context: &Context, data: &Path, trust: Option<&Trust>, args: &Verify) -> Result<Report> {
-    let retained = match &args.since {
-        Some(path) => vec![read_text(path)?],
-        None => Vec::new(),
-    };
+    let retained = retained(args.since.as_deref())?;
     let options = Options { strict: args.strict, replay_seals: args.replay_seals, retained };
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let mut progress: Option<Progress> = None;
@@ -113,7 +111,14 @@ fn data(context: &Context, data: &Path, trust: Option<&Trust>, args: &Verify) ->
     })
 }
 
-fn word(exit: u8) -> (Tone, &'static str) {
+/// A checkpoint kept from before. Bytes that are no text are judged, not refused.
+pub(crate) fn retained(since: Option<&Path>) -> Result<Vec<String>> {
+    let Some(path) = since else { return Ok(Vec::new()) };
+    let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
+    Ok(vec![String::from_utf8_lossy(&bytes).into_owned()])
+}
+
+pub(crate) fn word(exit: u8) -> (Tone, &'static str) {
     match exit {
         EXIT_DONE => (Tone::Good, "VERIFIED"),
         EXIT_INCONCLUSIVE => (Tone::Warn, "INCONCLUSIVE"),
@@ -155,7 +160,8 @@ fn conclude(
     if let Some(signed) = &report.signed_by {
         let pinned = if signed.pinned { "by a pinned key" } else { "by the log's own key" };
         row("checkpoint", format!("{} entries, signed {pinned}", count(signed.size.0)));
-        row("witnesses", signed.witnesses.len().to_string());
+        row("witnesses", witnesses(report));
+        row("time from outside", seen(report));
     }
     row("seals", format!("{}, {} computed again", report.seals, report.seals_replayed));
     let groups = format!(
@@ -184,6 +190,37 @@ fn conclude(
         context.out.say("Pin the signer with --trust FILE, obtained from outside.")?;
     }
     Ok(ExitCode::from(exit))
+}
+
+/// What time-stamps and kept cosignatures bound. Log time itself is the vault's own word.
+fn seen(report: &Report) -> String {
+    let Some(seen) = &report.seen else {
+        return "nobody pinned says when".to_owned();
+    };
+    let who = match seen.by {
+        Sight::Cosigned => "a witness",
+        Sight::Timestamp => "a time-stamp authority",
+    };
+    let (verified, all) = (report.anchors_verified, report.anchors);
+    format!(
+        "{} entries existed by {}, says {who}; {verified} of {all} anchors verified",
+        count(seen.size.0),
+        seen.not_after,
+    )
+}
+
+/// Who cosigned, how far, and when the first one did: the log time of nothing below lies later.
+fn witnesses(report: &Report) -> String {
+    let by = report.signed_by.iter().flat_map(|signed| &signed.witnesses);
+    let names: Vec<&str> = by.clone().map(|(name, _)| name.as_str()).collect();
+    match (report.witnessed, by.map(|(_, time)| *time).min()) {
+        (Some(size), Some(time)) => format!(
+            "WITNESSED by {}, {} entries, the first at {time}",
+            names.join(", "),
+            count(size.0)
+        ),
+        _ => "UNWITNESSED".to_owned(),
+    }
 }
 
 fn print_verdicts(context: &mut Context, found: &[&Verdict]) -> Result<()> {

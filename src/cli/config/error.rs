@@ -65,7 +65,7 @@ impl ConfigError {
             file: file.to_owned(),
             line: None,
             key: String::new(),
-            message: format!("cannot be read ({})", error.kind()),
+            message: format!("cannot be read ({})", error),
         }
     }
 

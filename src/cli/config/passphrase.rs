@@ -35,9 +35,8 @@ impl Passphrase {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
-    let unreadable = |e: std::io::Error| {
-        refuse(path, &format!("cannot be read ({}); nothing was opened", e.kind()))
-    };
+    let unreadable =
+        |e: std::io::Error| refuse(path, &format!("cannot be read ({e}); nothing was opened"));
     let meta = std::fs::metadata(path).map_err(unreadable)?;
     if meta.len() > PASSPHRASE_BYTES_MAX {
         return Err(refuse(path, "longer than 4,096 bytes; likely the wrong file"));

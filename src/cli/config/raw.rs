@@ -23,12 +23,42 @@ pub struct Raw {
     pub data: Given<String>,
     /// Policies directory.
     pub policies: Given<String>,
+    /// How many witnesses must cosign.
+    pub witness_quorum: Given<u64>,
+    /// `[[witness]]`.
+    #[serde(default)]
+    pub witness: Vec<RawWitness>,
+    /// `[timestamp]`.
+    #[serde(default)]
+    pub timestamp: RawTimestamp,
     /// `[keys]`.
     #[serde(default)]
     pub keys: RawKeys,
     /// `[commit]`.
     #[serde(default)]
     pub commit: RawCommit,
+}
+
+/// `[timestamp]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTimestamp {
+    /// Address of a time-stamp authority.
+    pub url: Given<String>,
+    /// PEM file of the certificates that its tokens must lead to.
+    pub ca: Given<String>,
+}
+
+/// `[[witness]]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawWitness {
+    /// Submission prefix.
+    pub url: Given<String>,
+    /// Its key.
+    pub vkey: Given<String>,
+    /// PEM file of the certificates that its address must lead to.
+    pub ca: Given<String>,
 }
 
 /// `[keys]`.

@@ -84,6 +84,7 @@ pub(crate) fn run<W: Write>(
         ledger: None,
         policies: default_files(),
         index_on_disk: true,
+        outside: Default::default(),
         tuning: Tuning::default(),
     };
     let world = World { disk: Arc::new(OsDisk), clock: clock.clone(), entropy };

@@ -8,6 +8,7 @@ use crate::base::entry::{Entry, Kind};
 use crate::base::id::{Hash32, SourceHandle};
 use crate::base::limits::EPOCH_ENTRIES;
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, UtcNanos};
+use crate::format::outline::Outline;
 use crate::format::seal::payload::SealPayload;
 use crate::format::seal::row::{INDEX_ROW_BYTES, IndexKey, RowKind, class_day_bytes, front};
 use crate::format::seal::table::{INDEX_LEAF_ROWS, Table};
@@ -183,6 +184,18 @@ impl EpochTables {
 
     /// Takes the next entry in.
     pub fn observe(&mut self, entry: &Entry) -> Result<(), EpochError> {
+        let head = &entry.head;
+        let groups = head.groups.iter().map(|g| ClassDay { class: g.class, day: g.bucket });
+        self.observe_outline(&Outline::from(entry), groups, head.tags.iter().map(|tag| tag.0))
+    }
+
+    /// Takes the next entry in, from its parts.
+    pub fn observe_outline(
+        &mut self,
+        entry: &Outline,
+        groups: impl Iterator<Item = ClassDay>,
+        tags: impl Iterator<Item = [u8; 16]>,
+    ) -> Result<(), EpochError> {
         if self.is_whole() {
             return Err(EpochError::Full);
         }
@@ -190,34 +203,32 @@ impl EpochTables {
             return Err(EpochError::OutOfOrder { expected: self.end(), found: entry.index });
         }
         let at = low_bits(entry.index);
-        let head = &entry.head;
         if self.entries == 0 {
             self.t_first = entry.time_log;
         }
         self.t_last = entry.time_log;
         self.counts.entry(count_key(entry)).or_default().push(at);
-        let source = self.sources.entry(head.source).or_default();
+        let source = self.sources.entry(entry.source).or_default();
         source.at.push(at);
-        if let Some(number) = head.source_seq {
-            if head.kind == Kind::Event {
+        if let Some(number) = entry.source_seq {
+            if entry.kind == Kind::Event {
                 source.numbers.push(number);
             }
-            let key = IndexKey::position(head.source, number).key;
+            let key = IndexKey::position(entry.source, number).key;
             self.positions.push(Posting { key, at });
         }
-        for group in &head.groups {
-            let class_day = ClassDay { class: group.class, day: group.bucket };
+        for class_day in groups {
             let class = self.classes.entry(class_day_bytes(class_day)).or_default();
             class.groups += 1;
             if class.at.last() != Some(&at) {
                 class.at.push(at);
             }
         }
-        self.subjects.extend(head.tags.iter().map(|tag| Posting { key: tag.0, at }));
-        if !head.event_id.is_zero() {
-            self.event_ids.push(Posting { key: head.event_id.0, at });
+        self.subjects.extend(tags.map(|key| Posting { key, at }));
+        if !entry.event_id.is_zero() {
+            self.event_ids.push(Posting { key: entry.event_id.0, at });
         }
-        self.records.push(Posting { key: head.record.0, at });
+        self.records.push(Posting { key: entry.record.0, at });
         self.entries += 1;
         Ok(())
     }
@@ -421,11 +432,10 @@ fn source_row(source: SourceHandle, state: &SourceState) -> SourceRow {
     SourceRow { source, count: state.at.len() as u64, numbered, low, high, gapless }
 }
 
-fn count_key(entry: &Entry) -> [u8; 6] {
-    let head = &entry.head;
-    let [a, b] = head.code.value().to_be_bytes();
-    let [c, d] = head.class.0.to_be_bytes();
-    [a, b, head.outcome.value(), c, d, head.kind.value()]
+fn count_key(entry: &Outline) -> [u8; 6] {
+    let [a, b] = entry.code.value().to_be_bytes();
+    let [c, d] = entry.class.0.to_be_bytes();
+    [a, b, entry.outcome.value(), c, d, entry.kind.value()]
 }
 
 fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {

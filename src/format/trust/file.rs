@@ -3,9 +3,12 @@
 
 use crate::base::id::hex;
 use crate::base::unit::TreeSize;
+use crate::crypto::x509;
 use crate::format::checkpoint::{TREE_SIZE_MAX, parse_decimal};
-use crate::format::trust::{Group, LogKey, Trust, Witness};
+use crate::format::trust::{Authority, Group, LogKey, Trust, Witness};
 use crate::format::vkey::{Algorithm, Verifier, VkeyError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -41,6 +44,8 @@ pub enum TrustFault {
     Until,
     /// No quorum line, or a second one.
     Quorum,
+    /// Not the base64 of a DER certificate that can be pinned, or a second one of this name.
+    Certificate,
 }
 
 /// A trust file was refused.
@@ -67,6 +72,9 @@ impl fmt::Display for TrustFileError {
             TrustFault::MemberTwice => "member is already in a group",
             TrustFault::Threshold => "threshold is not any, all or 1 to the number of members",
             TrustFault::Until => "not a tree size, or a second one for this key",
+            TrustFault::Certificate => {
+                "not the base64 of a certificate, or a second one of its name"
+            }
             TrustFault::Quorum => "there must be exactly one quorum line",
         })
     }
@@ -87,8 +95,8 @@ impl Trust {
             parser.line(line).map_err(|fault| TrustFileError { line: position + 1, fault })?;
         }
         let quorum = parser.quorum.ok_or(whole(TrustFault::Quorum))?;
-        let Parser { logs, witnesses, groups, reports, .. } = parser;
-        Ok(Trust { logs, witnesses, groups, quorum, reports })
+        let Parser { logs, witnesses, groups, reports, authorities, .. } = parser;
+        Ok(Trust { logs, witnesses, groups, quorum, reports, authorities })
     }
 
     /// The standard tlog-policy lines alone.
@@ -120,6 +128,9 @@ impl fmt::Display for Trust {
         for report in &self.reports {
             writeln!(f, "report {report}")?;
         }
+        for Authority { name, certificate } in &self.authorities {
+            writeln!(f, "tsa {name} {}", STANDARD.encode(certificate))?;
+        }
         Ok(())
     }
 }
@@ -133,6 +144,7 @@ struct Parser {
     /// The line, then the name unless it is `none`.
     quorum: Option<Option<String>>,
     reports: Vec<Verifier>,
+    authorities: Vec<Authority>,
 }
 
 impl Parser {
@@ -146,6 +158,7 @@ impl Parser {
             [first, ..] if first.starts_with('#') => Ok(()),
             ["log", vkey] => self.log(vkey, None),
             ["log", vkey, url] => self.log(vkey, Some(url)),
+            ["tsa", name, certificate] => self.tsa(name, certificate),
             ["witness", name, vkey] => self.witness(name, vkey, None),
             ["witness", name, vkey, url] => self.witness(name, vkey, Some(url)),
             ["group", name, threshold, members @ ..] => self.group(name, threshold, members),
@@ -199,6 +212,15 @@ impl Parser {
         let members = members.iter().map(|&member| member.to_owned()).collect();
         let (name, threshold_text) = (name.to_owned(), word.to_owned());
         push(&mut self.groups, Group { name, threshold_text, threshold, members })
+    }
+
+    fn tsa(&mut self, name: &str, certificate: &str) -> Result<(), TrustFault> {
+        let certificate = STANDARD.decode(certificate).map_err(|_| TrustFault::Certificate)?;
+        let known = self.authorities.iter().any(|authority| authority.name == name);
+        if known || !x509::can_pin(&certificate) {
+            return Err(TrustFault::Certificate);
+        }
+        push(&mut self.authorities, Authority { name: name.to_owned(), certificate })
     }
 
     fn quorum(&mut self, name: &str) -> Result<(), TrustFault> {

@@ -1,4 +1,4 @@
-//! Trust: which keys a verifier believes, pinned from outside (C2SP tlog-policy, plus two lines).
+//! Trust: which keys a verifier believes, pinned from outside (C2SP tlog-policy, plus three lines).
 //! It never takes a key from the material it judges; without this file nothing is verified, only
 //! found consistent with itself.
 //!
@@ -10,6 +10,7 @@
 //! report <vkey>                         ours: a key that signs reports and receipts
 //! until <id> <size>                     ours: the log key with this id (8 hex digits, defined
 //!                                       above) signs no checkpoint larger than `size`
+//! tsa <name> <base64 of DER>            ours: a certificate that time-stamps must lead to
 //! ```
 //! Lines end with LF, words are separated by spaces and tabs, `#` starts a comment line. Stricter
 //! than tlog-policy: UTF-8 only, the last line ends with LF (a cut file must not pass), one public
@@ -111,6 +112,15 @@ pub struct Witness {
     pub url: Option<String>,
 }
 
+/// A pinned certificate of a time-stamp authority.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Authority {
+    /// Name within the trust file only.
+    pub name: String,
+    /// DER of a certificate under which its own stands.
+    pub certificate: Vec<u8>,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Group {
     name: String,
@@ -129,6 +139,7 @@ pub struct Trust {
     /// `None` for `quorum none`.
     quorum: Option<String>,
     reports: Vec<Verifier>,
+    authorities: Vec<Authority>,
 }
 
 /// A witness's statement about a checkpoint.
@@ -180,6 +191,11 @@ impl Trust {
         &self.reports
     }
 
+    /// Pinned certificates of time-stamp authorities, in the order of the file.
+    pub fn authorities(&self) -> &[Authority] {
+        &self.authorities
+    }
+
     /// True if a checkpoint needs no witness.
     pub fn is_unwitnessed(&self) -> bool {
         self.quorum.is_none()
@@ -188,6 +204,16 @@ impl Trust {
     /// Opens a signed checkpoint: grammar, every pinned key's signature, a log key that is named
     /// as the origin and has not retired at this size, and the quorum of witnesses.
     pub fn open_checkpoint(&self, note: &[u8]) -> Result<Trusted, TrustError> {
+        let trusted = self.open_signed(note)?;
+        match self.quorum_met(&trusted.witnesses) {
+            true => Ok(trusted),
+            false => Err(TrustError::QuorumMissing { found: trusted.witnesses.len() }),
+        }
+    }
+
+    /// As `open_checkpoint`, without asking for witnesses: a checkpoint that the log alone vouches
+    /// for. Whoever calls this must say so, and have a witnessed one beside it.
+    pub fn open_signed(&self, note: &[u8]) -> Result<Trusted, TrustError> {
         let logs = self.logs.iter().map(|log| &log.verifier);
         let known: Vec<Verifier> =
             logs.chain(self.witnesses.iter().map(|w| &w.verifier)).cloned().collect();
@@ -195,9 +221,6 @@ impl Trust {
         let checkpoint = Checkpoint::parse(&opened.text).map_err(TrustError::Malformed)?;
         let key = self.signing_log(&opened, &checkpoint)?;
         let witnesses = self.cosigners(&opened);
-        if !self.quorum_met(&witnesses) {
-            return Err(TrustError::QuorumMissing { found: witnesses.len() });
-        }
         Ok(Trusted { checkpoint, key, witnesses })
     }
 

@@ -59,6 +59,15 @@ pub struct Chunks {
     writing: Mutex<()>,
 }
 
+impl Drop for Chunks {
+    /// sled syncs its file when it is closed, and panics when the disk will not: what it held is
+    /// derived, so nothing is lost, and the process must not end by it.
+    fn drop(&mut self) {
+        let store = std::mem::replace(&mut self.store, Store::Memory(Mutex::default()));
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(store)));
+    }
+}
+
 impl Chunks {
     /// Opens `dir`; keeps what is there only if `holds` says its mark is of this log.
     pub fn open(disk: &dyn Disk, dir: &Path, holds: impl Fn(&IndexMark) -> bool) -> Result<Self> {
@@ -130,20 +139,18 @@ impl Chunks {
 
     fn write(&self, epoch: u64, table: &Table, mark: IndexMark) -> Result<()> {
         let header_name = chunk::name(epoch, &[]);
-        let mut roots = RootOf::default();
         let mut number = 0_u32;
         self.remove_epoch(epoch)?;
         let mut batch = Vec::with_capacity(BATCH_CHUNKS);
         for leaf in table.leaves() {
             let name = chunk::name(epoch, leaf.get(..INDEX_ROW_BYTES).unwrap_or_default());
             batch.push((name.to_vec(), chunk::pack(&name, number, leaf)));
-            roots.push(leaf);
             number += 1;
             if batch.len() == BATCH_CHUNKS {
                 self.put(std::mem::take(&mut batch))?;
             }
         }
-        let header = EpochHeader { chunks: number, root: roots.finish() };
+        let header = EpochHeader { chunks: number, root: table.root() };
         batch.push((header_name.to_vec(), chunk::pack_header(&header_name, &header)));
         self.put(batch)?;
         self.flush()?;

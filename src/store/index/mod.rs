@@ -16,7 +16,8 @@ pub mod chunks;
 use crate::base::entry::Entry;
 use crate::base::id::Hash32;
 use crate::base::limits::EPOCH_ENTRIES;
-use crate::base::unit::{EntryIndex, TreeSize};
+use crate::base::unit::{ClassDay, EntryIndex, TreeSize};
+use crate::format::outline::Outline;
 use crate::format::seal::epoch::{EpochError, EpochTables};
 use crate::format::seal::row::IndexKey;
 use crate::format::seal::table::Table;
@@ -104,8 +105,23 @@ impl Index {
         entry: &Entry,
     ) -> std::result::Result<Option<Arc<EpochTables>>, EpochError> {
         self.tail.observe(entry)?;
+        Ok(self.completed())
+    }
+
+    /// As `observe`, from an entry's parts.
+    pub fn observe_outline(
+        &mut self,
+        entry: &Outline,
+        groups: &[ClassDay],
+        tags: &[[u8; 16]],
+    ) -> std::result::Result<Option<Arc<EpochTables>>, EpochError> {
+        self.tail.observe_outline(entry, groups.iter().copied(), tags.iter().copied())?;
+        Ok(self.completed())
+    }
+
+    fn completed(&mut self) -> Option<Arc<EpochTables>> {
         if !self.tail.is_whole() {
-            return Ok(None);
+            return None;
         }
         let next = EpochTables::new(self.tail.epoch().saturating_add(1));
         let whole = Arc::new(std::mem::replace(&mut self.tail, next));
@@ -115,7 +131,7 @@ impl Index {
         if self.waiting.len() > WAITING_EPOCHS_MAX {
             self.waiting.pop_front();
         }
-        Ok(Some(whole))
+        Some(whole)
     }
 
     /// An epoch that is whole but perhaps not written yet.

@@ -4,40 +4,41 @@
 use crate::base::id::Hash32;
 use crate::format::unit::{self, UnitHead};
 use crate::format::wire::Reader;
-use crate::store::disk::{Disk, DiskFile, Mode};
+use crate::store::disk::DiskFile;
 use crate::store::error::{Error, ErrorKind, Result};
-use std::path::{Path, PathBuf};
+use crate::store::packed::segment::Opened;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Bytes of one read: the end of a unit and the next one's head lie side by side, so a walk over
 /// large units costs one read a unit, and one over small units a read for many.
 const BLOCK_BYTES: u64 = 16 << 10;
 /// Bytes of the longest head.
-const HEAD_BYTES_MAX: u64 = (unit::HEAD_BYTES + unit::SPANS_MAX * unit::SPAN_BYTES) as u64;
+const HEAD_BYTES_MAX: u64 = unit::HEAD_LONGEST as u64;
 
 /// What stands at an offset: a head and its hash, or why there is none.
-pub(super) type Found = std::result::Result<(UnitHead, Hash32), String>;
+pub(crate) type Found = std::result::Result<(UnitHead, Hash32), String>;
 
 /// A segment whose heads are read.
-pub(super) struct Heads {
+pub(crate) struct Heads {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     /// Length of the file when it was opened.
-    pub(super) len: u64,
+    pub(crate) len: u64,
     block: Vec<u8>,
     block_at: u64,
 }
 
 impl Heads {
-    /// Opens a segment.
-    pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Heads> {
-        let file = disk.open(path, Mode::Read)?;
-        let len = file.len()?;
-        Ok(Heads { path: path.to_owned(), file, len, block: Vec::new(), block_at: 0 })
+    /// Starts reading in a segment.
+    pub(crate) fn of(segment: Opened) -> Result<Heads> {
+        let len = segment.file.len()?;
+        let Opened { path, file, .. } = segment;
+        Ok(Heads { path, file, len, block: Vec::new(), block_at: 0 })
     }
 
     /// The head and hash at `offset`, or why there is none.
-    pub(super) fn at(&mut self, offset: u64) -> Result<Found> {
+    pub(crate) fn at(&mut self, offset: u64) -> Result<Found> {
         let bytes = self.bytes(offset, HEAD_BYTES_MAX.min(self.len.saturating_sub(offset)))?;
         if bytes.starts_with(b"CHU") && !bytes.starts_with(&unit::MAGIC) {
             let what = "written by a newer version of Chancery: upgrade this program";

@@ -12,7 +12,7 @@ mod table;
 
 pub use crate::store::log::table::{Placed, SegmentRow};
 
-use crate::base::id::Hash32;
+use crate::base::id::{Hash32, TenantId};
 use crate::base::limits::SEGMENT_BYTES_MAX;
 use crate::base::unit::{EntryIndex, TreeSize};
 use crate::format::unit::{self, UnitHead};
@@ -20,9 +20,13 @@ use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::store::log::heads::Heads;
 use crate::store::log::table::{Places, Recent, Table};
+use crate::store::packed::segment::{self, Job, Opened, Saved};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// Packed segments kept open: each keeps two blocks expanded.
+const PACKED_KEPT: usize = 4;
 
 /// What opening found and did.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -37,6 +41,8 @@ pub struct UnitLog {
     dir: PathBuf,
     table: RwLock<Table>,
     recent: Mutex<Recent>,
+    /// Packed segments read last; they never change.
+    packed: Mutex<Vec<(u32, Opened)>>,
     /// Where a damaged end begins, until `settle` cuts it.
     damage: Mutex<Option<(u32, u64)>>,
     writer: Mutex<Option<Writer>>,
@@ -118,6 +124,7 @@ impl UnitLog {
             dir: dir.to_owned(),
             table: RwLock::new(table),
             recent: Mutex::default(),
+            packed: Mutex::default(),
             damage: Mutex::new(None),
             writer: Mutex::new(None),
             segment_bytes: SEGMENT_BYTES_MAX,
@@ -135,11 +142,11 @@ impl UnitLog {
             return Ok(None);
         }
         for row in closed {
-            if self.disk.open(&self.path(row.segment), Mode::Read)?.len()? != row.len {
+            if self.segment(row.segment)?.file.len()? != row.len {
                 return Ok(None);
             }
         }
-        let mut heads = Heads::open(&*self.disk, &self.path(open.segment))?;
+        let mut heads = Heads::of(self.segment(open.segment)?)?;
         if heads.len < open.len {
             return Ok(None);
         }
@@ -172,6 +179,7 @@ impl UnitLog {
     /// Those of the disk.
     pub fn settle(&self, sealed: TreeSize) -> Result<()> {
         self.disk.create_dir(&self.dir)?;
+        segment::clean(&*self.disk, &self.dir)?;
         let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((segment, offset)) = damage {
             self.cut(segment, offset)?;
@@ -185,19 +193,49 @@ impl UnitLog {
     }
 
     fn segments(&self) -> Result<Vec<u32>> {
-        let names = self.disk.list(&self.dir)?;
-        // Only names this log writes: a copy beside them is not a segment.
-        let number = |name: &str| {
-            let digits = name.strip_suffix(".seg").filter(|d| d.len() == 8)?;
-            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u32>().ok())?
-        };
-        let mut found: Vec<u32> = names.iter().filter_map(|e| number(&e.name)).collect();
-        found.sort_unstable();
+        segment::numbers(&*self.disk, &self.dir)
+    }
+
+    fn path(&self, number: u32) -> PathBuf {
+        segment::path(&self.dir, number, segment::PLAIN)
+    }
+
+    /// A segment for reading, plain or packed.
+    fn segment(&self, number: u32) -> Result<Opened> {
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, opened)) = packed.iter().find(|(of, _)| *of == number) {
+            return Ok(opened.clone());
+        }
+        let opened = segment::open(&*self.disk, &self.dir, number)?;
+        if opened.packed.is_some() {
+            packed.truncate(PACKED_KEPT - 1);
+            packed.insert(0, (number, opened.clone()));
+        }
+        Ok(opened)
+    }
+
+    /// Segments that can be packed: plain, closed, not the last one, all within `signed`.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn packable(&self, signed: TreeSize) -> Result<Vec<u32>> {
+        let rows = self.segment_rows();
+        let mut found = Vec::new();
+        for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
+            if next.first.0 <= signed.0 && self.disk.exists(&self.path(row.segment))? {
+                found.push(row.segment);
+            }
+        }
         Ok(found)
     }
 
-    fn path(&self, segment: u32) -> PathBuf {
-        self.dir.join(format!("{segment:08}.seg"))
+    /// Packs a closed segment. Readers see no difference but in time.
+    ///
+    /// # Errors
+    /// Those of the disk; `Corrupt` when the segment is not whole: it stays as it is then.
+    pub fn pack(&self, number: u32, tenant: TenantId) -> Result<Saved> {
+        let (disk, dir) = (&*self.disk, self.dir.as_path());
+        segment::pack(&Job { disk, dir, segment: number, tenant })
     }
 
     /// Reads the heads of units in order, from an offset in the first segment; stops at the first
@@ -207,7 +245,7 @@ impl UnitLog {
         let mut offset = from;
         for segment in segments {
             let segment = *segment;
-            let mut heads = Heads::open(&*self.disk, &self.path(segment))?;
+            let mut heads = Heads::of(self.segment(segment)?)?;
             table.begin(segment);
             while offset < heads.len {
                 match heads.at(offset)? {
@@ -254,16 +292,15 @@ impl UnitLog {
                 return corrupt("a valid unit follows it");
             }
         }
-        let len = self.disk.open(&path, Mode::Read)?.len()?;
+        let len = self.segment(found.segment)?.file.len()?;
         Ok((EntryIndex(next.0), len - found.offset))
     }
 
     /// Whether any whole unit starts after `from` in a segment.
     fn valid_unit_after(&self, segment: u32, from: u64) -> Result<bool> {
-        let path = self.path(segment);
-        let file = self.disk.open(&path, Mode::Read)?;
-        let len = file.len()?;
-        let mut heads = Heads::open(&*self.disk, &path)?;
+        let opened = self.segment(segment)?;
+        let (file, len) = (opened.file.clone(), opened.file.len()?);
+        let mut heads = Heads::of(opened)?;
         let mut bytes = vec![0; usize::try_from(len.saturating_sub(from)).unwrap_or(0)];
         file.read_exact_at(from, &mut bytes)?;
         for (at, window) in bytes.windows(unit::MAGIC.len()).enumerate() {
@@ -384,7 +421,7 @@ impl UnitLog {
         let Some((number, (offset, end))) = known else {
             return Err(self.broken("a unit is not in its segment"));
         };
-        let mut heads = Heads::open(&*self.disk, &self.path(row.segment))?;
+        let mut heads = Heads::of(self.segment(row.segment)?)?;
         match heads.at(offset)? {
             Ok((head, hash)) if (head.number, head.end.0) == (number, end) => {
                 Ok(Some(Arc::new(Placed { head, hash, segment: row.segment, offset })))
@@ -400,7 +437,7 @@ impl UnitLog {
         row: &SegmentRow,
         next: Option<&SegmentRow>,
     ) -> Result<()> {
-        let mut heads = Heads::open(&*self.disk, &self.path(row.segment))?;
+        let mut heads = Heads::of(self.segment(row.segment)?)?;
         while places.end < row.len {
             let number = row.first_unit + places.units.len() as u64;
             let first = places.units.last().map_or(row.first.0, |(_, end)| *end);
@@ -437,7 +474,7 @@ impl UnitLog {
     /// # Errors
     /// Those of the disk.
     pub fn read(&self, unit: &Placed) -> Result<Vec<u8>> {
-        let file = self.disk.open(&self.path(unit.segment), Mode::Read)?;
+        let file = self.segment(unit.segment)?.file;
         let mut bytes = vec![0; usize::try_from(unit.head.len).unwrap_or(usize::MAX)];
         file.read_exact_at(unit.offset, &mut bytes)?;
         Ok(bytes)
@@ -445,7 +482,8 @@ impl UnitLog {
 
     /// The file a unit lies in, for messages.
     pub fn path_of(&self, unit: &Placed) -> PathBuf {
-        self.path(unit.segment)
+        let opened = self.segment(unit.segment);
+        opened.map_or_else(|_| self.path(unit.segment), |opened| opened.path)
     }
 
     /// Forgets the last unit, whose entries were found damaged beyond the checkpoint; `settle`

@@ -42,30 +42,30 @@ pub struct SegmentRow {
 
 /// All segments, and the last unit.
 #[derive(Clone, Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<SegmentRow>,
-    pub(super) last: Option<Arc<Placed>>,
+    pub(crate) last: Option<Arc<Placed>>,
 }
 
 impl Table {
-    pub(super) fn new(rows: Vec<SegmentRow>, last: Option<Arc<Placed>>) -> Self {
+    pub(crate) fn new(rows: Vec<SegmentRow>, last: Option<Arc<Placed>>) -> Self {
         Table { rows, last }
     }
 
-    pub(super) fn rows(&self) -> &[SegmentRow] {
+    pub(crate) fn rows(&self) -> &[SegmentRow] {
         &self.rows
     }
 
-    pub(super) fn size(&self) -> TreeSize {
+    pub(crate) fn size(&self) -> TreeSize {
         self.last.as_ref().map_or(TreeSize(0), |u| u.head.end)
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.last.as_ref().map_or(0, |u| u.head.number + 1)
     }
 
     /// What the next unit must continue: number, previous hash, first index.
-    pub(super) fn next(&self) -> (u64, Hash32, u64) {
+    pub(crate) fn next(&self) -> (u64, Hash32, u64) {
         match &self.last {
             Some(last) => (last.head.number + 1, last.hash, last.head.end.0),
             None => (0, Hash32::ZERO, 0),
@@ -73,7 +73,7 @@ impl Table {
     }
 
     /// A segment is there and nothing is in it yet.
-    pub(super) fn begin(&mut self, segment: u32) {
+    pub(crate) fn begin(&mut self, segment: u32) {
         if self.rows.last().is_none_or(|row| row.segment < segment) {
             let (first_unit, prev, first) = self.next();
             let first = EntryIndex(first);
@@ -82,7 +82,7 @@ impl Table {
     }
 
     /// Takes in the next unit.
-    pub(super) fn push(&mut self, placed: Placed) {
+    pub(crate) fn push(&mut self, placed: Placed) {
         self.begin(placed.segment);
         if let Some(row) = self.rows.last_mut() {
             row.len = placed.offset + placed.head.len;
@@ -91,7 +91,7 @@ impl Table {
     }
 
     /// Forgets the last unit; `before` is the one it followed.
-    pub(super) fn pop(&mut self, before: Option<Arc<Placed>>) -> Option<Arc<Placed>> {
+    pub(crate) fn pop(&mut self, before: Option<Arc<Placed>>) -> Option<Arc<Placed>> {
         let last = std::mem::replace(&mut self.last, before)?;
         if let Some(row) = self.rows.last_mut().filter(|row| row.segment == last.segment) {
             row.len = last.offset;
@@ -100,12 +100,12 @@ impl Table {
     }
 
     /// The segment of unit `number`, which is there, and what follows it.
-    pub(super) fn of_unit(&self, number: u64) -> Option<(SegmentRow, Option<SegmentRow>)> {
+    pub(crate) fn of_unit(&self, number: u64) -> Option<(SegmentRow, Option<SegmentRow>)> {
         self.row(self.rows.partition_point(|row| row.first_unit <= number))
     }
 
     /// The segment of an entry, which is there, and what follows it.
-    pub(super) fn of_entry(&self, index: EntryIndex) -> Option<(SegmentRow, Option<SegmentRow>)> {
+    pub(crate) fn of_entry(&self, index: EntryIndex) -> Option<(SegmentRow, Option<SegmentRow>)> {
         self.row(self.rows.partition_point(|row| row.first <= index))
     }
 
@@ -117,33 +117,33 @@ impl Table {
 
 /// The units of one segment, as far as it was walked.
 #[derive(Clone)]
-pub(super) struct Places {
-    pub(super) segment: u32,
+pub(crate) struct Places {
+    pub(crate) segment: u32,
     /// Where each unit starts, and the index after its last entry.
-    pub(super) units: Vec<(u64, u64)>,
+    pub(crate) units: Vec<(u64, u64)>,
     /// Where the walk goes on, and the hash the next unit must name.
-    pub(super) end: u64,
-    pub(super) prev: Hash32,
+    pub(crate) end: u64,
+    pub(crate) prev: Hash32,
 }
 
 impl Places {
-    pub(super) fn new(row: &SegmentRow) -> Self {
+    pub(crate) fn new(row: &SegmentRow) -> Self {
         Places { segment: row.segment, units: Vec::new(), end: 0, prev: row.prev }
     }
 
     /// Position of the unit that holds an entry.
-    pub(super) fn of_entry(&self, index: EntryIndex) -> usize {
+    pub(crate) fn of_entry(&self, index: EntryIndex) -> usize {
         self.units.partition_point(|(_, end)| *end <= index.0)
     }
 }
 
 /// The segments that were asked for last, newest first.
 #[derive(Default)]
-pub(super) struct Recent(VecDeque<Places>);
+pub(crate) struct Recent(VecDeque<Places>);
 
 impl Recent {
     /// What is known of a segment.
-    pub(super) fn get(&mut self, segment: u32) -> Option<&mut Places> {
+    pub(crate) fn get(&mut self, segment: u32) -> Option<&mut Places> {
         let at = self.0.iter().position(|p| p.segment == segment)?;
         let found = self.0.remove(at)?;
         self.0.push_front(found);
@@ -151,7 +151,7 @@ impl Recent {
     }
 
     /// Keeps what was learned of a segment, if it is more than what is known.
-    pub(super) fn put(&mut self, places: Places) {
+    pub(crate) fn put(&mut self, places: Places) {
         if self.get(places.segment).is_some_and(|known| known.end >= places.end) {
             return;
         }
@@ -160,7 +160,7 @@ impl Recent {
         self.0.truncate(PLACES_MAX);
     }
 
-    pub(super) fn forget(&mut self, segment: u32) {
+    pub(crate) fn forget(&mut self, segment: u32) {
         self.0.retain(|p| p.segment != segment);
     }
 }

@@ -7,16 +7,18 @@
 //! 8 to 16 bytes an entry, and a few units in flight.
 
 mod acts;
+mod brackets;
 mod chain;
 mod names;
 mod opened;
 mod report;
+mod sights;
 mod signed;
 mod unit;
 mod walk;
 
 pub use crate::vault::verify::opened::BodyReport;
-pub use crate::vault::verify::report::{LISTED_MAX, Report, SignedBy, Verdict, exit_code_of};
+pub use crate::vault::verify::report::{LISTED_MAX, Report, Seen, SignedBy, Verdict, exit_code_of};
 
 use crate::base::unit::{ClassDay, EntryIndex, UtcNanos};
 use crate::format::trust::Trust;
@@ -26,8 +28,10 @@ use crate::store::error::Error as StoreError;
 use crate::vault::config::{Places, VaultFile};
 use crate::vault::error::Result;
 use crate::vault::verify::acts::Acts;
+use crate::vault::verify::brackets::Brackets;
 use crate::vault::verify::chain::{Chain, Stored};
 use crate::vault::verify::names::Names;
+use crate::vault::verify::sights::Sights;
 use crate::vault::verify::unit::{Checked, Tally, Worker};
 use crate::vault::verify::walk::Found;
 use std::collections::BTreeMap;
@@ -70,7 +74,9 @@ pub fn verify_data(
     let stored = Stored::open(&**disk, &places.tiles())?;
     let mut chain = Chain::new(file.tenant, stored, head.size);
     chain.targets = head.targets(&file, trust, &options.retained, &mut report);
-    chain.witnessed = head.witnessed();
+    let sights = Sights::read(&**disk, &places, &file.origin(), trust, &mut report)?;
+    chain.targets.extend(sights.targets());
+    chain.brackets = Brackets::new(head.seen(), sights);
     let acts = Acts::new(&file, options.replay_seals);
     let mut joiner = Joiner {
         chain,

@@ -3,6 +3,7 @@
 
 use crate::base::id::{Hash32, TenantId};
 use crate::base::unit::{EntryIndex, Generation, TreeSize, UtcNanos};
+use crate::format::control::Sight;
 use crate::store::error::ErrorKind;
 use crate::vault::error::Error;
 use serde::Serialize;
@@ -39,6 +40,17 @@ pub struct SignedBy {
     pub witnesses: BTreeMap<String, UtcNanos>,
 }
 
+/// A checkpoint that somebody pinned saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Seen {
+    /// Entries that existed then.
+    pub size: TreeSize,
+    /// How it was seen.
+    pub by: Sight,
+    /// They existed by this instant, by the other's clock.
+    pub not_after: UtcNanos,
+}
+
 /// Result of `verify_data`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Report {
@@ -54,6 +66,14 @@ pub struct Report {
     pub unsigned_tail: u64,
     /// The checkpoint, if its signature was checked.
     pub signed_by: Option<SignedBy>,
+    /// Size of the newest checkpoint that as many pinned witnesses cosigned as the trust file asks.
+    pub witnessed: Option<TreeSize>,
+    /// Time-stamps and cosigned notes kept in `anchors/`; read with a trust file only.
+    pub anchors: u64,
+    /// Of them: verified with what the trust file pins.
+    pub anchors_verified: u64,
+    /// The newest of those.
+    pub seen: Option<Seen>,
     /// Log time of the first entry.
     pub first_time: UtcNanos,
     /// Log time of the last entry.
@@ -97,6 +117,10 @@ impl Report {
             units: 0,
             unsigned_tail: 0,
             signed_by: None,
+            witnessed: None,
+            anchors: 0,
+            anchors_verified: 0,
+            seen: None,
             first_time: UtcNanos(0),
             last_time: UtcNanos(0),
             kinds: BTreeMap::new(),

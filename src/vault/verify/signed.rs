@@ -1,7 +1,7 @@
 //! The signed checkpoint, and checkpoints kept from before: what the entries are held against.
 //! A key is believed only when the trust file pins it.
 
-use crate::base::unit::{TreeSize, UtcNanos};
+use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::crypto::merkle::EMPTY_ROOT;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
@@ -21,6 +21,8 @@ pub(crate) struct Head {
     note: Option<Vec<u8>>,
     checkpoint: Option<Checkpoint>,
     trusted: Option<Trusted>,
+    /// The newest checkpoint that meets the trust file's quorum, if that asks for one.
+    witnessed: Option<Trusted>,
     /// Size it states, believed only as far as the entries bear it out.
     pub(crate) size: TreeSize,
 }
@@ -35,26 +37,79 @@ impl Head {
     ) -> Result<Head> {
         let path = places.checkpoint();
         let note = if disk.exists(&path)? { Some(disk.read(&path)?) } else { None };
-        let mut head = Head { note, checkpoint: None, trusted: None, size: TreeSize(0) };
+        let mut head =
+            Head { note, checkpoint: None, trusted: None, witnessed: None, size: TreeSize(0) };
         let Some(note) = &head.note else { return Ok(head) };
         head.checkpoint = Note::parse(note).ok().and_then(|n| Checkpoint::parse(&n.text).ok());
-        if head.checkpoint.is_none() {
-            report.fail("MALFORMED", None, "the checkpoint file holds no signed checkpoint");
+        match trust.map(|trust| trust.open_signed(note)) {
+            Some(Ok(trusted)) => head.trusted = Some(trusted),
+            Some(Err(e)) => unsigned(e.verdict(), format!("checkpoint: {e}"), report),
+            None if head.checkpoint.is_none() => {
+                report.fail("MALFORMED", None, "the checkpoint file holds no signed checkpoint");
+            }
+            None => {}
         }
         let origin = file.origin();
         if head.checkpoint.as_ref().is_some_and(|c| c.origin != origin) {
             let what = format!("the checkpoint is not of the log {origin}");
             report.fail("TENANT_MISMATCH", None, what);
-            head.checkpoint = None;
+            (head.checkpoint, head.trusted) = (None, None);
         }
         head.size = head.checkpoint.as_ref().map_or(TreeSize(0), |c| c.size);
-        if let (Some(trust), Some(_)) = (trust, &head.checkpoint) {
-            match trust.open_checkpoint(note) {
-                Ok(trusted) => head.trusted = Some(trusted),
-                Err(e) => unsigned(e.verdict(), format!("checkpoint: {e}"), report),
-            }
+        if let (Some(trust), Some(_)) = (trust, &head.checkpoint)
+            && !trust.witnesses().is_empty()
+        {
+            let path = places.witnessed();
+            let there = disk.exists(&path)?;
+            let cosigned = if there { Some(disk.read(&path)?) } else { None };
+            head.take_witnessed(cosigned.as_deref(), &origin, trust, report);
         }
         Ok(head)
+    }
+
+    /// Finds what witnesses vouch for: the checkpoint itself, or the older one beside it.
+    fn take_witnessed(
+        &mut self,
+        cosigned: Option<&[u8]>,
+        origin: &str,
+        trust: &Trust,
+        report: &mut Report,
+    ) {
+        let newest = self.note.as_deref().and_then(|note| trust.open_checkpoint(note).ok());
+        let newest = newest.filter(|trusted| !trusted.witnesses.is_empty());
+        let beside = cosigned.map(|note| trust.open_checkpoint(note));
+        self.witnessed = match (newest, beside) {
+            (Some(newest), _) => Some(newest),
+            (None, Some(Ok(beside))) if beside.checkpoint.origin == origin => Some(beside),
+            (None, Some(Ok(_))) => {
+                let what = "checkpoint.witnessed is of another log";
+                report.fail("TENANT_MISMATCH", None, what);
+                None
+            }
+            (None, Some(Err(e))) if trust.is_unwitnessed() => {
+                report.attention(e.verdict(), None, format!("checkpoint.witnessed: {e}"));
+                None
+            }
+            (None, Some(Err(e))) => {
+                report.fail(e.verdict(), None, format!("checkpoint.witnessed: {e}"));
+                None
+            }
+            (None, None) if trust.is_unwitnessed() => None,
+            (None, None) => {
+                let what = "no checkpoint here meets the quorum of the trust file";
+                report.fail("QUORUM_MISSING", None, what);
+                None
+            }
+        };
+        let Some(witnessed) = &self.witnessed else { return };
+        let (size, signed) = (witnessed.checkpoint.size, self.size);
+        if size > signed {
+            let what = format!("witnesses saw {size} entries, the checkpoint has {signed}");
+            report.fail("ROLLED_BACK", None, what);
+        } else if size < signed && !trust.is_unwitnessed() {
+            let what = format!("entries from here to {signed} have no witness yet");
+            report.attention("UNWITNESSED_TAIL", EntryIndex(size.0), what);
+        }
     }
 
     /// What the tree must have been at which size.
@@ -67,10 +122,12 @@ impl Head {
     ) -> Vec<Target> {
         let target = |c: &Checkpoint, verdict| {
             let (size, root) = (c.size, c.root);
-            Target { size, root, verdict, met: size.0 == 0 && root == EMPTY_ROOT }
+            let met = size.0 == 0 && root == EMPTY_ROOT;
+            Target { size, root, verdict, met, imprint_of: None }
         };
         let mut targets: Vec<Target> =
             self.checkpoint.iter().map(|c| target(c, "ROOT_MISMATCH")).collect();
+        targets.extend(self.witnessed.iter().map(|w| target(&w.checkpoint, "INCONSISTENT")));
         for text in retained {
             if let Some(Err(e)) = trust.map(|trust| trust.open_checkpoint(text.as_bytes())) {
                 unsigned(e.verdict(), format!("retained checkpoint: {e}"), report);
@@ -107,10 +164,13 @@ impl Head {
         pinned.filter(|key| key.name() == file.origin()).collect()
     }
 
-    /// Earliest time at which a pinned witness saw the checkpoint.
-    pub(crate) fn witnessed(&self) -> Option<UtcNanos> {
-        let witnesses = self.trusted.iter().flat_map(|t| &t.witnesses);
-        witnesses.map(|w| w.time).filter(|t| t.0 > 0).min()
+    /// Checkpoints that pinned witnesses saw, with the earliest time at which one did.
+    pub(crate) fn seen(&self) -> Vec<(TreeSize, UtcNanos)> {
+        let seen = |trusted: &Trusted| {
+            let times = trusted.witnesses.iter().map(|w| w.time).filter(|t| t.0 > 0);
+            times.min().map(|time| (trusted.checkpoint.size, time))
+        };
+        self.trusted.iter().chain(&self.witnessed).filter_map(seen).collect()
     }
 
     /// Says who signed. `own` are the keys that the log itself names.
@@ -141,7 +201,9 @@ impl Head {
             unsigned("UNTRUSTED_KEY", what, report);
         }
         if let Some(trusted) = &self.trusted {
-            let of = trusted.witnesses.iter().map(|w| (w.name.clone(), w.time));
+            let by = self.witnessed.as_ref().unwrap_or(trusted);
+            let of = by.witnesses.iter().map(|w| (w.name.clone(), w.time));
+            report.witnessed = self.witnessed.as_ref().map(|w| w.checkpoint.size);
             let (key, witnesses) = (trusted.key.to_string(), of.collect());
             report.signed_by = Some(SignedBy { key, pinned: true, size, root, witnesses });
         } else if trust.is_none() {

@@ -9,8 +9,9 @@ use crate::crypto::lanes::Lanes;
 use crate::format::unit::TRAILER_BYTES;
 use crate::format::{entry, unit::UnitHead};
 use crate::store::bodies::{Bodies, Frames, Stored};
-use crate::store::disk::{Disk, DiskFile, Mode};
+use crate::store::disk::{Disk, DiskFile};
 use crate::store::error::{ErrorKind, Result};
+use crate::store::packed::segment;
 use crate::vault::verify::report::Verdict;
 use crate::vault::verify::walk::Found;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
@@ -112,7 +113,7 @@ impl<'a> Worker<'a> {
         let file = match &self.segment {
             Some((path, file)) if *path == found.segment => file.clone(),
             _ => {
-                let file = self.disk.open(&found.segment, Mode::Read)?;
+                let file = segment::open_path(&**self.disk, &found.segment)?;
                 self.segment = Some((found.segment.clone(), file.clone()));
                 file
             }

@@ -6,8 +6,9 @@ use crate::base::id::Hash32;
 use crate::base::unit::{EntryIndex, TreeSize};
 use crate::format::unit::{self, UnitHead};
 use crate::format::wire::Reader;
-use crate::store::disk::{Disk, DiskFile, Mode};
-use crate::store::error::Result;
+use crate::store::disk::{Disk, DiskFile};
+use crate::store::error::{ErrorKind, Result};
+use crate::store::packed::segment::{self, Opened};
 use crate::vault::verify::report::Report;
 use std::path::{Path, PathBuf};
 
@@ -23,8 +24,7 @@ pub(crate) struct Found {
 
 /// One segment being walked.
 struct Segment<'a> {
-    file: &'a dyn DiskFile,
-    path: &'a Path,
+    opened: &'a Opened,
     len: u64,
 }
 
@@ -48,23 +48,23 @@ pub(crate) fn walk(
     signed: TreeSize,
     report: &mut Report,
 ) -> Result<Vec<Found>> {
-    let names: Vec<String> = disk.list(dir)?.into_iter().map(|e| e.name).collect();
-    let mut numbers: Vec<u32> = names.iter().filter_map(|n| segment_number(n)).collect();
-    numbers.sort_unstable();
+    let numbers = segment::numbers(disk, dir)?;
     let mut units: Vec<Found> = Vec::new();
     for (at, number) in numbers.iter().enumerate() {
-        let path = dir.join(format!("{number:08}.seg"));
-        let file = disk.open(&path, Mode::Read)?;
-        let segment = Segment { file: &*file, path: &path, len: file.len()? };
+        let opened = match segment::open(disk, dir, *number) {
+            Ok(opened) => opened,
+            Err(e) if e.kind == ErrorKind::Corrupt => {
+                let next = units.last().map_or(0, |u| u.head.end.0);
+                report.fail("UNIT_DAMAGED", EntryIndex(next), e.to_string());
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let segment = Segment { len: opened.file.len()?, opened: &opened };
         let last = at + 1 == numbers.len();
         walk_segment(&segment, last.then_some(signed), &mut units, report)?;
     }
     Ok(units)
-}
-
-/// Number of a segment, if the name is one this log writes.
-fn segment_number(name: &str) -> Option<u32> {
-    name.strip_suffix(".seg").filter(|digits| digits.len() == 8)?.parse().ok()
 }
 
 fn walk_segment(
@@ -75,6 +75,10 @@ fn walk_segment(
 ) -> Result<()> {
     let mut offset = 0;
     while offset < segment.len {
+        offset = segment.pass_damaged(offset, units, report);
+        if offset >= segment.len {
+            break;
+        }
         let next = units.last().map_or(TreeSize(0), |u| u.head.end);
         let torn = |end: u64| torn_from.is_some_and(|signed| next >= signed) && end == segment.len;
         match segment.read(offset)? {
@@ -139,14 +143,26 @@ impl Segment<'_> {
             );
             report.fail("UNIT_CHAIN", EntryIndex(expect.2), what);
         }
-        units.push(Found { head, hash, segment: self.path.to_owned(), offset });
+        units.push(Found { head, hash, segment: self.opened.path.clone(), offset });
+    }
+
+    /// Passes over the blocks of a packed segment that cannot be rebuilt, from `offset` on.
+    fn pass_damaged(&self, mut offset: u64, units: &[Found], report: &mut Report) -> u64 {
+        let Some(packed) = &self.opened.packed else { return offset };
+        while offset < self.len {
+            let Err(e) = packed.read_exact_at(offset, &mut [0]) else { return offset };
+            let next = units.last().map_or(0, |u| u.head.end.0);
+            report.fail("UNIT_DAMAGED", EntryIndex(next), e.to_string());
+            offset = packed.next_block(offset).unwrap_or(self.len);
+        }
+        offset
     }
 
     fn read(&self, offset: u64) -> Result<At> {
-        let most = (unit::HEAD_BYTES + unit::SPANS_MAX * unit::SPAN_BYTES) as u64;
+        let most = unit::HEAD_LONGEST as u64;
         let left = self.len - offset;
         let mut bytes = vec![0; usize::try_from(most.min(left)).unwrap_or(0)];
-        self.file.read_exact_at(offset, &mut bytes)?;
+        self.opened.file.read_exact_at(offset, &mut bytes)?;
         let version = bytes.get(3).copied().unwrap_or(0);
         if bytes.starts_with(b"CHU") && version > b'1' && version.is_ascii_digit() {
             return Ok(At::TooNew);
@@ -160,7 +176,7 @@ impl Segment<'_> {
         }
         let mut hash = [0; unit::HASH_BYTES];
         let end = offset + head.len;
-        self.file.read_exact_at(end - unit::TRAILER_BYTES as u64, &mut hash)?;
+        self.opened.file.read_exact_at(end - unit::TRAILER_BYTES as u64, &mut hash)?;
         let hash = Hash32(hash);
         if hash == head.hash() {
             return Ok(At::Unit(head, hash));
@@ -168,7 +184,7 @@ impl Segment<'_> {
         let mut next = [0; unit::MAGIC.len()];
         let room = self.len - end >= next.len() as u64;
         if room {
-            self.file.read_exact_at(end, &mut next)?;
+            self.opened.file.read_exact_at(end, &mut next)?;
         }
         match end == self.len || (room && next == unit::MAGIC) {
             true => Ok(At::Altered(head, hash)),
@@ -180,7 +196,7 @@ impl Segment<'_> {
     fn search(&self, from: u64) -> Result<Option<u64>> {
         let left = self.len.saturating_sub(from);
         let mut bytes = vec![0; usize::try_from(left).unwrap_or(0)];
-        self.file.read_exact_at(from, &mut bytes)?;
+        self.opened.file.read_exact_at(from, &mut bytes)?;
         for (at, window) in bytes.windows(unit::MAGIC.len()).enumerate() {
             let offset = from + at as u64;
             if window == unit::MAGIC && matches!(self.read(offset)?, At::Unit(..)) {

@@ -381,6 +381,7 @@ fn a_second_opener_waits_outside() {
         ledger: None,
         policies: policies(&chancery::cli::config::Policies::FolderOrBuiltIn("-".into())).unwrap(),
         index_on_disk: false,
+        outside: Default::default(),
         tuning: chancery::vault::config::Tuning::default(),
     };
     let vault = Vault::open(world(), &config).unwrap();

@@ -6,7 +6,7 @@ use super::matrix::{SMALL, Size, crash};
 use super::scenes::all;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What the matrix says of a scene on a device that lies about some paths; none if it finds nothing.
+/// What the matrix says of a scene on a device that lies about some paths; none if nothing.
 fn found(scene: &str, lie: &str) -> Option<String> {
     let scenes = all();
     let scene = scenes.iter().find(|s| s.name == scene).expect("a scene");

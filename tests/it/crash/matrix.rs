@@ -1,8 +1,8 @@
 //! The crash matrix: every scene, cut before every single operation that changes the disk (each
 //! write, sync, rename, removal), with nothing, everything and several random selections of what
 //! was pending surviving; and the recovery from each, cut again in the same way, twice nested.
-//! It prints its seed. `CHANCERY_CRASH=full` takes every instant, more selections and deeper nesting;
-//! `CHANCERY_SEED` takes another seed.
+//! It prints its seed. `CHANCERY_CRASH=full` takes every instant, more selections and deeper
+//! nesting; `CHANCERY_SEED` takes another seed.
 
 use super::check::{Depth, check, goes_on, reopen};
 use super::scenes::{Scene, all, calm};
@@ -203,7 +203,7 @@ fn everything(disk: &SimDisk) -> Vec<(PathBuf, Vec<u8>)> {
     files.map(|path| (path.clone(), disk.bytes(&path).unwrap())).collect()
 }
 
-/// The same seed gives the same bytes and the same verdicts: whatever a run finds can be found again.
+/// The same seed gives the same bytes and verdicts: whatever a run finds can be found again.
 #[test]
 fn one_seed_gives_one_history() {
     let seed = seed();

@@ -93,6 +93,8 @@ growth-done: root=ROOT what=\"growth-done\"\n\
 policies: mode=\"single-operator\" policies=POLICY version=1 what=\"policies\"\n\
 link: mode=\"two-person\" persons=PERSONS what=\"link\"\n\
 source: source=HANDLE what=\"source\"\n\
+unwitnessed: size=7 what=\"unwitnessed\" witnesses=2\n\
+anchor: hash=POLICY sight=\"timestamp\" size=7 time=TIME what=\"anchor\"\n\
 conflict: first=1";
 
 /// A seal's members.
@@ -439,7 +441,8 @@ impl Page {
         let over = o("class=4 from=F over=\"class-days\" to=T", &[("F", &day), ("T", &to)]);
         let whom = o("over=\"person\" person=P", &[("P", &persons[1..persons.len() - 1])]);
         let handle = q(&"fe".repeat(16));
-        let words: [(&str, &str); 12] = [
+        let words: [(&str, &str); 13] = [
+            ("TIME", &time),
             ("JOB", &job),
             ("CASE", &case),
             ("POLICY", &policy),

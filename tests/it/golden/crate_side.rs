@@ -380,6 +380,10 @@ fn payloads(out: &mut Vectors) {
     add("policies", control::encode(&policies));
     add("source", control::encode(&source));
     add("link", control::encode(&link));
+    let size = TreeSize(7);
+    add("unwitnessed", control::encode(&Config::Unwitnessed { size, witnesses: 2 }));
+    let (sight, time) = (control::Sight::Timestamp, NOW);
+    add("anchor", control::encode(&Config::Anchor { sight, size, hash: policy, time }));
     add("conflict", control::encode(&control::Conflict { first }));
 }
 

@@ -18,7 +18,7 @@ fn write(disk: &dyn Disk, dir: &Path, lines: u64) -> std::result::Result<Manifes
         let line = format!("CEF:0|V|P|1|a.b|N|1|cn1={n} cn1Label=Log Index");
         export.push(EntryIndex(n * 2), RecordId([n as u8; 16]), line.as_bytes())?;
     }
-    export.finish(&ABOUT)
+    export.finish(&ABOUT, &|text: &str| Ok(text.to_owned()))
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -30,10 +30,11 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn an_export_is_three_files_and_a_manifest() {
+fn an_export_is_three_files_and_a_signed_manifest() {
+    let files = ["out.cef", "out.cef.manifest.jsonl", "out.cef.manifest.note", "out.cef.sha256"];
     let dir = tempfile::tempdir().unwrap();
     let manifest = write(&OsDisk, dir.path(), 9_000).unwrap();
-    assert_eq!(names(dir.path()), ["out.cef", "out.cef.manifest.jsonl", "out.cef.sha256"]);
+    assert_eq!(names(dir.path()), files);
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
     let (lines, events) = (read("out.cef"), read("out.cef.manifest.jsonl"));
     let sums = String::from_utf8(read("out.cef.sha256")).unwrap();
@@ -42,6 +43,7 @@ fn an_export_is_three_files_and_a_manifest() {
     let text: serde_json::Value = serde_json::from_str(&manifest.text).unwrap();
     let canonical = serde_json_canonicalizer::to_string(&text).unwrap() + "\n";
     assert_eq!(manifest.text, canonical);
+    assert_eq!(read("out.cef.manifest.note"), manifest.text.as_bytes(), "what was signed");
     assert_eq!((text["sha256"].as_str(), text["events_sha256"].as_str()), (Some(&*a), Some(&*b)));
     assert_eq!((text["first"].as_u64(), text["last"].as_u64()), (Some(0), Some(17_998)));
     assert_eq!((text["count"].as_u64(), manifest.count), (Some(9_000), 9_000));
@@ -63,7 +65,7 @@ fn an_empty_export_says_so() {
     let manifest = write(&OsDisk, dir.path(), 0).unwrap();
     assert_eq!((manifest.count, manifest.first, manifest.last), (0, None, None));
     assert!(manifest.text.contains("\"count\":0,") && manifest.text.contains("\"first\":null"));
-    assert_eq!(names(dir.path()).len(), 3);
+    assert_eq!(names(dir.path()).len(), 4);
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn what_is_not_one_event_a_line_is_refused() {
         let error = export.push(EntryIndex(index), record, b"y").unwrap_err();
         assert!(matches!(error, FileError::OutOfOrder { .. }), "{error}");
     }
-    assert_eq!(export.finish(&ABOUT).unwrap().count, 1);
+    assert_eq!(export.finish(&ABOUT, &|text: &str| Ok(text.to_owned())).unwrap().count, 1);
     for name in ["", ".", "..", "-a", ".a", "a/b", "a b", "a\\b", "\u{eb}", &"x".repeat(201)] {
         let error = Export::create(&OsDisk, dir.path(), name).err().unwrap();
         assert!(matches!(error, FileError::NameUnsafe), "{name}");
@@ -91,7 +93,7 @@ fn what_is_not_one_event_a_line_is_refused() {
 #[test]
 fn an_export_cannot_take_the_name_of_anothers_manifest() {
     let dir = tempfile::tempdir().unwrap();
-    for ending in ["part", "sha256", "manifest.jsonl", "SHA256", "Part"] {
+    for ending in ["part", "sha256", "manifest.jsonl", "manifest.note", "SHA256", "Part"] {
         let name = format!("out.cef.{ending}");
         let error = Export::create(&OsDisk, dir.path(), &name).err().unwrap();
         assert!(matches!(error, FileError::NameUnsafe), "{name}");
@@ -110,9 +112,9 @@ fn an_export_is_never_replaced_and_a_given_up_one_leaves_nothing() {
 
     let mut export = Export::create(&OsDisk, dir.path(), "other").unwrap();
     export.push(EntryIndex(1), RecordId([1; 16]), b"line").unwrap();
-    assert_eq!(names(dir.path()).len(), 5);
+    assert_eq!(names(dir.path()).len(), 6);
     drop(export);
-    assert_eq!(names(dir.path()).len(), 3);
+    assert_eq!(names(dir.path()).len(), 4);
 }
 
 /// The real disk until its `left`-th change, which fails, and every one after it.
@@ -199,11 +201,12 @@ fn a_failing_disk_leaves_nothing_half_written_under_a_final_name() {
         let disk = Failing { left: Arc::new(AtomicUsize::new(steps)) };
         let outcome = write(&disk, dir.path(), 5_000);
         let found = names(dir.path());
-        for name in found.iter().filter(|name| !name.ends_with(".part")) {
+        let is_final = |name: &&String| !name.ends_with(".part") && !name.ends_with(".new");
+        for name in found.iter().filter(is_final) {
             assert_eq!(std::fs::read(dir.path().join(name)).unwrap(), expect(name), "{steps}");
         }
         if found.iter().any(|name| name == "out.cef") {
-            assert_eq!(found.iter().filter(|name| !name.ends_with(".part")).count(), 3);
+            assert_eq!(found.iter().filter(is_final).count(), 4);
         }
         if outcome.is_ok() {
             break;
@@ -211,7 +214,7 @@ fn a_failing_disk_leaves_nothing_half_written_under_a_final_name() {
         failures += 1;
         // The next run on a healthy disk succeeds over the remnants, unless the export is whole.
         match write(&OsDisk, dir.path(), 5_000) {
-            Ok(_) => assert_eq!(names(dir.path()).len(), 3),
+            Ok(_) => assert_eq!(names(dir.path()).len(), 4),
             Err(error) => assert!(matches!(error, FileError::Exists(_)), "{error}"),
         }
     }

@@ -1,5 +1,5 @@
-//! Evidence of every kind, made by one seeded vault, ways to spoil it, and what this program says of
-//! it: for tests of bad input and for comparing verifiers. The same seed gives the same bytes.
+//! Evidence of every kind, made by one seeded vault, ways to spoil it, and what this program says
+//! of it: for tests of bad input and for comparing verifiers. The same seed gives the same bytes.
 
 #![allow(dead_code)]
 
@@ -7,6 +7,7 @@ use crate::support::clinic::{Visit, append, patient};
 use crate::support::sim::{Rng, SimDisk};
 use crate::support::world::{HandClock, config, two_people, world};
 use chancery::base::unit::EntryIndex;
+use chancery::cli::judge::{Judgement as Said, judge};
 use chancery::report::catalogue;
 use chancery::report::gather::{Ask, gather};
 use chancery::report::inputs::Period;
@@ -33,67 +34,67 @@ pub(crate) struct Artefact {
     pub(crate) since: Option<Vec<u8>>,
 }
 
-/// What a verifier said.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Said {
-    pub(crate) exit: i32,
-    /// `VERIFIED`, `FAILED`, `INCONCLUSIVE` or a code.
-    pub(crate) verdict: String,
-    /// Everything it printed.
-    pub(crate) text: String,
-}
-
 impl Artefact {
     /// Whether it is a folder.
     pub(crate) fn is_folder(&self) -> bool {
         self.files.len() != 1 || self.files.keys().any(|path| path.contains('/'))
     }
 
-    /// Writes it below a directory and gives the arguments that verify it.
-    pub(crate) fn write(&self, dir: &Path) -> Vec<PathBuf> {
+    /// Writes it below a directory, with what its reader has from elsewhere; says what to judge.
+    pub(crate) fn write(&self, dir: &Path) -> PathBuf {
         let place = dir.join("evidence");
         for (path, bytes) in &self.files {
             let file = place.join(path);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, bytes).unwrap();
         }
-        let target = match self.files.keys().next() {
-            Some(only) if !self.is_folder() => place.join(only),
-            _ => place,
-        };
-        let mut args = vec![target];
-        for (option, bytes) in [("--trust", &self.trust), ("--since", &self.since)] {
+        for (name, bytes) in [("trust", &self.trust), ("since", &self.since)] {
             if let Some(bytes) = bytes {
-                let file = dir.join(&option[2..]);
-                std::fs::write(&file, bytes).unwrap();
-                args.extend([PathBuf::from(option), file]);
+                std::fs::write(dir.join(name), bytes).unwrap();
             }
         }
-        args
+        match self.files.keys().next() {
+            Some(only) if !self.is_folder() => place.join(only),
+            _ => place,
+        }
     }
 
-    /// What `chancery verify` says of it, as a process of its own.
+    /// What `chancery verify` says of it, asked in this process: thousands of processes would hold
+    /// the lock files of other tests open between fork and exec.
     pub(crate) fn judge(&self) -> Said {
         let dir = tempfile::tempdir().unwrap();
-        let args = self.write(dir.path());
+        let target = self.write(dir.path());
+        let file = |name: &str, there: bool| there.then(|| dir.path().join(name));
+        let trust = file("trust", self.trust.is_some());
+        let since = file("since", self.since.is_some());
+        judge(&target, trust.as_deref(), since.as_deref())
+    }
+
+    /// The same, by the command itself.
+    pub(crate) fn judge_as_process(&self) -> (i32, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let target = self.write(dir.path());
         let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
-        command.current_dir(dir.path()).args(["--json", "verify"]).args(args);
+        command.current_dir(dir.path()).args(["--json", "verify"]).arg(target);
+        for (option, there) in [("trust", &self.trust), ("since", &self.since)] {
+            if there.is_some() {
+                command.arg(format!("--{option}")).arg(option);
+            }
+        }
         for name in ["CHANCERY_HOME", "CHANCERY_TENANT", "NO_COLOR"] {
             command.env_remove(name);
         }
         let ran = command.stdin(Stdio::null()).output().unwrap();
         let (out, err) =
             (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-        let text = format!("{out}{err}");
-        assert!(!text.contains("panicked"), "{}: {text}", self.name);
-        let exit = ran.status.code().unwrap_or(-1);
+        assert!(!format!("{out}{err}").contains("panicked"), "{}: {err}", self.name);
         let find = |text: &str| -> Option<String> {
             let value: serde_json::Value = serde_json::from_str(text.lines().next()?).ok()?;
             let found = value["error"]["code"].as_str().or(value["verdict"].as_str())?;
             Some(found.to_uppercase())
         };
         let verdict = find(&out).or_else(|| find(&err)).unwrap_or_default();
-        Said { exit, verdict, text }
+        (ran.status.code().unwrap_or(-1), verdict)
     }
 }
 

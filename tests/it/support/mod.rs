@@ -4,6 +4,7 @@ pub(crate) mod artefacts;
 pub(crate) mod clinic;
 pub(crate) mod keyhole;
 pub(crate) mod sim;
+pub(crate) mod witness;
 pub(crate) mod world;
 
 use std::path::PathBuf;

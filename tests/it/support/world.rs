@@ -4,9 +4,11 @@ use chancery::base::unit::{NANOS_PER_DAY, UtcNanos};
 use chancery::base::world::{Clock, Entropy};
 use chancery::policy::default_files;
 use chancery::store::disk::Disk;
-use chancery::vault::World;
+use chancery::store::error::ErrorKind;
 use chancery::vault::config::{Config, Tuning};
+use chancery::vault::error::{Error, Result};
 use chancery::vault::hold::Order;
+use chancery::vault::{Vault, World};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -91,8 +93,23 @@ pub(crate) fn config(home: &Path) -> Config {
         ledger: None,
         policies: default_files(),
         index_on_disk: false,
+        outside: Default::default(),
         tuning: Tuning::default(),
     }
+}
+
+/// Opens a vault on the real disk while other tests start programs: a child holds our lock too,
+/// for the moment before it becomes another program, and that is no second opener.
+pub(crate) fn open_patiently(world: &World, config: &Config) -> Result<Vault> {
+    let locked =
+        |error: &Error| matches!(error, Error::Unavailable(e) if e.kind == ErrorKind::Locked);
+    for _ in 0..100_000 {
+        match Vault::open(world.clone(), config) {
+            Err(error) if locked(&error) => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+    Vault::open(world.clone(), config)
 }
 
 /// Two different people.

@@ -1,14 +1,14 @@
 //! Attacks on bodies: swapped, moved, planted, damaged and deleted. Damage is never mistaken for
 //! forgetting.
 
-use super::Found;
-use super::ground::{Ground, event, failing};
-use super::raw::Raw;
-use super::salamander::two_keys;
 use crate::base::entry::Entry;
 use crate::base::id::Hash32;
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId};
+use crate::cli::bench::attacks::Found;
+use crate::cli::bench::attacks::ground::{Ground, event, failing};
+use crate::cli::bench::attacks::raw::Raw;
+use crate::cli::bench::attacks::salamander::two_keys;
 use crate::cli::world::OsEntropy;
 use crate::crypto::aead;
 use crate::crypto::hash::sha256;
@@ -75,7 +75,7 @@ fn pair(ground: &Ground) -> Result<(Entry, Entry)> {
 }
 
 /// 12: bodies of two records of one subject swapped.
-pub(super) fn swapped(dir: &Path) -> Result<Found> {
+pub(crate) fn swapped(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 6)?;
     let (one, other) = pair(&ground)?;
     let (a, b) = (Place::of(&ground, &one, 0)?, Place::of(&ground, &other, 0)?);
@@ -93,7 +93,7 @@ pub(super) fn swapped(dir: &Path) -> Result<Found> {
 }
 
 /// 13: two groups of one record swapped.
-pub(super) fn groups(dir: &Path) -> Result<Found> {
+pub(crate) fn groups(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 6)?;
     let (entry, _) = pair(&ground)?;
     let (a, b) = (Place::of(&ground, &entry, 0)?, Place::of(&ground, &entry, 1)?);
@@ -133,7 +133,7 @@ fn tenant_key(ground: &Ground, entry: &Entry) -> Result<Key> {
 }
 
 /// 14: a ciphertext whose tag is valid under the true key and under a second one.
-pub(super) fn two_keyed(dir: &Path) -> Result<Found> {
+pub(crate) fn two_keyed(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let raw = Raw::of(&ground)?;
     let entries: Result<Vec<Entry>> = (0..raw.size().0).map(|i| raw.entry(i)).collect();
@@ -158,7 +158,7 @@ pub(super) fn two_keyed(dir: &Path) -> Result<Found> {
 }
 
 /// 15: a body's byte flipped, its algorithm changed, its file cut.
-pub(super) fn damaged(dir: &Path) -> Result<Found> {
+pub(crate) fn damaged(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let (entry, _) = {
         let vault = ground.open()?;
@@ -179,7 +179,7 @@ pub(super) fn damaged(dir: &Path) -> Result<Found> {
 }
 
 /// 16: a body deleted, and no entry says so.
-pub(super) fn deleted(dir: &Path) -> Result<Found> {
+pub(crate) fn deleted(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let vault = ground.open()?;
     let entry = vault.entry(event(&vault, 1)?)?;
@@ -189,7 +189,7 @@ pub(super) fn deleted(dir: &Path) -> Result<Found> {
 }
 
 /// 13, its other half: what the class in the entry says is bound into the seal.
-pub(super) fn longer_class(dir: &Path) -> Result<Found> {
+pub(crate) fn longer_class(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let vault = ground.open()?;
     let entry = vault.entry(event(&vault, 1)?)?;

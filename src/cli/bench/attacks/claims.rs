@@ -1,13 +1,13 @@
 //! What a dishonest vault could publish under its own, right signature: wrong seals, keys that do
 //! not hand over, tiles that lie, entries that can be read in two ways.
 
-use super::Found;
-use super::forge::{Forge, key};
-use super::ground::failing;
 use crate::base::entry::Kind;
 use crate::base::id::{Hash32, SubjectTag};
 use crate::base::limits::EPOCH_ENTRIES;
 use crate::base::unit::TreeSize;
+use crate::cli::bench::attacks::Found;
+use crate::cli::bench::attacks::forge::{Forge, key};
+use crate::cli::bench::attacks::ground::failing;
 use crate::format::control;
 use crate::format::entry;
 use crate::format::roll::KeyRoll;
@@ -19,7 +19,7 @@ use std::fs;
 use std::path::Path;
 
 /// 31: a seal with wrong counts, and one with a wrong index.
-pub(super) fn seal(dir: &Path) -> Result<Found> {
+pub(crate) fn seal(dir: &Path) -> Result<Found> {
     let mut forge = Forge::new(dir)?;
     forge.events(1..EPOCH_ENTRIES)?;
     let mut tables = EpochTables::new(0);
@@ -47,7 +47,7 @@ pub(super) fn seal(dir: &Path) -> Result<Found> {
 }
 
 /// 36: a key-roll that the old key has not signed, and the old key used after its end.
-pub(super) fn roll(dir: &Path) -> Result<Found> {
+pub(crate) fn roll(dir: &Path) -> Result<Found> {
     let mut forge = Forge::new(dir)?;
     forge.events(0..9)?;
     let origin = forge.file.origin();
@@ -67,7 +67,7 @@ pub(super) fn roll(dir: &Path) -> Result<Found> {
 }
 
 /// 38: a hash in a tile that is not its leaf's.
-pub(super) fn tiles(dir: &Path) -> Result<Found> {
+pub(crate) fn tiles(dir: &Path) -> Result<Found> {
     let mut forge = Forge::new(dir)?;
     forge.events(0..599)?;
     forge.publish(&forge.signer)?;
@@ -86,7 +86,7 @@ pub(super) fn tiles(dir: &Path) -> Result<Found> {
 }
 
 /// 39: entries that could be read in two ways, each under a right signature.
-pub(super) fn ambiguous(dir: &Path) -> Result<Found> {
+pub(crate) fn ambiguous(dir: &Path) -> Result<Found> {
     let mut forge = Forge::new(dir)?;
     forge.events(0..5)?;
     let mut head = forge.head(Kind::Event, Vec::new())?;

@@ -1,8 +1,8 @@
 //! Attacks with a second copy of a running vault, and kills around the publication of checkpoints.
 
-use super::Found;
-use super::ground::{Ground, code, config, failing, send, visit};
-use super::kill::KillDisk;
+use crate::cli::bench::attacks::Found;
+use crate::cli::bench::attacks::ground::{Ground, code, config, failing, send, visit};
+use crate::cli::bench::attacks::kill::KillDisk;
 use crate::format::checkpoint::Checkpoint;
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// 41: killed at every operation while checkpoints are shown: whatever was shown is durable.
-pub(super) fn ahead(dir: &Path) -> Result<Found> {
+pub(crate) fn ahead(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 1)?;
     for operation in 1..200 {
         let copy = ground.copy(&format!("ahead{operation}"))?;
@@ -36,14 +36,14 @@ pub(super) fn ahead(dir: &Path) -> Result<Found> {
         ensure!(found.is("VERIFIED"), "operation {operation}: {found:?}");
         fs::remove_dir_all(&copy.dir)?;
         if alive {
-            return Ok(Found("NEVER_AHEAD".to_owned()));
+            return Ok(Found("never ahead".to_owned()));
         }
     }
-    Ok(Found("NO_END".to_owned()))
+    Ok(Found("no end".to_owned()))
 }
 
 /// 42, without a witness: whoever kept the checkpoint of one clone finds the other out.
-pub(super) fn cloned(dir: &Path) -> Result<Found> {
+pub(crate) fn cloned(dir: &Path) -> Result<Found> {
     let one = Ground::new(dir, 2)?;
     let other = one.copy("clone")?;
     let twice = one.open()?;

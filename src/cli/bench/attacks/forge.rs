@@ -1,12 +1,12 @@
 //! A log made up from nothing, with keys of its own: what a dishonest vault could publish. Every
 //! hash and signature in it is right; only what it says may be wrong.
 
-use super::raw::{encode, write_tiles};
 use crate::base::entry::{Entry, Head, Kind};
 use crate::base::event::{EventCode, Outcome, Severity};
 use crate::base::id::{EventIdTag, Hash32, RecordId, SourceHandle, TenantId};
 use crate::base::secret::Key;
 use crate::base::unit::{ClassId, EntryIndex, Generation, UtcNanos};
+use crate::cli::bench::attacks::raw::{encode, write_tiles};
 use crate::crypto::hash::leaf_hash;
 use crate::crypto::lanes::Lanes;
 use crate::crypto::merkle::Compact;
@@ -29,24 +29,24 @@ use std::sync::Arc;
 const UNIT: usize = 4_096;
 
 /// The log being made up.
-pub(super) struct Forge {
+pub(crate) struct Forge {
     dir: PathBuf,
-    pub(super) file: VaultFile,
-    pub(super) signer: Signer,
-    pub(super) time: u64,
-    pub(super) entries: Vec<Vec<u8>>,
-    pub(super) leaves: Vec<Hash32>,
+    pub(crate) file: VaultFile,
+    pub(crate) signer: Signer,
+    pub(crate) time: u64,
+    pub(crate) entries: Vec<Vec<u8>>,
+    pub(crate) leaves: Vec<Hash32>,
 }
 
 /// A key of the forger.
-pub(super) fn key(name: &str, seed: u8) -> Result<Signer> {
+pub(crate) fn key(name: &str, seed: u8) -> Result<Signer> {
     let key = SigningKey::new(&Key::new([seed; 32]));
     Signer::new(name, Algorithm::Ed25519, key).map_err(|e| anyhow!("{e}"))
 }
 
 impl Forge {
     /// A log with its genesis.
-    pub(super) fn new(dir: &Path) -> Result<Forge> {
+    pub(crate) fn new(dir: &Path) -> Result<Forge> {
         let file = VaultFile::new("forge.local", TenantId([7; 16]));
         fs::create_dir_all(dir)?;
         file.write(&OsDisk, dir)?;
@@ -68,7 +68,7 @@ impl Forge {
     }
 
     /// The head of an entry without sealed fields.
-    pub(super) fn head(&self, kind: Kind, clear: Vec<u8>) -> Result<Head> {
+    pub(crate) fn head(&self, kind: Kind, clear: Vec<u8>) -> Result<Head> {
         Ok(Head {
             kind,
             class: ClassId(10),
@@ -88,18 +88,18 @@ impl Forge {
         })
     }
 
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.entries.len() as u64
     }
 
     /// Takes the last entry back.
-    pub(super) fn pop(&mut self) {
+    pub(crate) fn pop(&mut self) {
         self.entries.pop();
         self.leaves.pop();
     }
 
     /// Appends an entry.
-    pub(super) fn push(&mut self, head: Head) -> Result<u64> {
+    pub(crate) fn push(&mut self, head: Head) -> Result<u64> {
         let index = EntryIndex(self.next());
         let prev = self.leaves.last().copied().unwrap_or(Hash32::ZERO);
         let entry = Entry { head, index, time_log: UtcNanos(self.time), prev };
@@ -107,18 +107,18 @@ impl Forge {
     }
 
     /// Appends what need not be an entry.
-    pub(super) fn push_bytes(&mut self, bytes: Vec<u8>) -> u64 {
+    pub(crate) fn push_bytes(&mut self, bytes: Vec<u8>) -> u64 {
         self.leaves.push(leaf_hash(&bytes));
         self.entries.push(bytes);
         self.next() - 1
     }
 
-    pub(super) fn act(&mut self, kind: Kind, clear: Vec<u8>) -> Result<u64> {
+    pub(crate) fn act(&mut self, kind: Kind, clear: Vec<u8>) -> Result<u64> {
         self.push(self.head(kind, clear)?)
     }
 
     /// Appends bare events of a counting source.
-    pub(super) fn events(&mut self, numbers: std::ops::Range<u64>) -> Result<()> {
+    pub(crate) fn events(&mut self, numbers: std::ops::Range<u64>) -> Result<()> {
         for number in numbers {
             let mut head = self.head(Kind::Event, Vec::new())?;
             (head.source, head.source_seq) = (SourceHandle([1; 16]), Some(number));
@@ -128,32 +128,32 @@ impl Forge {
     }
 
     /// Root of the first leaves.
-    pub(super) fn root(&self, size: usize) -> Hash32 {
+    pub(crate) fn root(&self, size: usize) -> Hash32 {
         let mut tree = Compact::new();
         let leaves = self.leaves.get(..size).unwrap_or_default();
         tree.extend(&Lanes::detect(), leaves, &mut |_, _| {});
         tree.root()
     }
 
-    pub(super) fn places(&self) -> Places {
+    pub(crate) fn places(&self) -> Places {
         Places::of(&self.dir, &self.dir, &self.file.tenant)
     }
 
     /// Writes everything, signed with the log's own key, and verifies it with that key pinned.
-    pub(super) fn verify(&self) -> Result<Report> {
+    pub(crate) fn verify(&self) -> Result<Report> {
         self.publish(&self.signer)?;
         let keys = [self.signer.verifier().clone()];
         self.verify_with(&Trust::of(&keys, &[]).map_err(|e| anyhow!("{e}"))?)
     }
 
-    pub(super) fn verify_with(&self, trust: &Trust) -> Result<Report> {
+    pub(crate) fn verify_with(&self, trust: &Trust) -> Result<Report> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
         let options = Options { replay_seals: true, ..Options::default() };
         Ok(verify_data(&disk, &self.dir, Some(trust), &options, &mut |_, _| {})?)
     }
 
     /// Writes log, tiles and a checkpoint.
-    pub(super) fn publish(&self, signer: &Signer) -> Result<()> {
+    pub(crate) fn publish(&self, signer: &Signer) -> Result<()> {
         let places = self.places();
         fs::create_dir_all(places.log())?;
         let (lanes, mut tree) = (Lanes::detect(), Compact::new());

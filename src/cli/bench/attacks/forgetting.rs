@@ -1,12 +1,14 @@
 //! Attacks on forgetting: old copies put back, roots planted, power lost between the steps, every
 //! byte searched. Whoever was erased stays erased; everybody else stays readable.
 
-use super::Found;
-use super::ground::{Ground, code, config, failing, patient, readable, send, two_people, visit};
-use super::kill::KillDisk;
-use super::reach::{Bytes, reachable, secrets, slot};
 use crate::base::entry::Kind;
 use crate::base::unit::{EntryIndex, Generation};
+use crate::cli::bench::attacks::Found;
+use crate::cli::bench::attacks::ground::{
+    Ground, code, config, failing, patient, readable, send, two_people, visit,
+};
+use crate::cli::bench::attacks::kill::KillDisk;
+use crate::cli::bench::attacks::reach::{Bytes, reachable, secrets, slot};
 use crate::format::control::Scope;
 use crate::format::slot::Slot;
 use crate::store::disk::OsDisk;
@@ -37,18 +39,18 @@ fn forgotten(dir: &Path, batches: u64) -> Result<(Ground, Ground, Vec<Bytes>)> {
 }
 
 /// 19: whether any key or seed of the erased person can be had from any copy.
-pub(super) fn oracle(dir: &Path) -> Result<Found> {
+pub(crate) fn oracle(dir: &Path) -> Result<Found> {
     let (ground, copy, keys) = forgotten(dir, 2)?;
     let before = reachable(&copy, &[])?;
     ensure!(keys.iter().any(|key| before.contains(key)), "before it, the attack succeeds");
     let known = reachable(&ground, &[&copy])?;
     let out = keys.iter().any(|key| known.contains(key));
     let text = readable(&ground.open()?, SECRET)?;
-    Ok(Found(if out || text { "KEY_REACHABLE" } else { "NO_ORACLE" }.to_owned()))
+    Ok(Found(if out || text { "key reachable" } else { "no oracle" }.to_owned()))
 }
 
 /// 20: a year-old backup of the data beside the current keys.
-pub(super) fn old_data(dir: &Path) -> Result<Found> {
+pub(crate) fn old_data(dir: &Path) -> Result<Found> {
     let (ground, copy, _) = forgotten(dir, 2)?;
     ground.put_back("data", &copy)?;
     let vault = ground.open()?;
@@ -58,14 +60,14 @@ pub(super) fn old_data(dir: &Path) -> Result<Found> {
 }
 
 /// 21: old keys beside current data.
-pub(super) fn old_keys(dir: &Path) -> Result<Found> {
+pub(crate) fn old_keys(dir: &Path) -> Result<Found> {
     let (ground, copy, _) = forgotten(dir, 2)?;
     ground.put_back("keys", &copy)?;
     Ok(code(ground.open()))
 }
 
 /// 22, with an exported ledger: data and keys of one old copy.
-pub(super) fn old_image(dir: &Path) -> Result<Found> {
+pub(crate) fn old_image(dir: &Path) -> Result<Found> {
     let (ground, copy, _) = forgotten(dir, 2)?;
     let ledger = ground.open()?.erasure_ledger()?;
     let own = crate::vault::config::Config { ledger: Some(ledger), ..config(&copy.dir) };
@@ -73,7 +75,7 @@ pub(super) fn old_image(dir: &Path) -> Result<Found> {
 }
 
 /// 23: the old root, sealed again under a higher generation, in the other slot.
-pub(super) fn planted(dir: &Path) -> Result<Found> {
+pub(crate) fn planted(dir: &Path) -> Result<Found> {
     let (ground, copy, _) = forgotten(dir, 2)?;
     let (old, now) = (slot(&copy)?, slot(&ground)?);
     let planted = Slot { generation: Generation(now.generation.0 + 1), ..old };
@@ -102,7 +104,7 @@ fn invariants(ground: &Ground, erased: bool, added: Option<EntryIndex>) -> Resul
 }
 
 /// 24: killed at every operation of an append of a new person and an erasure.
-pub(super) fn power(dir: &Path) -> Result<Found> {
+pub(crate) fn power(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 1)?;
     let mut operation = 0;
     loop {
@@ -120,7 +122,7 @@ pub(super) fn power(dir: &Path) -> Result<Found> {
         invariants(&copy, erased, added).with_context(|| format!("operation {operation}"))?;
         fs::remove_dir_all(&copy.dir)?;
         if alive && erased {
-            return Ok(Found("INVARIANTS_HOLD".to_owned()));
+            return Ok(Found("invariants hold".to_owned()));
         }
     }
 }
@@ -149,17 +151,17 @@ fn hits(dir: &Path, needles: &[Vec<u8>]) -> Result<usize> {
 }
 
 /// 25: every file searched for the dead keys, the dead root and the identifiers.
-pub(super) fn scan(dir: &Path) -> Result<Found> {
+pub(crate) fn scan(dir: &Path) -> Result<Found> {
     let (ground, copy, keys) = forgotten(dir, 2)?;
     let mut needles: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
     needles.push(slot(&copy)?.root_key.expose().to_vec());
     needles.push(SECRET.as_bytes().to_vec());
     let hits = hits(&ground.dir, &needles)?;
-    Ok(Found(if hits == 0 { "ZERO_HITS" } else { "FOUND" }.to_owned()))
+    Ok(Found(if hits == 0 { "zero hits" } else { "found" }.to_owned()))
 }
 
 /// 26: the tree splits, then somebody who was moved is erased; every old node is at hand.
-pub(super) fn split(dir: &Path) -> Result<Found> {
+pub(crate) fn split(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 1)?;
     let copy = ground.copy("before")?;
     let vault = ground.open()?;
@@ -171,11 +173,11 @@ pub(super) fn split(dir: &Path) -> Result<Found> {
     forget(&ground.open()?)?;
     let known = reachable(&ground, &[&copy, &middle])?;
     let out = keys.iter().any(|key| known.contains(key));
-    Ok(Found(if out { "KEY_REACHABLE" } else { "NO_WAY_BACK" }.to_owned()))
+    Ok(Found(if out { "key reachable" } else { "no way back" }.to_owned()))
 }
 
 /// 27: erased under a hold, twice, unknown, and born again.
-pub(super) fn hold(dir: &Path) -> Result<Found> {
+pub(crate) fn hold(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let before = secrets(&ground, &patient("p1"))?;
     let vault = ground.open()?;
@@ -196,7 +198,7 @@ pub(super) fn hold(dir: &Path) -> Result<Found> {
 }
 
 /// 28: killed between the new root and the scrub of the old one, then served.
-pub(super) fn unscrubbed(dir: &Path) -> Result<Found> {
+pub(crate) fn unscrubbed(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 1)?;
     let slots = |ground: &Ground| -> Result<usize> {
         let tree = ground.places()?.tree;
@@ -214,16 +216,16 @@ pub(super) fn unscrubbed(dir: &Path) -> Result<Found> {
             let vault = copy.open()?;
             ensure!(slots(&copy)? == 1, "served before the scrub");
             let gone = !readable(&vault, SECRET)?;
-            return Ok(Found(if gone { "SCRUBBED_FIRST" } else { "READABLE" }.to_owned()));
+            return Ok(Found(if gone { "scrubbed first" } else { "readable" }.to_owned()));
         }
         fs::remove_dir_all(&copy.dir)?;
         ensure!(!erased, "no kill left two roots");
     }
-    Ok(Found("NO_KILL".to_owned()))
+    Ok(Found("no kill".to_owned()))
 }
 
 /// 45: whatever the vault wrote or said, searched for somebody who was erased.
-pub(super) fn canary(dir: &Path) -> Result<Found> {
+pub(crate) fn canary(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 1)?;
     let vault = ground.open()?;
     send(&vault, &[visit(900, "n1", "canary-xq7")])?;
@@ -242,5 +244,5 @@ pub(super) fn canary(dir: &Path) -> Result<Found> {
     let needles = [b"canary-xq7".to_vec(), b"Y2FuYXJ5".to_vec()];
     let spoken = said.iter().any(|text| text.contains("canary-xq7"));
     let found = spoken || open || hits(&ground.dir, &needles)? > 0;
-    Ok(Found(if found { "FOUND" } else { "ZERO_HITS" }.to_owned()))
+    Ok(Found(if found { "found" } else { "zero hits" }.to_owned()))
 }

@@ -1,10 +1,10 @@
 //! The throw-away vault the attacks are made on: real files, a clock moved by hand, the trust its
 //! auditor pinned beforehand. It never touches anything outside its directory.
 
-use super::Found;
 use crate::base::event::{Draft, Identifier};
 use crate::base::unit::{EntryIndex, NANOS_PER_DAY, NANOS_PER_SECOND, UtcNanos};
 use crate::base::world::Clock;
+use crate::cli::bench::attacks::Found;
 use crate::cli::world::OsEntropy;
 use crate::format::trust::Trust;
 use crate::store::disk::{Disk, OsDisk};
@@ -24,20 +24,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const NOON: &str = "2026-11-21T12:00:00Z";
 
 /// Both clocks, moved by hand.
-pub(super) struct SetClock {
+pub(crate) struct SetClock {
     wall: AtomicU64,
     monotonic: AtomicU64,
 }
 
 impl SetClock {
     /// Time passes.
-    pub(super) fn pass(&self, nanos: u64) {
+    pub(crate) fn pass(&self, nanos: u64) {
         self.wall.fetch_add(nanos, Ordering::SeqCst);
         self.monotonic.fetch_add(nanos, Ordering::SeqCst);
     }
 
     /// Somebody turns the wall clock back a day.
-    pub(super) fn back_a_day(&self) {
+    pub(crate) fn back_a_day(&self) {
         self.wall.fetch_sub(NANOS_PER_DAY, Ordering::SeqCst);
     }
 }
@@ -53,14 +53,14 @@ impl Clock for SetClock {
 }
 
 /// A vault on real files and what is known of it outside.
-pub(super) struct Ground {
-    pub(super) dir: PathBuf,
-    pub(super) clock: Arc<SetClock>,
-    pub(super) trust: Trust,
+pub(crate) struct Ground {
+    pub(crate) dir: PathBuf,
+    pub(crate) clock: Arc<SetClock>,
+    pub(crate) trust: Trust,
 }
 
 /// Two different people.
-pub(super) fn two_people() -> Order {
+pub(crate) fn two_people() -> Order {
     Order {
         requested_by: "privacy.officer@example.org".to_owned(),
         approved_by: Some("administrator@example.org".to_owned()),
@@ -69,12 +69,12 @@ pub(super) fn two_people() -> Order {
 }
 
 /// A patient of the clinic.
-pub(super) fn patient(id: &str) -> Identifier {
+pub(crate) fn patient(id: &str) -> Identifier {
     Identifier { kind: "patient_id".into(), value: id.into() }
 }
 
 /// An event about one patient by one nurse.
-pub(super) fn visit(number: u64, nurse: &str, patient: &str) -> String {
+pub(crate) fn visit(number: u64, nurse: &str, patient: &str) -> String {
     format!(
         concat!(
             r#"{{"time":"2026-11-21T08:00:00Z","source_seq":{number},"action":"record.open","#,
@@ -92,7 +92,7 @@ pub(super) fn visit(number: u64, nurse: &str, patient: &str) -> String {
 
 impl Ground {
     /// A vault with `batches` units of five events each, numbered by their source from 1.
-    pub(super) fn new(dir: &Path, batches: u64) -> Result<Ground> {
+    pub(crate) fn new(dir: &Path, batches: u64) -> Result<Ground> {
         let wall = UtcNanos::parse(NOON).context("noon")?.0;
         let clock = Arc::new(SetClock { wall: AtomicU64::new(wall), monotonic: AtomicU64::new(1) });
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
@@ -106,7 +106,7 @@ impl Ground {
     }
 
     /// Appends batches of five events from number `first` on.
-    pub(super) fn append(&self, vault: &Vault, first: u64, batches: u64) -> Result<()> {
+    pub(crate) fn append(&self, vault: &Vault, first: u64, batches: u64) -> Result<()> {
         for batch in 0..batches {
             self.clock.pass(NANOS_PER_SECOND);
             let number = first + batch * 5;
@@ -119,23 +119,23 @@ impl Ground {
     }
 
     /// Opens the vault.
-    pub(super) fn open(&self) -> VaultResult<Vault> {
+    pub(crate) fn open(&self) -> VaultResult<Vault> {
         self.open_on(Arc::new(OsDisk), &config(&self.dir))
     }
 
     /// Opens it on another disk, or in another way.
-    pub(super) fn open_on(&self, disk: Arc<dyn Disk>, config: &Config) -> VaultResult<Vault> {
+    pub(crate) fn open_on(&self, disk: Arc<dyn Disk>, config: &Config) -> VaultResult<Vault> {
         let world = World { disk, clock: self.clock.clone(), entropy: Arc::new(OsEntropy::new()) };
         Vault::open(world, config)
     }
 
     /// What an outsider finds, seals computed again.
-    pub(super) fn verify(&self) -> Result<Report> {
+    pub(crate) fn verify(&self) -> Result<Report> {
         self.verify_with(Vec::new())
     }
 
     /// As `verify`, with checkpoints kept from before.
-    pub(super) fn verify_with(&self, retained: Vec<String>) -> Result<Report> {
+    pub(crate) fn verify_with(&self, retained: Vec<String>) -> Result<Report> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
         let options = Options { replay_seals: true, retained, ..Options::default() };
         let data = self.dir.join("data");
@@ -143,50 +143,50 @@ impl Ground {
     }
 
     /// What the vault's own check of every body finds.
-    pub(super) fn open_bodies(&self) -> Result<Found> {
+    pub(crate) fn open_bodies(&self) -> Result<Found> {
         let report = self.open()?.verify_bodies(&mut |_, _| {})?;
         Ok(named(&report.verdicts))
     }
 
     /// Where the tenant's files lie.
-    pub(super) fn places(&self) -> Result<Places> {
+    pub(crate) fn places(&self) -> Result<Places> {
         let file = VaultFile::read(&OsDisk, &self.dir.join("data"))?;
         Ok(Places::of(&self.dir.join("data"), &self.dir.join("keys"), &file.tenant))
     }
 
     /// The checkpoint on disk.
-    pub(super) fn checkpoint(&self) -> Result<String> {
+    pub(crate) fn checkpoint(&self) -> Result<String> {
         Ok(fs::read_to_string(self.places()?.checkpoint())?)
     }
 
     /// A copy of everything, as a backup or a cloned machine has it.
-    pub(super) fn copy(&self, name: &str) -> Result<Ground> {
+    pub(crate) fn copy(&self, name: &str) -> Result<Ground> {
         let dir = self.dir.with_extension(name);
         copy_dir(&self.dir, &dir)?;
         Ok(Ground { dir, clock: self.clock.clone(), trust: self.trust.clone() })
     }
 
     /// Puts a part (`data`, `keys`) of another copy in place of this one's.
-    pub(super) fn put_back(&self, part: &str, from: &Ground) -> Result<()> {
+    pub(crate) fn put_back(&self, part: &str, from: &Ground) -> Result<()> {
         fs::remove_dir_all(self.dir.join(part))?;
         copy_dir(&from.dir.join(part), &self.dir.join(part))
     }
 }
 
 /// Default configuration below a directory, index in memory.
-pub(super) fn config(dir: &Path) -> Config {
+pub(crate) fn config(dir: &Path) -> Config {
     Config { index_on_disk: false, ..crate::cli::bench::plain(dir) }
 }
 
 /// Sends events of the clinic as one batch; gives their indexes.
-pub(super) fn send(vault: &Vault, texts: &[String]) -> VaultResult<Vec<EntryIndex>> {
+pub(crate) fn send(vault: &Vault, texts: &[String]) -> VaultResult<Vec<EntryIndex>> {
     let drafts: Vec<Draft<'_>> =
         texts.iter().map(|text| Draft { source: "ehr", json: text.as_bytes() }).collect();
     Ok(vault.append(&drafts)?.iter().map(|receipt| receipt.index).collect())
 }
 
 /// Index of the event with this number of its source.
-pub(super) fn event(vault: &Vault, number: u64) -> Result<EntryIndex> {
+pub(crate) fn event(vault: &Vault, number: u64) -> Result<EntryIndex> {
     let mut all = (0..vault.size().0).map(EntryIndex);
     let numbered =
         |i: &EntryIndex| vault.entry(*i).is_ok_and(|entry| entry.head.source_seq == Some(number));
@@ -194,7 +194,7 @@ pub(super) fn event(vault: &Vault, number: u64) -> Result<EntryIndex> {
 }
 
 /// Whether a text can be read anywhere in an opened log.
-pub(super) fn readable(vault: &Vault, needle: &str) -> Result<bool> {
+pub(crate) fn readable(vault: &Vault, needle: &str) -> Result<bool> {
     let mut found = false;
     let reading = Reading { open: true, destination: None };
     let whole = EntryIndex(0)..EntryIndex(vault.size().0);
@@ -207,7 +207,7 @@ pub(super) fn readable(vault: &Vault, needle: &str) -> Result<bool> {
 }
 
 /// Copies a directory with everything in it.
-pub(super) fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_dir(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let (entry, target) = {
@@ -225,7 +225,7 @@ pub(super) fn copy_dir(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The failing verdicts of a report, each name once, in order.
-pub(super) fn failing(report: &Report) -> Found {
+pub(crate) fn failing(report: &Report) -> Found {
     let failing: Vec<_> = report.verdicts.iter().filter(|v| v.fails).cloned().collect();
     named(&failing)
 }
@@ -241,6 +241,6 @@ fn named(verdicts: &[crate::vault::verify::Verdict]) -> Found {
 }
 
 /// The code a refusal has; `accepted` if there is none.
-pub(super) fn code<T>(result: VaultResult<T>) -> Found {
+pub(crate) fn code<T>(result: VaultResult<T>) -> Found {
     Found(result.map_or_else(|error| error.code().to_owned(), |_| "accepted".to_owned()))
 }

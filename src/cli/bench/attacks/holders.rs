@@ -1,11 +1,11 @@
 //! Attacks on those who hold only files: changed and replayed disclosures, two views of one log,
 //! notes of one kind shown as another, texts that bend the grammar, weak keys.
 
-use super::Found;
-use super::forge::key;
-use super::ground::{Ground, event, patient, two_people};
 use crate::base::id::Hash32;
 use crate::base::unit::TreeSize;
+use crate::cli::bench::attacks::Found;
+use crate::cli::bench::attacks::forge::key;
+use crate::cli::bench::attacks::ground::{Ground, event, patient, two_people};
 use crate::format::bundle::Disclosure;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::control;
@@ -30,7 +30,7 @@ fn judged(bundle: &Disclosure, trust: &Trust) -> Result<Found> {
 }
 
 /// 17: a disclosure with another value, salt, name or group.
-pub(super) fn changed(dir: &Path) -> Result<Found> {
+pub(crate) fn changed(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let vault = ground.open()?;
     let good = disclose(&vault, 3)?;
@@ -54,7 +54,7 @@ pub(super) fn changed(dir: &Path) -> Result<Found> {
 }
 
 /// 18: a disclosure replayed for another record, and under another log's trust.
-pub(super) fn replayed(dir: &Path) -> Result<Found> {
+pub(crate) fn replayed(dir: &Path) -> Result<Found> {
     let ground = Ground::new(&dir.join("one"), 2)?;
     let other = Ground::new(&dir.join("other"), 1)?;
     let vault = ground.open()?;
@@ -66,7 +66,7 @@ pub(super) fn replayed(dir: &Path) -> Result<Found> {
 }
 
 /// 33: two checkpoints of one size and different roots, both validly signed.
-pub(super) fn two_views(dir: &Path) -> Result<Found> {
+pub(crate) fn two_views(dir: &Path) -> Result<Found> {
     let _ = dir;
     let origin = "attacks.local/t/00".to_owned();
     let signer = key(&origin, 8)?;
@@ -80,7 +80,7 @@ pub(super) fn two_views(dir: &Path) -> Result<Found> {
 }
 
 /// 34: a checkpoint whose grammar is bent; every form must be refused.
-pub(super) fn grammar(dir: &Path) -> Result<Found> {
+pub(crate) fn grammar(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 1)?;
     let good = ground.checkpoint()?;
     let open = |note: &str| ground.trust.open_checkpoint(note.as_bytes()).map(|_| ());
@@ -111,11 +111,11 @@ pub(super) fn grammar(dir: &Path) -> Result<Found> {
         .map_err(|e| anyhow!("{e}"))?;
     let line = theirs.lines().last().context("their line")?;
     ensure!(open(&format!("{good}{line}\n")).is_ok(), "an unknown signer is ignored");
-    Ok(Found("NOTE_REFUSED".to_owned()))
+    Ok(Found("note refused".to_owned()))
 }
 
 /// 35: a key of low order enrolled.
-pub(super) fn weak_key(dir: &Path) -> Result<Found> {
+pub(crate) fn weak_key(dir: &Path) -> Result<Found> {
     let _ = dir;
     // The point of order one: every signature check with it can be satisfied by anybody.
     let mut point = [0u8; 32];
@@ -128,7 +128,7 @@ pub(super) fn weak_key(dir: &Path) -> Result<Found> {
 }
 
 /// 37: a receipt shown as a checkpoint, a checkpoint shown as a receipt.
-pub(super) fn confused(dir: &Path) -> Result<Found> {
+pub(crate) fn confused(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let vault = ground.open()?;
     let erased = vault.erase(&[patient("p1")], "gdpr-17-1", &two_people())?;
@@ -137,5 +137,5 @@ pub(super) fn confused(dir: &Path) -> Result<Found> {
     ensure!(ground.trust.open_checkpoint(note.as_bytes()).is_ok(), "the checkpoint as one");
     let one = ground.trust.open_checkpoint(receipt.as_bytes()).is_err();
     let other = ground.trust.open_report(note.as_bytes()).is_err();
-    Ok(Found(if one && other { "REJECTED" } else { "accepted" }.to_owned()))
+    Ok(Found(if one && other { "rejected" } else { "accepted" }.to_owned()))
 }

@@ -1,14 +1,14 @@
 //! Attacks through what is sent in, and through values on their way out to a SIEM.
 
-use super::Found;
-use super::ground::{Ground, visit};
 use crate::base::event::Draft;
+use crate::cli::bench::attacks::Found;
+use crate::cli::bench::attacks::ground::{Ground, visit};
 use crate::format::siem::{Pipe, Substitutions, cef, leef};
 use anyhow::{Result, ensure};
 use std::path::Path;
 
 /// 40: JSON that two readers would read in two ways, or that exhausts one.
-pub(super) fn json(dir: &Path) -> Result<Found> {
+pub(crate) fn json(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 1)?;
     let vault = ground.open()?;
     let size = vault.size();
@@ -22,23 +22,23 @@ pub(super) fn json(dir: &Path) -> Result<Found> {
         (with(r#""x":NaN"#), "JSON_SYNTAX"),
         (with(r#""x":"\ud800""#), "JSON_SURROGATE"),
         (with(&deep), "JSON_DEPTH"),
-        (good.replacen(":900,", ":9007199254740993,", 1), "JSON_INTEGER"),
+        (good.replacen(":900,", ":9007199254740993,", 1), ""),
     ];
     let mut refused = 0;
     for (text, expect) in &cases {
         let drafts = [Draft { source: "ehr", json: text.as_bytes() }];
         let found = vault.append(&drafts).map_or_else(|e| e.code(), |_| "accepted");
-        // The one number that is no identifier may be refused by the field's own limit.
-        let ok = found == *expect || (*expect == "JSON_INTEGER" && found != "accepted");
+        // A number beyond 2^53 is refused by its field's own code.
+        let ok = found == *expect || (expect.is_empty() && found != "accepted");
         ensure!(ok, "{expect}: {found}");
         refused += 1;
     }
     ensure!(vault.size() == size, "nothing was logged");
-    Ok(Found(if refused == cases.len() { "REFUSED" } else { "accepted" }.to_owned()))
+    Ok(Found(if refused == cases.len() { "refused" } else { "accepted" }.to_owned()))
 }
 
 /// 44: a value that would end its field, or its line, in CEF or LEEF.
-pub(super) fn siem(dir: &Path) -> Result<Found> {
+pub(crate) fn siem(dir: &Path) -> Result<Found> {
     let _ = dir;
     let evil = "x|y=z\\ \n<13>CEF:0|forged|\r\tcat=9";
     let mut count = Substitutions::default();
@@ -60,5 +60,5 @@ pub(super) fn siem(dir: &Path) -> Result<Found> {
     };
     ensure!(!bare(&header, '|'), "a header ends early: {header:?}");
     ensure!(!bare(&value, '='), "a value ends early: {value:?}");
-    Ok(Found("ESCAPED".to_owned()))
+    Ok(Found("escaped".to_owned()))
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many operations are left.
 #[derive(Clone)]
-pub(super) struct Left(Arc<AtomicU64>);
+pub(crate) struct Left(Arc<AtomicU64>);
 
 impl Left {
     /// Takes one; an error once none is left, and whether this is the very one that is cut.
@@ -25,24 +25,24 @@ impl Left {
     }
 
     /// Whether it was never used up.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.0.load(Ordering::SeqCst) > 0
     }
 
     /// Another number of operations from now on.
-    pub(super) fn set(&self, operations: u64) {
+    pub(crate) fn set(&self, operations: u64) {
         self.0.store(operations, Ordering::SeqCst);
     }
 }
 
 /// The disk.
-pub(super) struct KillDisk {
+pub(crate) struct KillDisk {
     left: Left,
 }
 
 impl KillDisk {
     /// A disk without a limit yet, and its limit.
-    pub(super) fn new() -> (KillDisk, Left) {
+    pub(crate) fn new() -> (KillDisk, Left) {
         let left = Left(Arc::new(AtomicU64::new(u64::MAX)));
         (KillDisk { left: left.clone() }, left)
     }

@@ -1,10 +1,10 @@
 //! Attacks on the log: changed, removed, moved and repeated entries, cut and foreign files, clocks.
 
-use super::Found;
-use super::ground::{Ground, code, event, failing};
-use super::raw::{Raw, steal};
 use crate::base::id::RecordId;
 use crate::base::unit::{EntryIndex, NANOS_PER_DAY, UtcNanos};
+use crate::cli::bench::attacks::Found;
+use crate::cli::bench::attacks::ground::{Ground, code, event, failing};
+use crate::cli::bench::attacks::raw::{Raw, steal};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use std::path::Path;
 const MIDDLE: u64 = 8;
 
 /// 1: a bit of a stored entry.
-pub(super) fn bit(dir: &Path) -> Result<Found> {
+pub(crate) fn bit(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 4)?;
     let mut raw = Raw::of(&ground)?;
     *raw.entry_mut(MIDDLE)?.get_mut(15).context("a byte")? ^= 1;
@@ -25,7 +25,7 @@ pub(super) fn bit(dir: &Path) -> Result<Found> {
 }
 
 /// 2: an entry, and every hash that needs no signature.
-pub(super) fn replaced(dir: &Path) -> Result<Found> {
+pub(crate) fn replaced(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 4)?;
     let mut raw = Raw::of(&ground)?;
     raw.edit(MIDDLE, |entry| entry.head.time = UtcNanos(entry.head.time.0 + 1))?;
@@ -36,7 +36,7 @@ pub(super) fn replaced(dir: &Path) -> Result<Found> {
 }
 
 /// 3, the auditor's half: history rewritten and signed again with the stolen log key.
-pub(super) fn rewritten(dir: &Path) -> Result<Found> {
+pub(crate) fn rewritten(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 4)?;
     let kept = ground.checkpoint()?;
     let mut raw = Raw::of(&ground)?;
@@ -47,6 +47,9 @@ pub(super) fn rewritten(dir: &Path) -> Result<Found> {
     raw.edit(last, |entry| {
         entry.head.record = RecordId([5; 16]);
         entry.head.source_seq = Some(999);
+        // Bodies he has none for it.
+        (entry.head.groups, entry.head.fields) = (Vec::new(), Vec::new());
+        entry.head.tags = Vec::new();
     })?;
     let time = raw.entry(last - 1)?.time_log;
     raw.edit(last, |entry| entry.time_log = time)?;
@@ -58,7 +61,7 @@ pub(super) fn rewritten(dir: &Path) -> Result<Found> {
 }
 
 /// 4: a middle entry deleted, the rest renumbered.
-pub(super) fn deleted(dir: &Path) -> Result<Found> {
+pub(crate) fn deleted(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 4)?;
     let mut raw = Raw::of(&ground)?;
     let (entries, at) = raw.find(MIDDLE)?;
@@ -71,7 +74,7 @@ pub(super) fn deleted(dir: &Path) -> Result<Found> {
 }
 
 /// 5: two entries swapped.
-pub(super) fn swapped(dir: &Path) -> Result<Found> {
+pub(crate) fn swapped(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 4)?;
     let mut raw = Raw::of(&ground)?;
     let (entries, at) = raw.find(MIDDLE)?;
@@ -90,7 +93,7 @@ fn only(ground: &Ground, name: &str, index: u64) -> Result<Found> {
 }
 
 /// 6, without a witness: log and checkpoint cut below what somebody kept.
-pub(super) fn cut(dir: &Path) -> Result<Found> {
+pub(crate) fn cut(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let (mut old, before) = (Raw::of(&ground)?, ground.checkpoint()?);
     let vault = ground.open()?;
@@ -106,7 +109,7 @@ pub(super) fn cut(dir: &Path) -> Result<Found> {
 }
 
 /// 7: acknowledged entries dropped before their checkpoint; the source counts on.
-pub(super) fn dropped(dir: &Path) -> Result<Found> {
+pub(crate) fn dropped(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 2)?;
     let before = ground.checkpoint()?;
     let mut kept = Raw::of(&ground)?;
@@ -129,7 +132,7 @@ pub(super) fn dropped(dir: &Path) -> Result<Found> {
 }
 
 /// 8: an old event appended again, byte for byte and under a new record id.
-pub(super) fn repeated(dir: &Path) -> Result<Found> {
+pub(crate) fn repeated(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 4)?;
     let mut raw = Raw::of(&ground)?;
     let time = raw.entry(raw.size().0 - 1)?.time_log;
@@ -147,7 +150,7 @@ pub(super) fn repeated(dir: &Path) -> Result<Found> {
 }
 
 /// 9: an entry dated back.
-pub(super) fn dated_back(dir: &Path) -> Result<Found> {
+pub(crate) fn dated_back(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 4)?;
     let mut raw = Raw::of(&ground)?;
     let before = raw.entry(MIDDLE)?.time_log;
@@ -157,7 +160,7 @@ pub(super) fn dated_back(dir: &Path) -> Result<Found> {
 }
 
 /// 10: the clock set back a day, events appended, the vault opened again.
-pub(super) fn clock_back(dir: &Path) -> Result<Found> {
+pub(crate) fn clock_back(dir: &Path) -> Result<Found> {
     let ground = Ground::new(dir, 1)?;
     let vault = ground.open()?;
     let last = |vault: &crate::vault::Vault| -> Result<UtcNanos> {
@@ -173,11 +176,11 @@ pub(super) fn clock_back(dir: &Path) -> Result<Found> {
     ensure!(last(&vault)? > before, "log time went on");
     drop(vault);
     let found = failing(&ground.verify()?);
-    Ok(if found.is("VERIFIED") { Found("TIME_CLAMPED".to_owned()) } else { found })
+    Ok(if found.is("VERIFIED") { Found("time clamped".to_owned()) } else { found })
 }
 
 /// 11: an entry of one tenant in the log of another.
-pub(super) fn foreign(dir: &Path) -> Result<Found> {
+pub(crate) fn foreign(dir: &Path) -> Result<Found> {
     let ground = Ground::new(&dir.join("one"), 4)?;
     let other = Ground::new(&dir.join("other"), 1)?;
     let theirs = Raw::of(&other)?.entries().pop().context("an entry")?.clone();
@@ -188,8 +191,8 @@ pub(super) fn foreign(dir: &Path) -> Result<Found> {
 }
 
 /// 43: the index deleted, damaged, and last week's put back.
-pub(super) fn index(dir: &Path) -> Result<Found> {
-    use super::ground::{config, copy_dir, patient};
+pub(crate) fn index(dir: &Path) -> Result<Found> {
+    use crate::cli::bench::attacks::ground::{config, copy_dir, patient};
     use crate::store::disk::OsDisk;
     use std::sync::Arc;
     let ground = Ground::new(dir, 3)?;
@@ -219,5 +222,5 @@ pub(super) fn index(dir: &Path) -> Result<Found> {
     fs::remove_dir_all(&index)?;
     copy_dir(&stale, &index)?;
     ensure!(find()? == more && more > found, "stale: never served");
-    Ok(Found("INDEX_REBUILT".to_owned()))
+    Ok(Found("index rebuilt".to_owned()))
 }

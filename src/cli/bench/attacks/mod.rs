@@ -21,7 +21,7 @@ use std::path::Path;
 
 /// Verdicts found, by name.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub(super) struct Found(String);
+pub(crate) struct Found(String);
 
 impl Found {
     fn is(&self, name: &str) -> bool {
@@ -78,7 +78,7 @@ attacks! {
     7 "SOURCE_GAP" "acknowledged entries dropped before their checkpoint" log::dropped;
     8 "DUP_RID DUP_SOURCE_SEQ" "an old event appended again" log::repeated;
     9 "TIME_REGRESSION" "an entry dated back" log::dated_back;
-    10 "TIME_CLAMPED" "the clock set back a day" log::clock_back;
+    10 "time clamped" "the clock set back a day" log::clock_back;
     11 "TENANT_MISMATCH" "an entry of another tenant" log::foreign;
     12 "BODY_AUTH_FAIL" "bodies of two records of one subject swapped" bodies::swapped;
     13 "BODY_AUTH_FAIL" "groups of a record swapped or moved to another class" bodies::longer_class;
@@ -87,30 +87,30 @@ attacks! {
     16 "BODY_MISSING_UNJUSTIFIED" "bodies deleted and no entry says so" bodies::deleted;
     17 "DISCLOSURE_FIELD_MISMATCH" "a disclosure with a changed part" holders::changed;
     18 "DISCLOSURE_FIELD_MISMATCH UNTRUSTED_KEY" "a disclosure replayed" holders::replayed;
-    19 "NO_ORACLE" "every copy of the keys searched after an erasure" forgetting::oracle;
+    19 "no oracle" "every copy of the keys searched after an erasure" forgetting::oracle;
     20 "LOG_BEHIND_KEYS" "old data beside current keys" forgetting::old_data;
     21 "ROOT_GEN_ROLLBACK" "old keys beside current data" forgetting::old_keys;
     22 "ROOT_GEN_ROLLBACK" "data and keys of an old copy, the ledger at hand" forgetting::old_image;
     23 "ROOT_HASH_MISMATCH" "an old root planted under a higher generation" forgetting::planted;
-    24 "INVARIANTS_HOLD" "killed at every operation of an erasure" forgetting::power;
-    25 "ZERO_HITS" "every file searched for dead keys" forgetting::scan;
-    26 "NO_WAY_BACK" "the tree split, then a moved person erased" forgetting::split;
+    24 "invariants hold" "killed at every operation of an erasure" forgetting::power;
+    25 "zero hits" "every file searched for dead keys" forgetting::scan;
+    26 "no way back" "the tree split, then a moved person erased" forgetting::split;
     27 "HOLD_BLOCKED" "erased under a hold, twice, unknown, born again" forgetting::hold;
-    28 "SCRUBBED_FIRST" "killed before the scrub of an old root and served" forgetting::unscrubbed;
+    28 "scrubbed first" "killed before the scrub of an old root and served" forgetting::unscrubbed;
     31 "SEAL_MISMATCH" "seals with wrong counts and a wrong index" claims::seal;
     33 "EQUIVOCATION" "two checkpoints of one size, both validly signed" holders::two_views;
-    34 "NOTE_REFUSED" "the grammar of a note bent in ten ways" holders::grammar;
+    34 "note refused" "the grammar of a note bent in ten ways" holders::grammar;
     35 "WEAK_KEY" "a key of low order enrolled" holders::weak_key;
     36 "UNTRUSTED_KEY KEY_RETIRED" "a key-roll half signed, a retired key used" claims::roll;
-    37 "REJECTED" "a receipt shown as a checkpoint, and the other way round" holders::confused;
+    37 "rejected" "a receipt shown as a checkpoint, and the other way round" holders::confused;
     38 "TILE_MISMATCH" "a tile that lies" claims::tiles;
     39 "MALFORMED" "entries that can be read in two ways" claims::ambiguous;
-    40 "REFUSED" "JSON that can be read in two ways, or exhausts its reader" intake::json;
-    41 "NEVER_AHEAD" "killed around every publication of a checkpoint" clones::ahead;
+    40 "refused" "JSON that can be read in two ways, or exhausts its reader" intake::json;
+    41 "never ahead" "killed around every publication of a checkpoint" clones::ahead;
     42 "INCONSISTENT" "a cloned vault appends beside the first" clones::cloned;
-    43 "INDEX_REBUILT" "the index deleted, damaged, or last week's" log::index;
-    44 "ESCAPED" "a value that would end its field in CEF or LEEF" intake::siem;
-    45 "ZERO_HITS" "everything written and said searched for an erased person" forgetting::canary;
+    43 "index rebuilt" "the index deleted, damaged, or last week's" log::index;
+    44 "escaped" "a value that would end its field in CEF or LEEF" intake::siem;
+    45 "zero hits" "everything written and said searched for an erased person" forgetting::canary;
 }
 
 /// Makes the attacks with these numbers, or all if none is named, each below its own directory.

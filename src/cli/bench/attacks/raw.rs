@@ -1,11 +1,11 @@
 //! An attacker with the data directory and every tool but the keys: takes the log apart, changes
 //! it, and puts hashes, units and tiles right again as far as that needs no signature.
 
-use super::ground::Ground;
 use crate::base::entry::Entry;
 use crate::base::id::Hash32;
 use crate::base::secret::Key;
 use crate::base::unit::{EntryIndex, TreeSize};
+use crate::cli::bench::attacks::ground::Ground;
 use crate::crypto::hash::leaf_hash;
 use crate::crypto::lanes::Lanes;
 use crate::crypto::merkle::Compact;
@@ -22,15 +22,15 @@ use std::fs;
 use std::path::PathBuf;
 
 /// A log taken apart.
-pub(super) struct Raw {
-    pub(super) units: Vec<(UnitHead, Vec<Vec<u8>>)>,
+pub(crate) struct Raw {
+    pub(crate) units: Vec<(UnitHead, Vec<Vec<u8>>)>,
     places: Places,
     /// The log key, if the attacker stole that too.
-    pub(super) stolen: Option<Signer>,
+    pub(crate) stolen: Option<Signer>,
 }
 
 /// The log key, as somebody who may read the key directory finds it.
-pub(super) fn steal(ground: &Ground) -> Result<Signer> {
+pub(crate) fn steal(ground: &Ground) -> Result<Signer> {
     let kek = Kek::open(&OsDisk, &ground.dir.join("keys"), None)?;
     let path = ground.places()?.signing.join("log.key");
     let seed = open_secret(&OsDisk, &path, &kek, "chancery/v1/signing/log")?;
@@ -40,7 +40,7 @@ pub(super) fn steal(ground: &Ground) -> Result<Signer> {
 }
 
 impl Raw {
-    pub(super) fn of(ground: &Ground) -> Result<Raw> {
+    pub(crate) fn of(ground: &Ground) -> Result<Raw> {
         let places = ground.places()?;
         let mut units = Vec::new();
         for segment in segments(&places)? {
@@ -60,22 +60,22 @@ impl Raw {
         Ok(Raw { units, places, stolen: None })
     }
 
-    pub(super) fn entries(&self) -> Vec<&Vec<u8>> {
+    pub(crate) fn entries(&self) -> Vec<&Vec<u8>> {
         self.units.iter().flat_map(|(_, entries)| entries).collect()
     }
 
-    pub(super) fn size(&self) -> TreeSize {
+    pub(crate) fn size(&self) -> TreeSize {
         TreeSize(self.units.iter().map(|(_, e)| e.len() as u64).sum())
     }
 
-    pub(super) fn entry(&self, index: u64) -> Result<Entry> {
+    pub(crate) fn entry(&self, index: u64) -> Result<Entry> {
         let entries = self.entries();
         let bytes = entries.get(usize::try_from(index)?).context("an entry")?;
         Ok(entry::decode(bytes)?)
     }
 
     /// The unit of an entry, and the entry's place in it.
-    pub(super) fn find(&mut self, index: u64) -> Result<(&mut Vec<Vec<u8>>, usize)> {
+    pub(crate) fn find(&mut self, index: u64) -> Result<(&mut Vec<Vec<u8>>, usize)> {
         let mut left = usize::try_from(index)?;
         for (_, entries) in &mut self.units {
             if left < entries.len() {
@@ -86,13 +86,13 @@ impl Raw {
         bail!("no entry {index}")
     }
 
-    pub(super) fn entry_mut(&mut self, index: u64) -> Result<&mut Vec<u8>> {
+    pub(crate) fn entry_mut(&mut self, index: u64) -> Result<&mut Vec<u8>> {
         let (entries, at) = self.find(index)?;
         entries.get_mut(at).context("an entry")
     }
 
     /// Rewrites an entry by its meaning.
-    pub(super) fn edit(&mut self, index: u64, edit: impl FnOnce(&mut Entry)) -> Result<()> {
+    pub(crate) fn edit(&mut self, index: u64, edit: impl FnOnce(&mut Entry)) -> Result<()> {
         let mut entry = self.entry(index)?;
         edit(&mut entry);
         *self.entry_mut(index)? = entry::encode(&entry)?;
@@ -100,14 +100,14 @@ impl Raw {
     }
 
     /// Adds a copy of an entry at the end.
-    pub(super) fn repeat(&mut self, index: u64) -> Result<u64> {
+    pub(crate) fn repeat(&mut self, index: u64) -> Result<u64> {
         let bytes = self.entry_mut(index)?.clone();
         self.units.last_mut().context("a unit")?.1.push(bytes);
         Ok(self.size().0 - 1)
     }
 
     /// Gives every entry the index of its place, and with `prev` the hash of its predecessor.
-    pub(super) fn renumber(&mut self, prev: bool) {
+    pub(crate) fn renumber(&mut self, prev: bool) {
         let (mut index, mut last) = (0u64, Hash32::ZERO);
         for bytes in self.units.iter_mut().flat_map(|(_, entries)| entries) {
             let tail = bytes.len().saturating_sub(entry::TAIL_BYTES);
@@ -124,7 +124,7 @@ impl Raw {
     }
 
     /// Recomputes places, roots and hashes of all units.
-    pub(super) fn relink(&mut self) {
+    pub(crate) fn relink(&mut self) {
         let (mut tree, lanes) = (Compact::new(), Lanes::detect());
         let mut prev = Hash32::ZERO;
         for (number, (head, entries)) in self.units.iter_mut().enumerate() {
@@ -142,7 +142,7 @@ impl Raw {
     }
 
     /// Writes the units as they are, in one segment.
-    pub(super) fn write(&mut self) -> Result<()> {
+    pub(crate) fn write(&mut self) -> Result<()> {
         let key = self.stolen.as_ref();
         let bytes: Vec<u8> =
             self.units.iter_mut().flat_map(|(head, e)| encode(head, e, key)).collect();
@@ -153,13 +153,13 @@ impl Raw {
     }
 
     /// Writes tiles that fit the entries.
-    pub(super) fn write_tiles(&self) -> Result<()> {
+    pub(crate) fn write_tiles(&self) -> Result<()> {
         let leaves: Vec<Hash32> = self.entries().iter().map(|e| leaf_hash(e)).collect();
         write_tiles(&self.places, &leaves)
     }
 
     /// Everything an attacker without the log key can put right.
-    pub(super) fn cover_up(&mut self) -> Result<()> {
+    pub(crate) fn cover_up(&mut self) -> Result<()> {
         self.renumber(true);
         self.relink();
         self.write()?;
@@ -167,7 +167,7 @@ impl Raw {
     }
 
     /// What only the thief of the log key can do: a checkpoint of what is written now.
-    pub(super) fn sign(&self) -> Result<String> {
+    pub(crate) fn sign(&self) -> Result<String> {
         let signer = self.stolen.as_ref().context("a stolen key")?;
         let leaves: Vec<Hash32> = self.entries().iter().map(|e| leaf_hash(e)).collect();
         let mut tree = Compact::new();
@@ -181,7 +181,7 @@ impl Raw {
 }
 
 /// Writes the level files of a tree.
-pub(super) fn write_tiles(places: &Places, leaves: &[Hash32]) -> Result<()> {
+pub(crate) fn write_tiles(places: &Places, leaves: &[Hash32]) -> Result<()> {
     let mut levels: Vec<Vec<u8>> = vec![leaves.iter().flat_map(|h| h.0).collect()];
     Compact::new().extend(&Lanes::detect(), leaves, &mut |level, hash| {
         let level = usize::from(level);
@@ -196,7 +196,7 @@ pub(super) fn write_tiles(places: &Places, leaves: &[Hash32]) -> Result<()> {
 }
 
 /// The bytes of a unit. Without a key the place of the signature stays empty.
-pub(super) fn encode(head: &mut UnitHead, entries: &[Vec<u8>], key: Option<&Signer>) -> Vec<u8> {
+pub(crate) fn encode(head: &mut UnitHead, entries: &[Vec<u8>], key: Option<&Signer>) -> Vec<u8> {
     let mut framed = Vec::new();
     for entry in entries {
         framed.extend_from_slice(&u16::try_from(entry.len()).unwrap_or(u16::MAX).to_be_bytes());

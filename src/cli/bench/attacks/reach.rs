@@ -1,10 +1,10 @@
 //! What an attacker reads out of key directories: he holds every copy ever made of them, the
 //! key-encryption key and the current root, and tries every key he finds on every node it names.
 
-use super::ground::Ground;
 use crate::base::event::Identifier;
 use crate::base::id::{NodeId, TenantId};
 use crate::base::secret::Key;
+use crate::cli::bench::attacks::ground::Ground;
 use crate::cli::world::OsEntropy;
 use crate::crypto::kdf::{HmacKey, expand, label};
 use crate::format::cell::{self, Cell};
@@ -19,14 +19,14 @@ use std::fs;
 use std::sync::Arc;
 
 /// A key.
-pub(super) type Bytes = [u8; 32];
+pub(crate) type Bytes = [u8; 32];
 
 fn tenant_of(ground: &Ground) -> Result<TenantId> {
     Ok(crate::vault::config::VaultFile::read(&OsDisk, &ground.dir.join("data"))?.tenant)
 }
 
 /// The current root slot.
-pub(super) fn slot(ground: &Ground) -> Result<Slot> {
+pub(crate) fn slot(ground: &Ground) -> Result<Slot> {
     let (places, tenant) = (ground.places()?, tenant_of(ground)?);
     let kek = Kek::open(&OsDisk, &ground.dir.join("keys"), None)?;
     let slots = ["root.0", "root.1"].into_iter().filter_map(|name| {
@@ -36,7 +36,7 @@ pub(super) fn slot(ground: &Ground) -> Result<Slot> {
 }
 
 /// Every secret a person's data hangs on, while there is one.
-pub(super) fn secrets(ground: &Ground, identifier: &Identifier) -> Result<Vec<Bytes>> {
+pub(crate) fn secrets(ground: &Ground, identifier: &Identifier) -> Result<Vec<Bytes>> {
     let kek = Kek::open(&OsDisk, &ground.dir.join("keys"), None)?;
     let (entropy, dir) = (OsEntropy::new(), ground.places()?.tree);
     let tree = KeyTree::open(Arc::new(OsDisk), &dir, tenant_of(ground)?, kek.key(), &entropy)?;
@@ -63,7 +63,7 @@ pub(super) fn secrets(ground: &Ground, identifier: &Identifier) -> Result<Vec<By
 }
 
 /// Everything that can be opened from the current root on, in this key directory and in copies.
-pub(super) fn reachable(ground: &Ground, copies: &[&Ground]) -> Result<BTreeSet<Bytes>> {
+pub(crate) fn reachable(ground: &Ground, copies: &[&Ground]) -> Result<BTreeSet<Bytes>> {
     let mut blobs: BTreeMap<[u8; HEAD_BYTES], BTreeSet<Vec<u8>>> = BTreeMap::new();
     for one in copies.iter().chain([&ground]) {
         let bytes = fs::read(one.places()?.tree.join("nodes.seg"))?;
