@@ -57,8 +57,8 @@ pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Entries behind the last snapshot at which the next one is due: reading and hashing as many at
 /// an opening takes about a tenth of a second.
 pub const SNAPSHOT_ENTRIES: u64 = 65_536;
-/// Bytes of log behind the last snapshot at which the next one is due: one segment.
-pub const SNAPSHOT_BYTES: u64 = SEGMENT_BYTES_MAX;
+/// Nanoseconds between two snapshots at least: under load one follows each checkpoint.
+pub const SNAPSHOT_PAUSE_NANOS: u64 = 1_000_000_000;
 /// Entries of an epoch: a full level-2 tile; each epoch is sealed once.
 pub const EPOCH_ENTRIES: u64 = 65_536;
 /// Days a class-day key outlives its bucket at least (late records of the day before).

@@ -3,6 +3,7 @@
 
 pub mod govern;
 pub mod make;
+pub mod prove;
 pub mod record;
 pub mod values;
 pub mod witness;
@@ -10,7 +11,8 @@ pub mod witness;
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
 use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report};
-use crate::cli::args::record::{Append, Checkpoint, Disclose, ProveCommand, Query, Show, Verify};
+use crate::cli::args::prove::Prove;
+use crate::cli::args::record::{Append, Checkpoint, Disclose, Query, Show, Verify};
 use crate::cli::args::witness::{Timestamp, WitnessCommand};
 use crate::cli::output::Wishes;
 use clap::{Args, Parser, Subcommand};
@@ -90,9 +92,8 @@ pub enum Command {
     Query(Query),
     /// Verify the vault, or one proof, disclosure or report, offline
     Verify(Verify),
-    /// Write a proof that an entry is in the log, or that the log only grew
-    #[command(subcommand)]
-    Prove(ProveCommand),
+    /// Write a proof: entries complete or absent, one entry's place, or that the log only grew
+    Prove(Box<Prove>),
     /// Write chosen fields of one record so that an outsider can verify them offline
     Disclose(Disclose),
     /// Print or write the newest signed checkpoint

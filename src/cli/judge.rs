@@ -32,7 +32,7 @@ pub fn judge(path: &Path, trust: Option<&Path>, since: Option<&Path>) -> Judgeme
 fn judged(path: &Path, trust: Option<&Path>, since: Option<&Path>) -> Result<Judgement> {
     let trust = trust.map(verify::read_trust).transpose()?;
     if !(path.is_dir() && path.join("vault.toml").exists()) {
-        let (kind, judged) = evidence::judged(path, trust.as_ref(), since)?;
+        let (kind, judged) = evidence::judged(path, trust.as_ref(), since, None)?;
         let text = format!("{kind}: {}", judged.lines.join("; "));
         return Ok(Judgement { exit: judged.exit, verdict: judged.verdict, text });
     }

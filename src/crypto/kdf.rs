@@ -58,6 +58,10 @@ pub mod label {
     pub const UNIT: &[u8] = b"chancery/v1/unit\0";
     /// What the log key signs at the end of a unit, before the unit's hash.
     pub const UNIT_SIGNATURE: &[u8] = b"chancery/v1/unit-signature\0";
+    /// What the log key signs at the end of a snapshot, before its hash.
+    pub const SNAPSHOT: &[u8] = b"chancery/v1/snapshot\0";
+    /// Hash by which a snapshot binds a run of event id tags.
+    pub const RUN: &[u8] = b"chancery/v1/run\0";
 }
 
 /// HKDF-Expand of a uniformly random key.

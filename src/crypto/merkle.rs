@@ -388,7 +388,7 @@ fn range_root(nodes: &(impl Nodes + ?Sized), start: u64, end: u64) -> Option<Has
 }
 
 /// Root of the perfect subtree of 2^height leaves at `index`, from at most 128 stored hashes.
-fn perfect_root(nodes: &(impl Nodes + ?Sized), height: u32, index: u64) -> Option<Hash32> {
+pub fn perfect_root(nodes: &(impl Nodes + ?Sized), height: u32, index: u64) -> Option<Hash32> {
     let level = (height / LEVEL_HEIGHT) as u8;
     let fold = height % LEVEL_HEIGHT;
     let first = index << fold;

@@ -6,5 +6,6 @@ pub mod hash;
 pub mod kdf;
 pub mod lanes;
 pub mod merkle;
+pub mod part;
 pub mod sign;
 pub mod x509;

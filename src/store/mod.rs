@@ -11,4 +11,5 @@ pub mod keytree;
 pub mod log;
 pub mod packed;
 pub mod root;
+pub mod runs;
 pub mod tiles;

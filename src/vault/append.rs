@@ -179,7 +179,7 @@ impl Vault {
         let names = events.iter().map(name).collect();
         let (reply, answer) = sync_channel(1);
         let sent = self.inner.clerk.inbox.send(Message::Seen { names, reply });
-        sent.ok().and_then(|()| answer.recv().ok()).ok_or_else(gone)
+        sent.ok().and_then(|()| answer.recv().ok()).ok_or_else(gone)?
     }
 
     /// Whether anything may be appended now.

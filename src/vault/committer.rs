@@ -15,7 +15,8 @@ use crate::store::tiles::Tiles;
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::meter::{Meter, Stage};
-use crate::vault::sequencer::{Committed, Original, Outcome, Rejected};
+use crate::vault::sequencer::{Committed, Known, Outcome, Rejected};
+use crate::vault::snapshot::{Capture, Handover};
 use crate::vault::witness::desk::Desk;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -92,9 +93,11 @@ pub(crate) enum Work {
     /// Answer jobs that were turned away.
     Answer(Vec<(SyncSender<Outcome>, Rejected)>),
     /// Answer who asked what was sent before.
-    Seen { found: Vec<(usize, Original)>, reply: SyncSender<Vec<(usize, Original)>> },
+    Seen { found: Known, reply: SyncSender<Known> },
     /// Publish the checkpoint.
     Publish { reply: Option<SyncSender<Result<(), Error>>> },
+    /// Publish the checkpoint, then have the state that it covers written down.
+    Snapshot(Box<Capture>),
     /// Publish and stop.
     Close,
 }
@@ -110,6 +113,7 @@ pub(crate) struct Committer {
     /// Who is told of durable checkpoints, and who may stop them.
     pub(crate) desk: Arc<Desk>,
     pub(crate) notify: Sender<()>,
+    pub(crate) handover: Handover,
     pub(crate) read_only: Option<&'static str>,
     pub(crate) failed: Failed,
     pub(crate) meter: Arc<Meter>,
@@ -129,6 +133,10 @@ impl Committer {
                         let _ = reply.send(result);
                     }
                 }
+                Work::Snapshot(capture) => match self.publish() {
+                    Ok(()) => self.handover.give(&self.log, *capture),
+                    Err(_) => self.handover.skip(),
+                },
                 Work::Close => {
                     let _ = self.publish();
                     return;

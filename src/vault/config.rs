@@ -2,7 +2,7 @@
 //! arguments is the hands' business (`cli::config`).
 
 use crate::base::id::TenantId;
-use crate::base::limits::{SEGMENT_BYTES_MAX, SNAPSHOT_BYTES, SNAPSHOT_ENTRIES};
+use crate::base::limits::{SEGMENT_BYTES_MAX, SNAPSHOT_ENTRIES, SNAPSHOT_PAUSE_NANOS};
 use crate::store::disk::Disk;
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::vault::dedupe::Bounds;
@@ -45,8 +45,8 @@ pub struct Tuning {
     pub segment_bytes: u64,
     /// Entries behind the last snapshot at which the next one is due.
     pub snapshot_entries: u64,
-    /// Bytes of log behind the last snapshot at which the next one is due.
-    pub snapshot_bytes: u64,
+    /// Nanoseconds between two snapshots at least.
+    pub snapshot_pause: u64,
     /// What the window of event ids remembers.
     pub dedupe: Bounds,
 }
@@ -56,7 +56,7 @@ impl Default for Tuning {
         Tuning {
             segment_bytes: SEGMENT_BYTES_MAX,
             snapshot_entries: SNAPSHOT_ENTRIES,
-            snapshot_bytes: SNAPSHOT_BYTES,
+            snapshot_pause: SNAPSHOT_PAUSE_NANOS,
             dedupe: Bounds::default(),
         }
     }
@@ -173,6 +173,11 @@ impl Places {
     /// The sled index.
     pub fn index(&self) -> PathBuf {
         self.tenant.join("index")
+    }
+
+    /// Snapshots and runs of event ids.
+    pub fn snapshots(&self) -> PathBuf {
+        self.tenant.join("snapshot")
     }
 
     /// The signed checkpoint.

@@ -43,7 +43,7 @@ pub struct Prune {
 }
 
 /// The view.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Facts {
     /// Genesis payload.
     pub genesis: Option<control::Genesis>,

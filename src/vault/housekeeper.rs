@@ -12,17 +12,17 @@ use crate::format::seal::epoch::{EpochTables, Tables};
 use crate::format::seal::payload::DaySealPayload;
 use crate::format::unit;
 use crate::store::index::{Index, IndexMark};
-use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::clerk::Clerk;
 use crate::vault::error::{Error, Result};
+use crate::vault::proven::Proven;
 use crate::vault::read::{Gate, entries_of};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The thread's state.
 pub(crate) struct Housekeeper {
-    pub(crate) log: Arc<UnitLog>,
+    pub(crate) log: Proven,
     pub(crate) tiles: Arc<Tiles>,
     pub(crate) index: Arc<Mutex<Index>>,
     /// Next entry to look at.
@@ -62,7 +62,7 @@ impl Housekeeper {
     /// Takes in every committed entry not seen yet.
     pub(crate) fn catch_up(&mut self) -> Result<()> {
         let (mut groups, mut tags) = (Vec::new(), Vec::new());
-        while let Some(unit) = self.log.unit_of(self.next)? {
+        while let Some(unit) = self.log.log.unit_of(self.next)? {
             let bytes = self.log.read(&unit)?;
             for entry in unit::decode(&bytes)?.entries {
                 let entry = outline::read(entry, &mut groups, &mut tags)?;
@@ -135,8 +135,36 @@ impl Housekeeper {
         Ok(())
     }
 
+    /// Passes over entries that the index has and that lie in one day with what follows them:
+    /// log time never falls, so no day ends among them.
+    fn skip(&mut self) -> Result<()> {
+        let tail = self.index.lock().unwrap_or_else(PoisonError::into_inner).tail_from();
+        let Some(last) = tail.0.checked_sub(1).filter(|last| *last > self.next.0) else {
+            return Ok(());
+        };
+        let days = (self.day_of(self.next)?, self.day_of(EntryIndex(last))?);
+        if let (Some(first), Some(last)) = days
+            && first == last
+        {
+            (self.day, self.next) = (Some(last), tail);
+        }
+        Ok(())
+    }
+
+    fn day_of(&self, index: EntryIndex) -> Result<Option<Day>> {
+        let Some(unit) = self.log.log.unit_of(index)? else { return Ok(None) };
+        for entry in entries_of(&self.log.read(&unit)?)? {
+            let entry = entry?;
+            if entry.index == index {
+                return Ok(Some(entry.time_log.day()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Writes the epochs a wiped index lacks, and asks for seals a crash kept from the log.
     pub(crate) fn rebuild(&mut self) -> Result<()> {
+        self.skip()?;
         loop {
             let gap = self.index.lock().unwrap_or_else(PoisonError::into_inner).gap();
             if gap.start >= gap.end {
@@ -167,7 +195,7 @@ impl Housekeeper {
         let mut tables = EpochTables::new(epoch);
         let mut next = tables.first();
         while !tables.is_whole() {
-            let Some(unit) = self.log.unit_of(next)? else { return Ok(None) };
+            let Some(unit) = self.log.log.unit_of(next)? else { return Ok(None) };
             let bytes = self.log.read(&unit)?;
             for entry in entries_of(&bytes)? {
                 let entry = entry?;

@@ -243,12 +243,22 @@ impl Keyring {
         classes: &[ClassId],
         until: Month,
     ) -> Vec<(ClassId, SubjectTag)> {
+        let tags = Keyring::monthly_tags_of(cell, classes, until).into_iter();
+        tags.map(|(class, _, tag)| (class, tag)).collect()
+    }
+
+    /// As `tags_of`, each with the month in which it counts.
+    pub(crate) fn monthly_tags_of(
+        cell: &PersonCell,
+        classes: &[ClassId],
+        until: Month,
+    ) -> Vec<(ClassId, Month, SubjectTag)> {
         let keys = PersonKeys::of(cell);
         let chosen = keys.classes.iter().filter(|k| classes.contains(&k.class));
         chosen
             .flat_map(|key| {
-                let months = key.created.month().0..=until.0;
-                months.map(|m| (key.class, key.tag(Month(m)))).collect::<Vec<_>>()
+                let months = (key.created.month().0..=until.0).map(Month);
+                months.map(|m| (key.class, m, key.tag(m))).collect::<Vec<_>>()
             })
             .collect()
     }

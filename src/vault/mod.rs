@@ -8,6 +8,7 @@
 pub mod anchor;
 pub mod append;
 pub mod clock;
+pub mod complete;
 pub mod config;
 pub mod dedupe;
 pub mod disclose;
@@ -33,9 +34,11 @@ mod clerk;
 mod committer;
 mod housekeeper;
 mod learn;
+mod proven;
 mod recover;
 mod seal;
 mod sequencer;
+mod snapshot;
 
 use crate::base::event::EventCode;
 use crate::base::id::{SourceHandle, TenantId};
@@ -56,6 +59,7 @@ use crate::vault::error::Result;
 use crate::vault::facts::Facts;
 use crate::vault::keys::Keyring;
 use crate::vault::meter::Meter;
+use crate::vault::proven::Proven;
 use crate::vault::read::{Erased, Gate};
 use crate::vault::sequencer::Message;
 use crate::vault::witness::desk::Desk;
@@ -90,6 +94,8 @@ pub(crate) struct Inner {
     pub(crate) policies: RwLock<Arc<Policies>>,
     pub(crate) keys: Keyring,
     pub(crate) log: Arc<UnitLog>,
+    /// The log, for reading entries.
+    pub(crate) proven: Proven,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) tiles: Arc<Tiles>,
     pub(crate) index: Arc<Mutex<Index>>,
@@ -140,6 +146,12 @@ impl Vault {
     /// Entries committed.
     pub fn size(&self) -> TreeSize {
         self.inner.log.size()
+    }
+
+    /// Entries below this were not read by this opening: a snapshot vouched for them. They are
+    /// hashed when they are read, and by `verify`.
+    pub fn vouched(&self) -> TreeSize {
+        self.inner.proven.vouched.map_or(TreeSize(0), |(size, _)| size)
     }
 
     /// What this opening found worth saying.

@@ -2,6 +2,8 @@
 //! announced, finishes every act a crash interrupted, and only then lets anyone in. It never
 //! serves before the old root of an interrupted erasure is scrubbed.
 
+mod threads;
+
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
 use crate::base::id::{Hash32, TenantId};
@@ -27,24 +29,25 @@ use crate::store::tiles::Tiles;
 use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::{self, LogClock};
-use crate::vault::committer::{self, Committer, Failed, Published, Work};
-use crate::vault::config::{Config, Places, VaultFile};
+use crate::vault::committer::Published;
+use crate::vault::config::{Config, Places, Tuning, VaultFile};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
-use crate::vault::housekeeper::Housekeeper;
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::meter::Meter;
+use crate::vault::proven::Proven;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
-use crate::vault::recover::{self, Loaded};
-use crate::vault::sequencer::{Message, Sequencer};
+use crate::vault::recover::{self, Began, Loaded, Read};
+use crate::vault::sequencer::Message;
+use crate::vault::snapshot::restore;
 use crate::vault::witness::desk::Desk;
 use crate::vault::witness::round::Round;
 use crate::vault::witness::start::{Ground, Met, meet};
 use crate::vault::{Inner, Notice, Vault, World, vault_code};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// Batches waiting for the sequencer at most; the pool of bytes bounds their size.
@@ -237,6 +240,8 @@ struct Opening {
     bodies: Arc<Bodies>,
     lanes: Lanes,
     loaded: Loaded,
+    start: Option<Began>,
+    tuning: Tuning,
     notices: Vec<Notice>,
     sealed: TreeSize,
 }
@@ -256,14 +261,21 @@ impl Opening {
         let head_note = head.load()?;
         let signed = recover::checkpoint(head_note.as_deref(), &origin, log_signer.verifier())?;
         let sealed = signed.as_ref().map_or(TreeSize(0), |c| c.size);
-        let (log, recovery) = UnitLog::open(disk.clone(), &places.log(), sealed)?;
-        let log = log.closing_at(config.tuning.segment_bytes);
-        let loaded = recover::load(&log, signed.as_ref(), log_signer.verifier(), &lanes)?;
+        let mut notices = Vec::new();
+        let ground = restore::Ground {
+            disk: &disk,
+            dir: &places.snapshots(),
+            log: &places.log(),
+            tenant: file.tenant,
+            key: log_signer.verifier(),
+            sealed,
+        };
+        let read = Read::log(&ground, signed.as_ref(), &lanes, &config.tuning, &mut notices)?;
+        let Read { log, loaded, torn, start } = read;
         let tiles = Tiles::open(disk.clone(), &places.tiles(), sealed)?;
         recover::tiles(&log, &tiles, signed.as_ref(), &loaded.tree, &lanes)?;
         let bodies = Bodies::new(disk, &places.bodies(), file.tenant);
-        let mut notices = Vec::new();
-        if let Some((first, bytes)) = recovery.dropped.or(loaded.dropped) {
+        if let Some((first, bytes)) = torn {
             let text = format!(
                 "the last commit, {bytes} bytes from entry {first} on, is torn or not signed by \
                  this log, and is dropped; whoever holds a receipt for one of its entries must \
@@ -288,6 +300,8 @@ impl Opening {
             bodies: Arc::new(bodies),
             lanes,
             loaded,
+            start,
+            tuning: config.tuning,
             notices,
             sealed,
         })
@@ -375,7 +389,7 @@ impl Opening {
         }
         if read_only.is_none() {
             self.log.settle(self.sealed)?;
-            recover::bodies(&self.log, &self.bodies)?;
+            recover::bodies(&self.loaded.ends, &self.bodies)?;
         }
         let tree = KeyTree::open(disk, &self.places.tree, tenant, key, &*self.world.entropy)?;
         let keys = Keyring::new(tenant, tree)?;
@@ -426,6 +440,7 @@ impl Opening {
             policies: RwLock::new(parse_policies(config)?),
             keys,
             log: self.log.clone(),
+            proven: self.proven(),
             bodies: self.bodies.clone(),
             tiles: self.tiles.clone(),
             index: Arc::new(Mutex::new(index)),
@@ -449,32 +464,6 @@ impl Opening {
         };
         let round = Round::new(&config.outside, met, &inner, &self.places);
         self.staff(config, inner, round, messages, (notify, news))
-    }
-
-    /// Starts every thread. That of the witnesses ends last: it may still be told of a checkpoint.
-    fn staff(
-        self,
-        config: &Config,
-        inner: Inner,
-        round: Option<Round>,
-        messages: Receiver<Message>,
-        (notify, news): (std::sync::mpsc::Sender<()>, Receiver<()>),
-    ) -> Result<Vault> {
-        let keeper = self.housekeeper(&inner, inner.clerk.clone());
-        let desk = inner.desk.clone();
-        let (sequencer, committer, works) = self.writers(&inner, notify);
-        let mut vault = Vault { inner, threads: Vec::new() };
-        let commit = move || {
-            committer.run(&works);
-            desk.close();
-        };
-        vault.begin_thread(config, "committer", commit)?;
-        vault.begin_thread(config, "sequencer", move || sequencer.run(&messages))?;
-        vault.begin_thread(config, "housekeeper", move || run_housekeeper(keeper, &news))?;
-        if let Some(round) = round {
-            vault.begin_thread(config, "witness", move || round.run())?;
-        }
-        Ok(vault)
     }
 
     fn anchors(&self, config: &Config, clerk: &Clerk, facts: &Arc<RwLock<Facts>>) -> Anchors {
@@ -508,83 +497,17 @@ impl Opening {
         checkpoint.sign(&[&self.signer]).unwrap_or_default()
     }
 
+    fn proven(&self) -> Proven {
+        let vouched = self.start.as_ref().map(|from| (from.end, from.root));
+        Proven { log: self.log.clone(), tiles: self.tiles.clone(), vouched }
+    }
+
     fn open_index(&self, config: &Config, size: TreeSize) -> Result<Index> {
         if !config.index_on_disk {
             return Ok(Index::memory(size));
         }
         let root = |at: TreeSize| -> Option<Hash32> { root_at(&*self.tiles, at) };
         Ok(Index::open(&*self.world.disk, &self.places.index(), size, root)?)
-    }
-
-    fn housekeeper(&self, inner: &Inner, clerk: Clerk) -> Housekeeper {
-        let facts = &self.loaded.facts;
-        let next = inner.index.lock().unwrap_or_else(|e| e.into_inner()).tail_from();
-        let start = facts.day_start.min(next);
-        Housekeeper {
-            log: self.log.clone(),
-            tiles: self.tiles.clone(),
-            index: inner.index.clone(),
-            next: start,
-            epochs_sealed: facts.epochs_sealed,
-            day: None,
-            day_start: facts.day_start,
-            clerk,
-            gate: inner.gate.clone(),
-            silent: inner.read_only.is_some() || inner.clock.is_ahead(),
-        }
-    }
-
-    /// The two threads that write.
-    fn writers(
-        self,
-        inner: &Inner,
-        notify: std::sync::mpsc::Sender<()>,
-    ) -> (Sequencer, Committer, Receiver<Work>) {
-        let _ = notify.send(());
-        let (committer, works) = sync_channel(committer::WAITING);
-        let (failed, meter) = (Failed::default(), inner.clerk.meter.clone());
-        let last = self.log.last();
-        let sequencer = Sequencer {
-            epoch: last.as_ref().map_or(0, |last| last.head.epoch + 1),
-            unit: last.map_or((0, Hash32::ZERO), |last| (last.head.number + 1, last.hash)),
-            bodies: self.bodies,
-            own: self.loaded.facts,
-            window: self.loaded.window,
-            clock: inner.clock.clone(),
-            lanes: self.lanes,
-            tree: self.loaded.tree,
-            prev: self.loaded.prev,
-            state_before: self.loaded.last_state,
-            signer: self.signer,
-            origin: self.file.origin().into(),
-            committer,
-            desk: inner.desk.clone(),
-            read_only: inner.read_only,
-            failed: failed.clone(),
-            meter: meter.clone(),
-        };
-        let committer = Committer {
-            log: self.log,
-            tiles: self.tiles,
-            head: self.head,
-            head_note: self.head_note,
-            facts: inner.facts.clone(),
-            published: inner.published.clone(),
-            desk: inner.desk.clone(),
-            notify,
-            read_only: inner.read_only,
-            failed,
-            meter,
-        };
-        (sequencer, committer, works)
-    }
-}
-
-fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
-    if keeper.rebuild().is_ok() {
-        keeper.run(news);
-    } else {
-        keeper.gate.stopped();
     }
 }
 

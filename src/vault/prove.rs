@@ -112,7 +112,7 @@ impl Vault {
         merkle::consistency_proof(&*self.inner.tiles, old, new.size).ok_or_else(tiles_missing)
     }
 
-    fn published(&self) -> Result<(Arc<str>, Checkpoint)> {
+    pub(crate) fn published(&self) -> Result<(Arc<str>, Checkpoint)> {
         let note = self.checkpoint()?;
         let checkpoint = self.own(&note)?;
         Ok((note, checkpoint))
@@ -124,7 +124,7 @@ impl Vault {
     }
 }
 
-fn tiles_missing() -> Error {
+pub(crate) fn tiles_missing() -> Error {
     Error::evidence("TILE_MISSING", "a hash of the tree is not stored; open the vault anew")
 }
 

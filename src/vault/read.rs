@@ -108,7 +108,7 @@ impl Vault {
     pub fn entry_bytes(&self, index: EntryIndex) -> Result<Vec<u8>> {
         let unit =
             self.inner.log.unit_of(index)?.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
-        let bytes = self.inner.log.read(&unit)?;
+        let bytes = self.inner.proven.read(&unit)?;
         let decoded = unit::decode(&bytes)?;
         let at = usize::try_from(index.0 - unit.head.first.0).unwrap_or(usize::MAX);
         let entry = decoded.entries.get(at).ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
@@ -137,7 +137,7 @@ impl Vault {
         let mut rest = ascending.iter().peekable();
         while let Some(index) = rest.peek() {
             let unit = self.inner.log.unit_of(**index)?.ok_or_else(unknown)?;
-            let bytes = self.inner.log.read(&unit)?;
+            let bytes = self.inner.proven.read(&unit)?;
             let decoded = unit::decode(&bytes)?;
             while let Some(index) = rest.next_if(|index| index.0 < unit.head.end.0) {
                 let at = index.0.checked_sub(unit.head.first.0).ok_or_else(unknown)?;
@@ -160,7 +160,7 @@ impl Vault {
         let mut next = range.start;
         while next < range.end {
             let Some(unit) = self.inner.log.unit_of(next)? else { return Ok(()) };
-            let bytes = self.inner.log.read(&unit)?;
+            let bytes = self.inner.proven.read(&unit)?;
             let decoded = unit::decode(&bytes)?;
             for bytes in decoded.entries {
                 let entry = entry::decode(bytes)?;
@@ -186,7 +186,7 @@ impl Vault {
         let mut next = range.start;
         while next < range.end {
             let Some(unit) = self.inner.log.unit_of(next)? else { return Ok(()) };
-            let bytes = self.inner.log.read(&unit)?;
+            let bytes = self.inner.proven.read(&unit)?;
             let wanted = (unit.head.first.0..).zip(unit::decode(&bytes)?.entries);
             for (index, entry) in wanted {
                 if range.contains(&EntryIndex(index)) {
@@ -212,7 +212,7 @@ impl Vault {
         let mut next = range.start;
         while next < range.end {
             let Some(unit) = self.inner.log.unit_of(next)? else { return Ok(()) };
-            let bytes = self.inner.log.read(&unit)?;
+            let bytes = self.inner.proven.read(&unit)?;
             let decoded = unit::decode(&bytes)?;
             let mut frames = Spans::new(&unit.head.spans);
             for bytes in decoded.entries {

@@ -9,16 +9,20 @@ use crate::crypto::hash::leaf_hash;
 use crate::crypto::lanes::Lanes;
 use crate::crypto::merkle::{self, Compact};
 use crate::format::checkpoint::Checkpoint;
+use crate::format::run::RunInfo;
 use crate::format::unit;
 use crate::format::vkey::Verifier;
 use crate::store::bodies::Bodies;
 use crate::store::error::Error as StoreError;
 use crate::store::log::{Placed, UnitLog};
 use crate::store::tiles::Tiles;
-use crate::vault::dedupe::Window;
+use crate::vault::Notice;
+use crate::vault::config::Tuning;
+use crate::vault::dedupe::{Bounds, Layer, Window};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::read::entries_of;
+use crate::vault::snapshot::restore::Ground;
 use std::collections::BTreeMap;
 
 /// The signed checkpoint on disk, or none for a log that never had one.
@@ -39,15 +43,38 @@ pub(crate) fn checkpoint(
     }
 }
 
-/// What the entries say, every one of them hashed and held against its unit's root.
+/// What the entries say: those behind the start hashed and held against their units' roots, those
+/// before it as a signed snapshot tells.
 pub(crate) struct Loaded {
     pub(crate) tree: Compact,
     pub(crate) facts: Facts,
     pub(crate) window: Window,
     pub(crate) last_state: Option<EntryIndex>,
     pub(crate) prev: Hash32,
+    /// Committed ends of body files.
+    pub(crate) ends: BTreeMap<ClassDay, u64>,
+    /// Writer epoch of the last unit, and how many units there are.
+    pub(crate) epoch: Option<u64>,
+    pub(crate) units: u64,
     /// A damaged last unit was passed over: index of its first entry, and bytes.
     pub(crate) dropped: Option<(EntryIndex, u64)>,
+}
+
+impl Loaded {
+    /// Nothing read yet.
+    pub(crate) fn empty(bounds: Bounds) -> Self {
+        Loaded {
+            tree: Compact::new(),
+            facts: Facts::default(),
+            window: Window::new(bounds),
+            last_state: None,
+            prev: Hash32::ZERO,
+            ends: BTreeMap::new(),
+            epoch: None,
+            units: 0,
+            dropped: None,
+        }
+    }
 }
 
 /// What is wrong with a unit.
@@ -56,9 +83,97 @@ enum Fault {
     Unit(String),
 }
 
-/// Reads the whole log and believes only what is proven: units within the signed checkpoint by
-/// its root, units beyond it by the log key's signature at their end. The last unit alone may
-/// fail that, beyond the checkpoint: a torn commit, which is passed over and named.
+/// The log after recovery.
+pub(crate) struct Read {
+    pub(crate) log: UnitLog,
+    pub(crate) loaded: Loaded,
+    /// A torn end that was passed over: index of its first entry, and bytes.
+    pub(crate) torn: Option<(EntryIndex, u64)>,
+    /// Where reading began, when a snapshot allowed to begin behind the first entry.
+    pub(crate) start: Option<Began>,
+}
+
+/// The snapshot that an opening began from.
+pub(crate) struct Began {
+    pub(crate) end: TreeSize,
+    pub(crate) root: Hash32,
+    pub(crate) segment: u32,
+    pub(crate) runs: Vec<RunInfo>,
+}
+
+impl Read {
+    /// Reads the tail behind the newest snapshot that holds, or everything. What contradicts
+    /// itself behind a snapshot is read again from the first entry, which decides.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub(crate) fn log(
+        ground: &Ground<'_>,
+        signed: Option<&Checkpoint>,
+        lanes: &Lanes,
+        tuning: &Tuning,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Read> {
+        match Read::tail(ground, signed, lanes, tuning, notices) {
+            Ok(Some(read)) => return Ok(read),
+            Ok(None) => {}
+            Err(error) => notices.push(Notice {
+                code: "SNAPSHOT_IGNORED",
+                text: format!(
+                    "the log behind a snapshot does not hold, all of it was read: {error}"
+                ),
+            }),
+        }
+        let (log, recovery) = UnitLog::open(ground.disk.clone(), ground.log, ground.sealed)?;
+        let log = log.closing_at(tuning.segment_bytes);
+        let loaded = load(&log, signed, ground.key, lanes, Loaded::empty(tuning.dedupe))?;
+        let torn = recovery.dropped.or(loaded.dropped);
+        Ok(Read { log, loaded, torn, start: None })
+    }
+
+    fn tail(
+        ground: &Ground<'_>,
+        signed: Option<&Checkpoint>,
+        lanes: &Lanes,
+        tuning: &Tuning,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Option<Read>> {
+        let Some(restored) = ground.newest(notices)? else { return Ok(None) };
+        let log = restored.log.closing_at(tuning.segment_bytes);
+        let layer = |info| Layer::open(&**ground.disk, ground.dir, &ground.tenant, info);
+        let layers = restored.runs.iter().map(layer).collect();
+        let end = restored.unit.head.end;
+        let loaded = Loaded {
+            tree: restored.tree,
+            facts: restored.facts,
+            window: Window::resume(tuning.dedupe, restored.counters, layers, end),
+            last_state: restored.state,
+            prev: restored.prev,
+            ends: restored.ends,
+            epoch: Some(restored.unit.head.epoch),
+            units: restored.unit.head.number + 1,
+            dropped: None,
+        };
+        if let Some(lost) = loaded.window.first_lost() {
+            let text = format!(
+                "a run of event ids of entries {} to {} is damaged or gone: it is made from the \
+                 log again before it is needed",
+                lost.first.0,
+                lost.end.0 - 1
+            );
+            notices.push(Notice { code: "DEDUPE_REBUILT", text });
+        }
+        let segment = restored.unit.segment;
+        let start = Began { end, root: restored.unit.head.root, segment, runs: restored.runs };
+        let loaded = load(&log, signed, ground.key, lanes, loaded)?;
+        let torn = restored.recovery.dropped.or(loaded.dropped);
+        Ok(Some(Read { log, loaded, torn, start: Some(start) }))
+    }
+}
+
+/// Reads the log behind `loaded` and believes only what is proven: units within the signed
+/// checkpoint by its root, units beyond it by the log key's signature at their end. The last unit
+/// alone may fail that, beyond the checkpoint: a torn commit, which is passed over and named.
 ///
 /// # Errors
 /// `Evidence`: `ROLLED_BACK`, `CHECKPOINT_MISSING`, `ROOT_MISMATCH` within the signed part; the
@@ -68,6 +183,7 @@ pub(crate) fn load(
     signed: Option<&Checkpoint>,
     key: &Verifier,
     lanes: &Lanes,
+    mut loaded: Loaded,
 ) -> Result<Loaded> {
     let sealed = signed.map_or(TreeSize(0), |c| c.size);
     if log.size() < sealed {
@@ -78,19 +194,12 @@ pub(crate) fn load(
         let detail = "the log has entries and no checkpoint: put the checkpoint file back";
         return Err(Error::evidence("CHECKPOINT_MISSING", detail));
     }
-    let mut loaded = Loaded {
-        tree: Compact::new(),
-        facts: Facts::default(),
-        window: Window::default(),
-        last_state: None,
-        prev: Hash32::ZERO,
-        dropped: None,
-    };
-    let mut epoch = None;
-    for number in 0..log.unit_count() {
+    hold_against(&loaded, signed)?;
+    for number in loaded.units..log.unit_count() {
         let Some(placed) = log.unit(number)? else { break };
         // Every opening writes under a new epoch.
-        loaded.facts.opening = epoch.replace(placed.head.epoch) != Some(placed.head.epoch);
+        let epoch = Some(placed.head.epoch);
+        loaded.facts.opening = std::mem::replace(&mut loaded.epoch, epoch) != epoch;
         let bytes = log.read(&placed)?;
         let believed = believe(
             &bytes,
@@ -102,7 +211,8 @@ pub(crate) fn load(
         match believed {
             Ok((tree, prev)) => {
                 (loaded.tree, loaded.prev) = (tree, prev);
-                loaded.take(&bytes)?;
+                loaded.units = number + 1;
+                loaded.take(&bytes, &placed)?;
             }
             Err(Fault::Unit(why)) => {
                 refuse_within(log, &placed, number, sealed, &why)?;
@@ -110,15 +220,21 @@ pub(crate) fn load(
                 log.drop_last()?;
             }
         }
-        if let Some(signed) = signed.filter(|c| c.size == loaded.tree.size())
-            && signed.root != loaded.tree.root()
-        {
-            let detail = "the log does not hash to its signed checkpoint";
-            return Err(Error::evidence("ROOT_MISMATCH", detail));
-        }
+        hold_against(&loaded, signed)?;
     }
     loaded.facts.opening = true;
     Ok(loaded)
+}
+
+/// At the checkpoint's size the root must be the checkpoint's.
+fn hold_against(loaded: &Loaded, signed: Option<&Checkpoint>) -> Result<()> {
+    match signed.filter(|c| c.size == loaded.tree.size()) {
+        Some(signed) if signed.root != loaded.tree.root() => {
+            let detail = "the log does not hash to its signed checkpoint";
+            Err(Error::evidence("ROOT_MISMATCH", detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Entries a vault has before it serves anyone: genesis and policies.
@@ -168,7 +284,11 @@ fn refuse_within(
 }
 
 impl Loaded {
-    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+    fn take(&mut self, bytes: &[u8], placed: &Placed) -> Result<()> {
+        for span in &placed.head.spans {
+            let end = self.ends.entry(span.class_day).or_default();
+            *end = span.end.max(*end);
+        }
         for entry in entries_of(bytes)? {
             let entry: Entry = entry?;
             self.facts.observe(&entry)?;
@@ -239,16 +359,8 @@ fn edge(tiles: &Tiles, size: TreeSize) -> Option<Compact> {
 ///
 /// # Errors
 /// Those of the disk. A file that is too short is left for `verify` to name.
-pub(crate) fn bodies(log: &UnitLog, bodies: &Bodies) -> Result<()> {
+pub(crate) fn bodies(ends: &BTreeMap<ClassDay, u64>, bodies: &Bodies) -> Result<()> {
     bodies.clean()?;
-    let mut ends: BTreeMap<ClassDay, u64> = BTreeMap::new();
-    for number in 0..log.unit_count() {
-        let Some(unit) = log.unit(number)? else { break };
-        for span in &unit.head.spans {
-            let end = ends.entry(span.class_day).or_default();
-            *end = span.end.max(*end);
-        }
-    }
     for (class_day, len) in bodies.list()? {
         let end = ends.get(&class_day).copied().unwrap_or(0);
         if len > end.max(crate::format::body::FILE_HEAD_BYTES) {

@@ -89,7 +89,7 @@ impl Vault {
         let size = self.size();
         let mut next = EntryIndex(0);
         while let Some(unit) = self.inner.log.unit_of(next)?.filter(|_| next.0 < size.0) {
-            let bytes = self.inner.log.read(&unit)?;
+            let bytes = self.inner.proven.read(&unit)?;
             for entry in crate::vault::read::entries_of(&bytes)? {
                 let entry = entry?;
                 if filter.matches(&entry) && each(entry).is_break() {

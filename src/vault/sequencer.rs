@@ -19,13 +19,16 @@ use crate::format::vkey::Signer;
 use crate::format::{body, entry};
 use crate::store::bodies::Bodies;
 use crate::store::error::Error as StoreError;
+use crate::store::log::UnitLog;
 use crate::vault::clock::LogClock;
 use crate::vault::committer::{Failed, Failure, Observed, Ready, Work};
 use crate::vault::dedupe::{Seen, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::meter::{Lap, Meter, Stage};
+use crate::vault::proven::Proven;
 use crate::vault::seal::Sealed;
+use crate::vault::snapshot::Archive;
 use crate::vault::witness::desk::Desk;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,7 +36,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 /// How often the checkpoint file follows the log while it grows.
-const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// A condition checked at the index where the job would be appended.
 pub(crate) type Check = Box<dyn FnOnce(&Facts) -> Result<(), Error> + Send>;
@@ -79,10 +82,13 @@ pub(crate) enum Original {
 /// What finds a duplicate: source, its number, its event id.
 pub(crate) type Name = (SourceHandle, Option<u64>, EventIdTag);
 
+/// Which of some names were sent before, and where.
+pub(crate) type Known = Result<Vec<(usize, Original)>, Error>;
+
 /// A message to the sequencer.
 pub(crate) enum Message {
     /// Say which of these were sent before, without appending anything.
-    Seen { names: Vec<Name>, reply: SyncSender<Vec<(usize, Original)>> },
+    Seen { names: Vec<Name>, reply: SyncSender<Known> },
     /// Append a batch, all or nothing.
     Append { sealed: Sealed, check: Option<Check>, reply: SyncSender<Outcome> },
     /// Publish the checkpoint now.
@@ -93,6 +99,12 @@ pub(crate) enum Message {
 
 /// Everything the thread owns or writes.
 pub(crate) struct Sequencer {
+    /// The log as far as it is durable, to be read only.
+    pub(crate) log: Arc<UnitLog>,
+    pub(crate) proven: Proven,
+    pub(crate) archive: Archive,
+    /// When the checkpoint file was last asked to follow.
+    pub(crate) published_at: UtcNanos,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) own: Facts,
     pub(crate) window: Window,
@@ -148,6 +160,8 @@ impl Commit {
 impl Sequencer {
     /// Runs until closed or all senders are gone.
     pub(crate) fn run(mut self, inbox: &Receiver<Message>) {
+        // An opening that read much leaves a snapshot, so that the next one need not.
+        self.follow();
         loop {
             let message = match inbox.recv_timeout(PUBLISH_EVERY) {
                 Ok(message) => message,
@@ -162,6 +176,7 @@ impl Sequencer {
                     if self.group(inbox, Job { sealed, check, reply }) {
                         return;
                     }
+                    self.follow();
                 }
                 other => {
                     if self.other(other) {
@@ -182,6 +197,7 @@ impl Sequencer {
             }
             Message::Append { .. } => return false,
             Message::Close => {
+                self.archive_last();
                 let _ = self.committer.send(Work::Close);
                 return true;
             }
@@ -247,7 +263,12 @@ impl Sequencer {
         commit.accepted.push((reply, first, count));
     }
 
-    fn admit(&self, sealed: &Sealed, now: UtcNanos, check: Option<Check>) -> Result<(), Rejected> {
+    fn admit(
+        &mut self,
+        sealed: &Sealed,
+        now: UtcNanos,
+        check: Option<Check>,
+    ) -> Result<(), Rejected> {
         let today = now.day();
         if sealed.day != today && sealed.day.0 + 1 != today.0 && !sealed.files.is_empty() {
             return Err(Rejected::StaleDay);
@@ -267,14 +288,14 @@ impl Sequencer {
             check(&self.own).map_err(Rejected::Failed)?;
         }
         let names = sealed.records.iter().map(|r| (r.source, r.source_seq, r.event_id));
-        let duplicates = self.duplicates(names);
+        let duplicates = self.duplicates(names).map_err(Rejected::Failed)?;
         match duplicates.is_empty() {
             true => Ok(()),
             false => Err(Rejected::Duplicates(duplicates)),
         }
     }
 
-    fn duplicates(&self, names: impl Iterator<Item = Name> + Clone) -> Vec<(usize, Original)> {
+    fn duplicates(&mut self, names: impl Iterator<Item = Name> + Clone) -> Known {
         let mut found = Vec::new();
         let distinct = is_one_run(names.clone());
         let mut batch = HashMap::new();
@@ -283,7 +304,7 @@ impl Sequencer {
             if seq.is_none() && event_id.is_zero() {
                 continue;
             }
-            match self.window.seen(&source, seq, &event_id) {
+            match self.seen(&source, seq, &event_id)? {
                 Seen::New => {
                     if !distinct && let Some(first) = batch.insert(name, position) {
                         batch.insert(name, first);
@@ -295,7 +316,7 @@ impl Sequencer {
                 Seen::TooManyGaps => found.push((position, Original::TooManyGaps)),
             }
         }
-        found
+        Ok(found)
     }
 
     /// Gives a batch its places: the end of each entry, the last block of each leaf, the index in

@@ -2,6 +2,7 @@
 
 mod binary;
 mod demo;
+mod proofs;
 mod witness;
 
 use chancery::base::unit::Day;

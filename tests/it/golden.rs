@@ -2,8 +2,10 @@
 //! change by accident, and all of it is computed a second time from the page alone.
 //! `UPDATE=1` rewrites the files; whoever does so has changed the format and says so.
 
-mod by_the_page;
+pub(crate) mod by_the_page;
+mod complete;
 mod crate_side;
+mod derived;
 mod story;
 
 use sha2::{Digest, Sha256};

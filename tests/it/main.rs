@@ -1,5 +1,7 @@
 //! The one integration test binary: laws of the house, promises, attacks, conformance.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+// A list of one range is what a table of cases may hold.
+#![allow(clippy::single_range_in_vec_init)]
 // A random test prints its seed.
 #![allow(clippy::print_stdout)]
 
@@ -9,8 +11,10 @@ mod attacks;
 mod bad_input;
 mod canon;
 mod cli;
+mod complete;
 mod conformance;
 mod crash;
+mod dedupe;
 mod demo;
 mod faults;
 mod fuzz_corpora;
@@ -31,6 +35,7 @@ mod review_store;
 mod review_govern;
 mod second;
 mod siem;
+mod snapshot;
 mod timestamp;
 mod units;
 mod vault;

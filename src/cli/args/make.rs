@@ -199,6 +199,7 @@ Examples:
   chancery bench
   chancery --json bench --seconds 60 --only ingest
   chancery bench attacks
+  chancery bench open --entries 100000 --entries 1000000
   chancery bench soak --minutes 60
 
 Durable numbers: every acknowledged batch was fsynced. Machines differ by 40 % from hour to hour;
@@ -228,11 +229,55 @@ pub struct Bench {
 pub enum BenchPart {
     /// Make every attack of the design on a throw-away vault, and compare verdicts
     Attacks(AttackBench),
+    /// How long opening takes after a kill, by the length of the log
+    Open(OpenBench),
+    /// The process that is killed and opened
+    #[command(hide = true)]
+    OpenChild(OpenChild),
     /// Kill a vault with many writers again and again, and check every receipt from outside
     Soak(Soak),
     /// The process that a soak kills
     #[command(hide = true)]
     SoakWriter(SoakWriter),
+}
+
+/// `chancery bench open`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery bench open
+  chancery bench open --entries 1000000 --entries 10000000 --dir /mnt/disk
+
+One vault is filled to each size in turn and killed there; opening it again is measured as the
+kill left it, with the index removed, and with snapshots removed. 10,000,000 entries take about
+10 GB of disk.")]
+pub struct OpenBench {
+    /// Directory to measure in; its file system is what is measured [default: temporary]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Length of the log; repeat for more
+    #[arg(long, value_name = "N", default_values_t = [100_000u64, 1_000_000])]
+    pub entries: Vec<u64>,
+    /// Do not measure openings that read the whole log
+    #[arg(long)]
+    pub no_full: bool,
+}
+
+/// The child of `chancery bench open`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chancery bench open-child open --dir /tmp/chancery-bench-1")]
+pub struct OpenChild {
+    /// What to do
+    #[arg(value_parser = ["fill", "open"])]
+    pub act: String,
+    /// The bench's directory
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Entries to fill up to
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub entries: u64,
 }
 
 /// `chancery bench soak`.

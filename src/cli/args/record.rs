@@ -1,8 +1,8 @@
 //! Arguments of the commands that write, read and prove records.
 
-use crate::base::unit::{EntryIndex, UtcNanos};
-use crate::cli::args::values::{IdentifierArg, identifier, index, instant};
-use clap::{Args, Subcommand};
+use crate::base::unit::UtcNanos;
+use crate::cli::args::values::{IdentifierArg, identifier, instant, share};
+use clap::Args;
 use std::path::PathBuf;
 
 /// `chancery append`.
@@ -115,11 +115,18 @@ Examples:
   chancery verify growth.proof --since monday.checkpoint --trust trust.policy
   chancery verify disclosure.json --trust trust.policy
   chancery verify report-2026-11/ --trust trust.policy
+  chancery verify november.range --trust trust.policy
+  chancery verify anna.answer --trust trust.policy
+  chancery verify data/ --trust trust.policy --replay-seals 5% --seed 'dice: 3 6 1 1 4'
+
+A share of epochs follows from the checkpoint's root and --seed. Without --seed whoever signs
+could try checkpoints until the share misses an epoch: bring a seed or take all.
 
 Without --trust the best verdict is 'consistent with itself; signer unknown' (exit 4): keys that
 lie beside the evidence are never trusted.")]
 pub struct Verify {
-    /// Proof, disclosure, receipt, report or data directory; without it this vault with its keys
+    /// Proof, range, answer, disclosure, receipt, report or data directory; without it this vault
+    /// with its keys
     #[arg(value_name = "PATH")]
     pub path: Option<PathBuf>,
     /// Trust policy, obtained from outside
@@ -134,44 +141,15 @@ pub struct Verify {
     /// Check the log only; leave the bodies sealed
     #[arg(long, conflicts_with = "path")]
     pub no_bodies: bool,
-    /// Compute every epoch's seal again from the entries
-    #[arg(long)]
-    pub replay_seals: bool,
-}
-
-/// `chancery prove`.
-#[derive(Subcommand, Debug)]
-pub enum ProveCommand {
-    /// That an entry is in the log
-    #[command(after_help = "\
-Example:
-  chancery prove inclusion 4711 --out entry-4711.tlog-proof")]
-    Inclusion {
-        /// Index of the entry
-        #[arg(value_name = "INDEX", value_parser = index)]
-        index: EntryIndex,
-        /// Against the newest checkpoint, though fewer witnesses cosigned it than an older one
-        #[arg(long)]
-        newest: bool,
-        /// File to write [default: standard output]
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-    /// That the log of today extends the log of an earlier checkpoint
-    #[command(after_help = "\
-Example:
-  chancery prove consistency --since monday.checkpoint --out growth.proof")]
-    Consistency {
-        /// Checkpoint seen earlier
-        #[arg(long, value_name = "FILE", required_unless_present = "size")]
-        since: Option<PathBuf>,
-        /// Or the number of entries the log had
-        #[arg(long, value_name = "N", conflicts_with = "since")]
-        size: Option<u64>,
-        /// File to write [default: standard output]
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+    /// Compute seals again from the entries: `all`, or a share of the epochs such as `5%`
+    #[arg(long, value_name = "N%|all", value_parser = share)]
+    pub replay_seals: Option<u8>,
+    /// Text of your own that decides, with the checkpoint, which epochs a share takes
+    #[arg(long, value_name = "TEXT", requires = "replay_seals")]
+    pub seed: Option<String>,
+    /// Write the first seal found wrong, with its epoch, as a file that proves it to others
+    #[arg(long, value_name = "FILE", requires = "replay_seals")]
+    pub evidence: Option<PathBuf>,
 }
 
 /// `chancery disclose`.

@@ -1,8 +1,10 @@
 //! Words of the command line that are more than text: instants, identifiers, days.
 //! A person's identifier is never printed by `Debug`; `@FILE` keeps it out of shell history.
 
+use crate::base::event::EventCode;
 use crate::base::unit::{Day, EntryIndex, UtcNanos};
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// A person's identifier as given: kind and value, or the file that holds them.
@@ -56,6 +58,30 @@ pub fn day(text: &str) -> Result<Day, String> {
 /// Parses the index of an entry.
 pub fn index(text: &str) -> Result<EntryIndex, String> {
     text.parse().map(EntryIndex).map_err(|_| "expected a number from 0".to_owned())
+}
+
+/// Parses a range of entries, the second not included.
+pub fn indexes(text: &str) -> Result<Range<EntryIndex>, String> {
+    let bounds = text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    match bounds {
+        Some((a, b)) if a < b => Ok(EntryIndex(a)..EntryIndex(b)),
+        _ => Err("expected A..B with A below B, as in 1000..2000".to_owned()),
+    }
+}
+
+/// Parses an event code.
+pub fn code(text: &str) -> Result<EventCode, String> {
+    EventCode::parse(text).ok_or_else(|| "expected CATEGORY.VERB, as in data.read".to_owned())
+}
+
+/// Parses a share in per cent: `all`, or 1% to 100%.
+pub fn share(text: &str) -> Result<u8, String> {
+    let percent = match text {
+        "all" => Some(100),
+        _ => text.strip_suffix('%').and_then(|number| number.parse().ok()),
+    };
+    let percent = percent.filter(|percent| (1..=100).contains(percent));
+    percent.ok_or_else(|| "expected `all`, or 1% to 100%".to_owned())
 }
 
 /// A duration such as `250us`, `5ms`, `2s`: microseconds.

@@ -7,6 +7,7 @@ pub mod counting;
 pub mod disk;
 pub mod erasing;
 pub mod ingest;
+pub mod opening;
 pub mod reading;
 pub(crate) mod soak;
 pub mod speed;

@@ -1,8 +1,9 @@
 //! `chancery bench`: runs the measurements and prints one table, or one JSON object with stable
 //! dotted keys.
 
-use crate::cli::args::make::{AttackBench, Bench, BenchPart, Soak};
+use crate::cli::args::make::{AttackBench, Bench, BenchPart, OpenBench, Soak};
 use crate::cli::bench::attacks::{self, Outcome};
+use crate::cli::bench::opening::{self, Way};
 use crate::cli::bench::{self, Numbers, Plan, soak};
 use crate::cli::cmd::done;
 use crate::cli::error::{EXIT_REFUSED, Failure};
@@ -18,6 +19,8 @@ use std::process::ExitCode;
 pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     match &args.part {
         Some(BenchPart::Attacks(args)) => return attack(context, args),
+        Some(BenchPart::Open(args)) => return opened(context, args),
+        Some(BenchPart::OpenChild(args)) => return opening::child_main(args),
         Some(BenchPart::Soak(args)) => return soaked(context, args),
         Some(BenchPart::SoakWriter(args)) => return soak::child::run(args),
         None => {}
@@ -114,4 +117,62 @@ fn attack(context: &mut Context, args: &AttackBench) -> Result<ExitCode> {
         _ => context.out.status(Tone::Bad, "FAILED", &text)?,
     }
     Ok(ExitCode::from(if failed == 0 { 0 } else { EXIT_REFUSED }))
+}
+
+fn opened(context: &mut Context, args: &OpenBench) -> Result<ExitCode> {
+    let dir = place(args.dir.as_deref())?;
+    let quiet = context.global.quiet || context.global.json;
+    let result = opening::run(&dir, args, &mut |line| {
+        if !quiet {
+            context.note("BENCH", line);
+        }
+    });
+    let _ = std::fs::remove_dir_all(&dir);
+    let measured = result?;
+    let right = Align::Right;
+    let mut table = Table::new(&[
+        ("entries", right),
+        ("opened", Align::Left),
+        ("seconds", right),
+        ("entries read", right),
+        ("MiB read", right),
+        ("peak MiB", right),
+    ]);
+    let mut object = Map::new();
+    for one in &measured {
+        let mib = one.read as f64 / f64::from(1 << 20);
+        table.row(&[
+            one.entries.to_string(),
+            one.way.name().to_owned(),
+            format!("{:.3}", one.seconds),
+            one.replayed.to_string(),
+            format!("{mib:.1}"),
+            format!("{:.0}", one.memory),
+        ]);
+        let mut put = |what: &str, value: f64| {
+            let key = format!("open.{}.{}.{what}", one.entries, one.way.name());
+            object.insert(key, Value::from(value));
+        };
+        put("seconds", one.seconds);
+        put("entries_read", one.replayed as f64);
+        put("bytes_read", one.read as f64);
+        put("peak_mib", one.memory);
+    }
+    let mut lines = Vec::new();
+    for way in Way::ALL {
+        let Some((far, million)) = opening::slope(&measured, way) else { continue };
+        let name = way.name();
+        lines.push(format!(
+            "{name}: {:.3} ms more for every million entries; {far:.2} s at 100,000,000",
+            million * 1e3
+        ));
+        object.insert(format!("open.{name}.seconds_per_million"), Value::from(million));
+        object.insert(format!("open.{name}.seconds_at_1e8"), Value::from(far));
+    }
+    context.out.object(&Value::Object(object))?;
+    if !context.out.style.json {
+        context.out.table(&table)?;
+        lines.iter().try_for_each(|line| context.out.say(line))?;
+    }
+    done()
 }

@@ -3,6 +3,7 @@
 //! file itself. Without pinned trust the best answer is that it is consistent with itself.
 
 use crate::base::entry::Entry;
+use crate::cli::cmd::complete;
 use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure};
 use crate::cli::output::Tone;
 use crate::cli::run::Context;
@@ -11,6 +12,7 @@ use crate::format::bundle::{self, Disclosure};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
 use crate::format::proof::TlogProof;
+use crate::format::seal::sample::Sample;
 use crate::format::trust::{Trust, Trusted};
 use crate::report::manifest;
 use crate::vault::disclose::verify_disclosure;
@@ -23,8 +25,9 @@ use std::process::ExitCode;
 
 /// No evidence of ours is larger; a report's PDF of ten thousand pages fits.
 const BYTES_MAX: u64 = 256 << 20;
-/// Verdicts that prove nothing either way: a key or a witness is not pinned.
-const OPEN_VERDICTS: [&str; 2] = ["UNTRUSTED_KEY", "QUORUM_MISSING"];
+/// Verdicts that prove nothing either way: a key or a witness is not pinned, or a window is not
+/// over yet.
+const OPEN_VERDICTS: [&str; 3] = ["UNTRUSTED_KEY", "QUORUM_MISSING", "RANGE_OPEN_END"];
 
 /// What a file turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,18 +58,31 @@ pub(crate) struct Judged {
     pub(crate) verdict: String,
     pub(crate) exit: u8,
     pub(crate) lines: Vec<String>,
-    facts: Value,
+    pub(crate) facts: Value,
 }
 
 impl Judged {
-    fn verified(lines: Vec<String>, facts: Value) -> Self {
+    pub(crate) fn verified(lines: Vec<String>, facts: Value) -> Self {
         Judged { verdict: "VERIFIED".to_owned(), exit: EXIT_DONE, lines, facts }
     }
 
-    fn failed(verdict: &str, detail: String) -> Self {
+    pub(crate) fn failed(verdict: &str, detail: String) -> Self {
         let open = OPEN_VERDICTS.contains(&verdict);
         let exit = if open { EXIT_INCONCLUSIVE } else { EXIT_REFUSED };
         Judged { verdict: verdict.to_owned(), exit, lines: vec![detail], facts: Value::Null }
+    }
+
+    /// What could be found without pinned trust.
+    pub(crate) fn unpinned(facts: Value) -> Self {
+        Judged {
+            verdict: "INCONCLUSIVE".to_owned(),
+            exit: EXIT_INCONCLUSIVE,
+            lines: vec![
+                "consistent with itself; signer unknown".to_owned(),
+                "pin the signer with --trust FILE, obtained from outside".to_owned(),
+            ],
+            facts,
+        }
     }
 
     fn of(error: &Error) -> Self {
@@ -82,8 +98,9 @@ pub(crate) fn run(
     path: &Path,
     trust: Option<&Trust>,
     since: Option<&Path>,
+    sample: Option<&Sample>,
 ) -> Result<ExitCode> {
-    let (kind, judged) = judged(path, trust, since)?;
+    let (kind, judged) = judged(path, trust, since, sample)?;
     print(context, kind, &judged)
 }
 
@@ -92,14 +109,22 @@ pub(crate) fn judged(
     path: &Path,
     trust: Option<&Trust>,
     since: Option<&Path>,
+    sample: Option<&Sample>,
 ) -> Result<(&'static str, Judged)> {
+    if let Some(found) = complete::judge(path, trust, since, sample)? {
+        return Ok(found);
+    }
+    if sample.is_some() {
+        return Err(complete::unreplayable().into());
+    }
     if path.is_dir() {
         return Ok(("report", folder(path, trust)?));
     }
     let bytes = read(path)?;
     let Some(kind) = kind_of(&bytes) else {
         let message = format!(
-            "{} is no proof, disclosure, receipt, ledger, checkpoint, report or vault",
+            "{} is no proof, range, answer, disclosure, receipt, ledger, checkpoint, report or \
+             vault",
             path.display()
         );
         return Err(Failure::refused("MALFORMED", message).into());
@@ -283,15 +308,7 @@ fn alone(kind: Kind, text: &str) -> Judged {
         }
     };
     match consistent {
-        Ok(()) => Judged {
-            verdict: "INCONCLUSIVE".to_owned(),
-            exit: EXIT_INCONCLUSIVE,
-            lines: vec![
-                "consistent with itself; signer unknown".to_owned(),
-                "pin the signer with --trust FILE, obtained from outside".to_owned(),
-            ],
-            facts: Value::Null,
-        },
+        Ok(()) => Judged::unpinned(Value::Null),
         Err(detail) => Judged::failed("MALFORMED", detail),
     }
 }
@@ -371,7 +388,7 @@ fn entry_facts(entry: &Entry, checkpoint: &Checkpoint) -> Value {
     })
 }
 
-fn checkpoint_line(checkpoint: &Checkpoint) -> String {
+pub(crate) fn checkpoint_line(checkpoint: &Checkpoint) -> String {
     format!("in the log {} of {} entries", checkpoint.origin, checkpoint.size)
 }
 

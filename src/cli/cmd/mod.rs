@@ -3,6 +3,7 @@
 pub(crate) mod append;
 pub(crate) mod bench;
 pub(crate) mod checkpoint;
+pub(crate) mod complete;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod disclose;
@@ -196,6 +197,27 @@ pub(crate) fn write_new(out: Option<&Path>, text: &[u8]) -> Result<()> {
         let _ = std::fs::remove_file(path);
         Failure::file(path, &e)
     })?)
+}
+
+/// As `write_new` for what is written piece by piece. What fails half-way is removed again.
+pub(crate) fn write_stream<T>(
+    path: &Path,
+    write: &mut dyn FnMut(&mut dyn Write) -> std::result::Result<T, crate::vault::error::Error>,
+) -> Result<T> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |e: std::io::Error| Failure::file(path, &e);
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut buffered = std::io::BufWriter::with_capacity(1 << 16, file);
+    let written: Result<T> = write(&mut buffered).map_err(Into::into).and_then(|value| {
+        buffered.flush().and_then(|()| buffered.get_ref().sync_all()).map_err(failed)?;
+        Ok(value)
+    });
+    if written.is_err() {
+        // Half a proof proves nothing; that it cannot be removed changes nothing about that.
+        let _ = std::fs::remove_file(path);
+    }
+    written
 }
 
 /// Refuses an output file that exists, before anything is done.

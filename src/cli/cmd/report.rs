@@ -11,6 +11,7 @@ use crate::cli::output::units::bytes;
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
 use crate::cli::world::world;
+use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::report::catalogue;
 use crate::report::evidence::Integrity;
@@ -208,7 +209,7 @@ pub(crate) fn integrity(
     let note = vault.note_covering(vault.size())?;
     let keys = [vault.report_signer().verifier().clone()];
     let trust = Trust::of(&[vault.log_key().clone()], &keys).map_err(|e| anyhow!("{e}"))?;
-    let options = Options { replay_seals: true, ..Options::default() };
+    let options = Options { replay_seals: Some(Sample::all()), ..Options::default() };
     let checked = verify_data(&world.disk, data, Some(&trust), &options, progress)?;
     let opened = vault.verify_bodies(progress)?;
     let mut found = gather::integrity(&checked, &opened, &note);

@@ -2,17 +2,19 @@
 //! file of evidence. It writes nothing. The exit code is the worst of what was found.
 
 use crate::cli::args::record::Verify;
-use crate::cli::cmd::evidence;
+use crate::cli::cmd::{evidence, must_be_new, write_stream};
 use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_REFUSED, Failure};
 use crate::cli::output::units::count;
 use crate::cli::output::{Align, Progress, Table, Tone};
 use crate::cli::run::Context;
 use crate::format::control::Sight;
+use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::store::disk::{Disk, OsDisk};
 use crate::store::error::ErrorKind;
 use crate::vault::error::Error as VaultError;
-use crate::vault::verify::{BodyReport, Options, Report, Verdict, exit_code_of, verify_data};
+use crate::vault::verify::{BodyReport, Options, Report, Verdict};
+use crate::vault::verify::{exit_code_of, seal_evidence, verify_data};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -31,14 +33,43 @@ pub(crate) fn run(context: &mut Context, args: &Verify) -> Result<ExitCode> {
         Some(path) => Some(read_trust(path)?),
         None => None,
     };
+    must_be_new(args.evidence.as_deref())?;
     match &args.path {
         Some(path) if path.is_dir() && path.join("vault.toml").exists() => {
             let report = data(context, path, trust.as_ref(), args)?;
+            write_evidence(context, path, args.evidence.as_deref(), &report)?;
             conclude(context, &report, None, None)
         }
-        Some(path) => evidence::run(context, path, trust.as_ref(), args.since.as_deref()),
+        Some(path) => {
+            let sample = sample(args);
+            evidence::run(context, path, trust.as_ref(), args.since.as_deref(), sample.as_ref())
+        }
         None => whole(context, trust.as_ref(), args),
     }
+}
+
+/// The share of seals to compute again, as the reader chose it.
+fn sample(args: &Verify) -> Option<Sample> {
+    let seed = args.seed.as_deref().unwrap_or_default();
+    args.replay_seals.and_then(|percent| Sample::new(percent, seed.as_bytes()))
+}
+
+/// A wrong seal, with its epoch, for people who are not here.
+fn write_evidence(
+    context: &mut Context,
+    data: &Path,
+    out: Option<&Path>,
+    report: &Report,
+) -> Result<()> {
+    let wrong = report.verdicts.iter().find(|v| v.name == "SEAL_MISMATCH");
+    let (Some(out), Some(index)) = (out, wrong.and_then(|v| v.index)) else { return Ok(()) };
+    let scope = write_stream(out, &mut |file| seal_evidence(&OsDisk, data, index, file))?;
+    let (first, out) = (scope.first, out.display());
+    context.out.say(&format!(
+        "The seal at {index} with the entries from {first} on: {out}\n\
+         Anybody comes to the same verdict: chancery verify {out} --trust FILE --replay-seals all"
+    ))?;
+    Ok(())
 }
 
 /// Reads a trust file.
@@ -56,6 +87,7 @@ pub(crate) fn read_trust(path: &Path) -> Result<Trust> {
 fn whole(context: &mut Context, trust: Option<&Trust>, args: &Verify) -> Result<ExitCode> {
     let config = context.config()?;
     let report = data(context, &config.data, trust, args)?;
+    write_evidence(context, &config.data, args.evidence.as_deref(), &report)?;
     if args.no_bodies || report.exit_code() == EXIT_REFUSED {
         // A vault whose evidence fails may not open; what failed is said first.
         let why = if args.no_bodies { "not asked for" } else { "evidence failed before" };
@@ -91,7 +123,7 @@ fn is_locked(error: &anyhow::Error) -> bool {
 
 fn data(context: &Context, data: &Path, trust: Option<&Trust>, args: &Verify) -> Result<Report> {
     let retained = retained(args.since.as_deref())?;
-    let options = Options { strict: args.strict, replay_seals: args.replay_seals, retained };
+    let options = Options { strict: args.strict, replay_seals: sample(args), retained };
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let mut progress: Option<Progress> = None;
     let (style, stop) = (context.out.style, context.stop.clone());

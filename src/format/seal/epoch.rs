@@ -4,7 +4,7 @@
 //! `tables`, which belongs on a background thread. Positions are kept as the low 16 bits of the
 //! entry index: an epoch has exactly 2^16 entries. It never reads a body and needs no key.
 
-use crate::base::entry::{Entry, Kind};
+use crate::base::entry::{Entry, GroupHead, Kind};
 use crate::base::id::{Hash32, SourceHandle};
 use crate::base::limits::EPOCH_ENTRIES;
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, UtcNanos};
@@ -394,22 +394,34 @@ impl EpochTables {
 /// Whether an entry really has `key`. Every hit is checked so: the index is derived, and keys of
 /// kind 7 are shortened.
 pub fn entry_has(entry: &Entry, key: &IndexKey) -> bool {
+    keys_of(entry, key.kind).contains(&key.key)
+}
+
+/// The keys of one kind that an entry has: those of its index rows.
+pub fn keys_of(entry: &Entry, kind: RowKind) -> Vec<[u8; 16]> {
     let head = &entry.head;
-    match key.kind {
-        RowKind::Subject => head.tags.iter().any(|tag| tag.0 == key.key),
-        RowKind::Code => IndexKey::code(head.code) == *key,
-        RowKind::Source => head.source.0 == key.key,
-        RowKind::ClassDay => head
-            .groups
-            .iter()
-            .any(|g| IndexKey::class_day(ClassDay { class: g.class, day: g.bucket }) == *key),
-        RowKind::EventId => !head.event_id.is_zero() && head.event_id.0 == key.key,
-        RowKind::Outcome => IndexKey::outcome(head.outcome) == *key,
-        RowKind::Position => {
-            head.source_seq.is_some_and(|seq| IndexKey::position(head.source, seq) == *key)
+    match kind {
+        RowKind::Subject => head.tags.iter().map(|tag| tag.0).collect(),
+        RowKind::Code => vec![IndexKey::code(head.code).key],
+        RowKind::Source => vec![head.source.0],
+        RowKind::ClassDay => {
+            let of = |g: &GroupHead| ClassDay { class: g.class, day: g.bucket };
+            let mut keys: Vec<[u8; 16]> =
+                head.groups.iter().map(|g| IndexKey::class_day(of(g)).key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys
         }
-        RowKind::Record => head.record.0 == key.key,
-        RowKind::Act => head.kind != Kind::Event && IndexKey::act(head.kind) == *key,
+        RowKind::EventId if head.event_id.is_zero() => Vec::new(),
+        RowKind::EventId => vec![head.event_id.0],
+        RowKind::Outcome => vec![IndexKey::outcome(head.outcome).key],
+        RowKind::Position => {
+            let key = |seq| IndexKey::position(head.source, seq).key;
+            head.source_seq.map(key).into_iter().collect()
+        }
+        RowKind::Record => vec![head.record.0],
+        RowKind::Act if head.kind == Kind::Event => Vec::new(),
+        RowKind::Act => vec![IndexKey::act(head.kind).key],
     }
 }
 

@@ -41,5 +41,7 @@
 
 pub mod epoch;
 pub mod payload;
+pub mod replay;
 pub mod row;
+pub mod sample;
 pub mod table;

@@ -188,6 +188,17 @@ impl Chunks {
         Ok(if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
+    /// An epoch's rows as they lie in the store.
+    pub fn table(&self, epoch: u64) -> Result<Table> {
+        let mut table = Table::new::<INDEX_ROW_BYTES>(INDEX_LEAF_ROWS);
+        let walked = self.walk(epoch, &[0; INDEX_ROW_BYTES], &mut |row| {
+            table.push(row);
+            ControlFlow::Continue(())
+        });
+        walked.inspect_err(|_| self.fail())?;
+        Ok(table)
+    }
+
     /// Root of an epoch's rows as they lie in the store.
     pub fn epoch_root(&self, epoch: u64) -> Result<Hash32> {
         let mut roots = RootOf::default();

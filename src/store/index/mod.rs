@@ -200,4 +200,9 @@ impl IndexWriter {
     pub fn epochs(&self) -> u64 {
         self.chunks.epochs()
     }
+
+    /// The written index table of `epoch`: its rows, not its truth, which only its root shows.
+    pub fn table(&self, epoch: u64) -> Result<Table> {
+        self.chunks.table(epoch)
+    }
 }

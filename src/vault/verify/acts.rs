@@ -32,7 +32,9 @@ pub(crate) struct Acts {
     pub(crate) expired: BTreeSet<ClassDay>,
     /// Epochs sealed, with the seal's place.
     seals: BTreeMap<u64, EntryIndex>,
-    /// Tables of the epoch being read, when seals are replayed.
+    /// Epochs whose tables are computed again.
+    wanted: BTreeSet<u64>,
+    /// Tables of the epoch being read, if it is one of them.
     tables: Option<EpochTables>,
     /// Seals recomputed and not yet met.
     replayed: BTreeMap<u64, SealPayload>,
@@ -43,7 +45,7 @@ pub(crate) struct Acts {
 }
 
 impl Acts {
-    pub(crate) fn new(file: &VaultFile, replay: bool) -> Self {
+    pub(crate) fn new(file: &VaultFile, wanted: BTreeSet<u64>) -> Self {
         Acts {
             origin: file.origin(),
             tenant: file.tenant,
@@ -53,7 +55,8 @@ impl Acts {
             prunes: HashMap::new(),
             expired: BTreeSet::new(),
             seals: BTreeMap::new(),
-            tables: replay.then(|| EpochTables::new(0)),
+            wanted,
+            tables: None,
             replayed: BTreeMap::new(),
             days: Vec::new(),
             day_next: EntryIndex(0),
@@ -72,17 +75,20 @@ impl Acts {
 
     /// Replays an entry into its epoch's tables. `epochs` holds the roots of finished epochs.
     pub(crate) fn replay(&mut self, entry: &Entry, epochs: &[Hash32]) {
+        let epoch = entry.index.0 / EPOCH_ENTRIES;
+        if entry.index.0.is_multiple_of(EPOCH_ENTRIES) && self.wanted.contains(&epoch) {
+            self.tables = Some(EpochTables::new(epoch));
+        }
         let Some(tables) = &mut self.tables else { return };
         if tables.observe(entry).is_err() || !tables.is_whole() {
             return;
         }
-        let epoch = tables.epoch();
         let root = usize::try_from(epoch).ok().and_then(|at| epochs.get(at));
         let payload = root.and_then(|root| tables.payload(&tables.tables(), *root));
         if let Some(payload) = payload {
             self.replayed.insert(epoch, payload);
         }
-        self.tables = Some(EpochTables::new(epoch + 1));
+        self.tables = None;
     }
 
     /// Takes in an act.

@@ -63,7 +63,7 @@ impl Stored {
     }
 
     /// Up to `count` hashes of a level.
-    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Hash32>> {
+    pub(crate) fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Hash32>> {
         let Some(file) = self.levels.get(usize::from(level)) else { return Ok(Vec::new()) };
         let there = (file.len()? / 32).saturating_sub(first);
         let count = count.min(usize::try_from(there).unwrap_or(usize::MAX));

@@ -9,6 +9,7 @@
 mod acts;
 mod brackets;
 mod chain;
+mod evidence;
 mod names;
 mod opened;
 mod report;
@@ -17,10 +18,12 @@ mod signed;
 mod unit;
 mod walk;
 
+pub use crate::vault::verify::evidence::seal_evidence;
 pub use crate::vault::verify::opened::BodyReport;
 pub use crate::vault::verify::report::{LISTED_MAX, Report, Seen, SignedBy, Verdict, exit_code_of};
 
 use crate::base::unit::{ClassDay, EntryIndex, UtcNanos};
+use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::store::bodies::Bodies;
 use crate::store::disk::Disk;
@@ -49,8 +52,8 @@ const WORKERS_MAX: usize = 8;
 pub struct Options {
     /// A gap in a source's numbers fails the verification.
     pub strict: bool,
-    /// Recompute the tables of every epoch and hold its seal against them.
-    pub replay_seals: bool,
+    /// Recompute the tables of these epochs and hold their seals against them.
+    pub replay_seals: Option<Sample>,
     /// Checkpoints of this log kept from before: each must be a prefix of it.
     pub retained: Vec<String>,
 }
@@ -77,7 +80,10 @@ pub fn verify_data(
     let sights = Sights::read(&**disk, &places, &file.origin(), trust, &mut report)?;
     chain.targets.extend(sights.targets());
     chain.brackets = Brackets::new(head.seen(), sights);
-    let acts = Acts::new(&file, options.replay_seals);
+    let total = units.last().map_or(0, |u| u.head.end.0);
+    let wanted = options.replay_seals.as_ref().map(|sample| head.sample(sample, total));
+    let keep = wanted.as_ref().is_some_and(|wanted| !wanted.is_empty());
+    let acts = Acts::new(&file, wanted.unwrap_or_default());
     let mut joiner = Joiner {
         chain,
         acts,
@@ -87,8 +93,6 @@ pub fn verify_data(
         last_time: UtcNanos(0),
     };
     let bodies = Bodies::new(disk.clone(), &places.bodies(), file.tenant);
-    let total = units.last().map_or(0, |u| u.head.end.0);
-    let keep = options.replay_seals;
     in_order(disk, &bodies, &units, keep, &mut |found, checked| {
         let last = units.last().is_some_and(|u| u.offset == found.offset && u.hash == found.hash);
         joiner.take(found, checked, last)?;

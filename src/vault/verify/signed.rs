@@ -5,6 +5,7 @@ use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::crypto::merkle::EMPTY_ROOT;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
+use crate::format::seal::sample::Sample;
 use crate::format::trust::{Trust, Trusted};
 use crate::format::unit;
 use crate::format::vkey::Verifier;
@@ -15,6 +16,7 @@ use crate::vault::verify::acts::Acts;
 use crate::vault::verify::chain::Target;
 use crate::vault::verify::report::{Report, SignedBy};
 use crate::vault::verify::walk::Found;
+use std::collections::BTreeSet;
 
 /// The checkpoint file, read before anything else: the log can only have grown since.
 pub(crate) struct Head {
@@ -110,6 +112,12 @@ impl Head {
             let what = format!("entries from here to {signed} have no witness yet");
             report.attention("UNWITNESSED_TAIL", EntryIndex(size.0), what);
         }
+    }
+
+    /// The epochs a sample takes of a log of `total` entries, under the checkpoint's root.
+    pub(crate) fn sample(&self, sample: &Sample, total: u64) -> BTreeSet<u64> {
+        let root = self.checkpoint.as_ref().map_or(EMPTY_ROOT, |checkpoint| checkpoint.root);
+        sample.of_range(&root, &(0..total))
     }
 
     /// What the tree must have been at which size.

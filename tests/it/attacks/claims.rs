@@ -8,12 +8,16 @@ use chancery::base::id::{CaseId, Hash32, JobId, SubjectTag};
 use chancery::base::unit::{
     ClassDay, ClassId, Day, EntryIndex, Generation, NANOS_PER_DAY, TreeSize,
 };
+use chancery::format::complete::range;
 use chancery::format::control::{self, RootChange};
 use chancery::format::entry::{TAIL_BYTES, encode_head};
 use chancery::format::roll::KeyRoll;
 use chancery::format::seal::epoch::EpochTables;
 use chancery::format::seal::payload::{DaySealPayload, SealPayload};
+use chancery::format::seal::sample::Sample;
 use chancery::format::trust::Trust;
+use chancery::store::disk::OsDisk;
+use chancery::vault::verify::seal_evidence;
 use std::fs;
 
 /// Entries of an epoch.
@@ -54,7 +58,12 @@ fn attack_31_a_seal_with_wrong_counts_or_none() {
         let found = failures(&forge.verify());
         assert!(!found.is_empty());
         assert!(found.iter().all(|f| *f == ("SEAL_MISMATCH", Some(at))), "{found:?}");
+        assert_eq!(transferred(&forge, at), "SEAL_MISMATCH");
     }
+    forge.pop();
+    forge.act(Kind::Seal, honest.encode());
+    forge.verify();
+    assert_eq!(transferred(&forge, at), "VERIFIED");
     forge.pop();
     forge.events(EPOCH..2 * EPOCH);
     forge.expect(&[("SEAL_MISSING", Some(2 * EPOCH))]);
@@ -64,6 +73,22 @@ fn attack_31_a_seal_with_wrong_counts_or_none() {
     assert!(failures(&report).is_empty() && report.has("SEAL_LATE", Some(EntryIndex(late))));
     let again = forge.act(Kind::Seal, honest.encode());
     forge.expect(&[("SEAL_DUPLICATE", Some(again))]);
+}
+
+/// What somebody elsewhere finds in the evidence about the seal at `at`, with pinned trust alone.
+fn transferred(forge: &Forge, at: u64) -> &'static str {
+    let mut file = Vec::new();
+    let dir = forge.dir.path();
+    seal_evidence(&OsDisk, dir, EntryIndex(at), &mut file).unwrap();
+    let trust = forge.trust(&[forge.signer.verifier().clone()]);
+    let found = range::verify(&mut &*file, Some(&trust), Some(&Sample::all()));
+    match found {
+        Ok(found) => {
+            assert_eq!(found.replayed.unwrap().agree, [(0, EntryIndex(at))]);
+            "VERIFIED"
+        }
+        Err(fault) => fault.verdict().unwrap(),
+    }
 }
 
 #[test]

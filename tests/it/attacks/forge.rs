@@ -14,6 +14,7 @@ use chancery::crypto::sign::SigningKey;
 use chancery::format::checkpoint::Checkpoint;
 use chancery::format::control;
 use chancery::format::entry;
+use chancery::format::seal::sample::Sample;
 use chancery::format::trust::Trust;
 use chancery::format::unit::{self, UnitHead};
 use chancery::format::vkey::{Algorithm, Signer, Verifier};
@@ -164,7 +165,7 @@ impl Forge {
 
     pub(crate) fn verify_with(&self, trust: &Trust) -> Report {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-        let options = Options { replay_seals: true, ..Options::default() };
+        let options = Options { replay_seals: Some(Sample::all()), ..Options::default() };
         verify_data(&disk, self.dir.path(), Some(trust), &options, &mut |_, _| {}).unwrap()
     }
 

@@ -21,19 +21,19 @@ rubbish Quellmalz
 "#;
 
 /// A directory with the program in it.
-struct Home {
+pub(crate) struct Home {
     dir: TempDir,
 }
 
 /// How a run ended.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Ran {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
@@ -41,7 +41,7 @@ impl Ran {
         }
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let text = self.out.lines().next().unwrap_or_default();
         serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {} {}", self.out, self.err))
     }
@@ -53,7 +53,7 @@ impl Home {
     }
 
     /// With a vault and three events.
-    fn filled() -> Self {
+    pub(crate) fn filled() -> Self {
         let home = Home::new();
         home.ok(&["init", "--name", "vault.example"]);
         home.write("events", EVENTS);
@@ -61,11 +61,11 @@ impl Home {
         home
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path().join(name), text).unwrap();
     }
 
@@ -82,7 +82,7 @@ impl Home {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         let ran = Ran::of(self.command(args).output().unwrap());
         let text = format!("{}{}", ran.out, ran.err);
         assert!(!text.contains("panicked"), "{args:?}: {text}");
@@ -90,14 +90,14 @@ impl Home {
         ran
     }
 
-    fn ok(&self, args: &[&str]) -> Ran {
+    pub(crate) fn ok(&self, args: &[&str]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.out, ran.err);
         ran
     }
 
     /// Runs and expects a failure of one line with this code.
-    fn fails(&self, args: &[&str], exit: i32, code: &str) -> String {
+    pub(crate) fn fails(&self, args: &[&str], exit: i32, code: &str) -> String {
         let ran = self.run(args);
         let line = format!("chancery: {code}: ");
         assert!(ran.err.starts_with(&line), "{args:?}: {}{}", ran.out, ran.err);
@@ -276,7 +276,7 @@ fn evidence_convinces_an_outsider_and_a_changed_one_does_not() {
         ("told", &[]),
         ("ledger", &[]),
         ("old", &[]),
-        ("chancery-data", &["--since", "old", "--replay-seals"]),
+        ("chancery-data", &["--since", "old", "--replay-seals", "all"]),
     ] {
         home.ok(&with(&["verify", file, "--trust", "trust"], more));
         let alone = home.run(&with(&["--json", "verify", file], more));

@@ -1,6 +1,7 @@
 //! The same vectors again, from `docs/format.md` alone: nothing of the crate is used here but
 //! published primitives. Literal numbers are the page's.
 
+use crate::golden::complete;
 use crate::golden::crate_side::{FIELDS, Vectors};
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use base64::Engine as _;
@@ -162,7 +163,9 @@ pub(crate) fn vectors() -> Vectors {
     page.frames();
     page.notes(&entries);
     page.unit(&entries);
+    crate::golden::derived::page().iter().for_each(|(name, bytes)| page.put(name, bytes));
     page.tables(&entries);
+    complete::by_the_page(&mut page.out, &entries);
     page.payloads();
     page.cells();
     page.out

@@ -1,6 +1,7 @@
 //! The vectors as the crate computes them. Every input is fixed; names are the members of
 //! `vectors.json`.
 
+use crate::golden::complete;
 use chancery::base::entry::{Entry, FieldHead, GroupHead, GroupPolicy, Head, Kind};
 use chancery::base::event::{EventCode, Identifier, Outcome, Severity};
 use chancery::base::id::{
@@ -35,7 +36,7 @@ pub(crate) type Vectors = BTreeMap<String, String>;
 
 const CLASS: ClassId = ClassId(4);
 const DAY: Day = Day(20_778);
-const TENANT: TenantId = TenantId([0x11; 16]);
+pub(crate) const TENANT: TenantId = TenantId([0x11; 16]);
 const NOW: UtcNanos = UtcNanos(20_778 * NANOS_PER_DAY + 1_234_567_890);
 
 /// Fields of the event: name, group, value.
@@ -50,12 +51,12 @@ fn key(byte: u8) -> Key {
     Key::new([byte; 32])
 }
 
-fn log_signer() -> Signer {
+pub(crate) fn log_signer() -> Signer {
     let name = format!("vault.example/t/{TENANT}");
     Signer::new(&name, Algorithm::Ed25519, SigningKey::new(&key(0x51))).unwrap()
 }
 
-fn report_signer() -> Signer {
+pub(crate) fn report_signer() -> Signer {
     let name = format!("vault.example/r/{TENANT}");
     Signer::new(&name, Algorithm::Ed25519, SigningKey::new(&key(0x52))).unwrap()
 }
@@ -66,7 +67,11 @@ pub(crate) fn vectors() -> Vectors {
     let entries = log(&mut out);
     proofs(&mut out, &entries);
     units(&mut out, &entries);
+    for (name, bytes) in crate::golden::derived::crate_side(&log_signer()) {
+        put(&mut out, name, &bytes);
+    }
     tables(&mut out, &entries);
+    complete::by_the_crate(&mut out, &entries);
     payloads(&mut out);
     cells(&mut out);
     out

@@ -14,6 +14,7 @@ use crate::crypto::sign::SigningKey;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::control;
 use crate::format::entry;
+use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::format::unit::UnitHead;
 use crate::format::vkey::{Algorithm, Signer};
@@ -148,7 +149,7 @@ impl Forge {
 
     pub(crate) fn verify_with(&self, trust: &Trust) -> Result<Report> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-        let options = Options { replay_seals: true, ..Options::default() };
+        let options = Options { replay_seals: Some(Sample::all()), ..Options::default() };
         Ok(verify_data(&disk, &self.dir, Some(trust), &options, &mut |_, _| {})?)
     }
 

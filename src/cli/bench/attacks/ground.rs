@@ -6,6 +6,7 @@ use crate::base::unit::{EntryIndex, NANOS_PER_DAY, NANOS_PER_SECOND, UtcNanos};
 use crate::base::world::Clock;
 use crate::cli::bench::attacks::Found;
 use crate::cli::world::OsEntropy;
+use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::store::disk::{Disk, OsDisk};
 use crate::vault::config::{Config, Places, VaultFile};
@@ -137,7 +138,7 @@ impl Ground {
     /// As `verify`, with checkpoints kept from before.
     pub(crate) fn verify_with(&self, retained: Vec<String>) -> Result<Report> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-        let options = Options { replay_seals: true, retained, ..Options::default() };
+        let options = Options { replay_seals: Some(Sample::all()), retained, ..Options::default() };
         let data = self.dir.join("data");
         Ok(verify_data(&disk, &data, Some(&self.trust), &options, &mut |_, _| {})?)
     }

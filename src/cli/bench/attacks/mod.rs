@@ -12,6 +12,7 @@ mod holders;
 mod intake;
 mod kill;
 mod log;
+mod omitted;
 mod raw;
 mod reach;
 pub mod salamander;
@@ -97,7 +98,9 @@ attacks! {
     26 "no way back" "the tree split, then a moved person erased" forgetting::split;
     27 "HOLD_BLOCKED" "erased under a hold, twice, unknown, born again" forgetting::hold;
     28 "scrubbed first" "killed before the scrub of an old root and served" forgetting::unscrubbed;
+    30 "refused" "an answer that leaves one entry out, or shows another" omitted::posting;
     31 "SEAL_MISMATCH" "seals with wrong counts and a wrong index" claims::seal;
+    32 "refused" "a window cut inside one time, a boundary left out" omitted::window;
     33 "EQUIVOCATION" "two checkpoints of one size, both validly signed" holders::two_views;
     34 "note refused" "the grammar of a note bent in ten ways" holders::grammar;
     35 "WEAK_KEY" "a key of low order enrolled" holders::weak_key;

@@ -340,6 +340,18 @@ impl SimDisk {
         self.plant(path, &bytes);
     }
 
+    /// Changes one byte by xor under whoever has the file open, durable: a sector that rots.
+    pub fn write_through(&self, path: &Path, at: usize, mask: u8) {
+        let mut state = self.state();
+        let inode = *state.names.get(path).expect("file to change");
+        let inode = &mut state.inodes[inode];
+        for bytes in [&mut inode.durable, &mut inode.cached] {
+            if let Some(byte) = Arc::make_mut(bytes).get_mut(at) {
+                *byte ^= mask;
+            }
+        }
+    }
+
     /// Gives everybody read permission.
     pub fn make_public(&self, path: &Path) {
         let mut state = self.state();

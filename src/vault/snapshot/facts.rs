@@ -1,0 +1,218 @@
+//! Facts as bytes, for a snapshot. Whoever adds a fact is told by the compiler to add it here;
+//! the layout has a version of its own, and a snapshot of another version is passed over.
+
+use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle};
+use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, TreeSize, UtcNanos};
+use crate::format::control;
+use crate::format::wire::{Malformed, Reader, Result, Write, len_of};
+use crate::vault::facts::{Erasure, Facts, Prune};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Raised whenever the layout below changes.
+pub(crate) const VERSION: u8 = 1;
+
+/// Encodes.
+///
+/// # Errors
+/// `Malformed` if a payload cannot be written: our bug.
+pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
+    let Facts {
+        genesis,
+        holds,
+        released,
+        erasures,
+        prunes,
+        fenced,
+        fenced_days,
+        expired,
+        groups,
+        root: (generation, root),
+        growing,
+        policies,
+        sources,
+        key_rolls,
+        epochs_sealed,
+        day_sealed,
+        day_start,
+        time_jump,
+        opening,
+        last_time,
+        size,
+    } = facts;
+    let mut out = vec![VERSION];
+    put_json(&mut out, genesis)?;
+    put_all(&mut out, holds.iter(), |out, (case, scopes)| {
+        out.raw(&case.0);
+        put_all(out, scopes.iter(), |out, (at, scope)| put_named(out, *at, scope))
+    })?;
+    put_all(&mut out, released.iter(), |out, (case, at)| put_at(out, &case.0, *at))?;
+    put_all(&mut out, erasures.values(), |out, Erasure { intent, asked, plan, done }| {
+        put_act(out, *intent, *asked, plan, done.as_ref())
+    })?;
+    put_all(&mut out, prunes.values(), |out, Prune { intent, asked, plan, done }| {
+        put_act(out, *intent, *asked, plan, done.as_ref())
+    })?;
+    let mut fenced: Vec<&PersonId> = fenced.iter().collect();
+    fenced.sort_unstable();
+    put_all(&mut out, fenced.into_iter(), |out, person| {
+        out.raw(&person.0);
+        Ok(())
+    })?;
+    put_all(&mut out, fenced_days.iter(), |out, day| put_day(out, day, None))?;
+    put_all(&mut out, expired.iter(), |out, (day, at)| put_day(out, day, Some(at.0)))?;
+    put_all(&mut out, groups.iter(), |out, (day, count)| put_day(out, day, Some(*count)))?;
+    out.put_u64(generation.0);
+    out.raw(&root.0);
+    put_json(&mut out, growing)?;
+    put_json(&mut out, policies)?;
+    put_all(&mut out, sources.iter(), |out, (source, at)| put_at(out, &source.0, *at))?;
+    put_all(&mut out, key_rolls.iter(), |out, (at, roll)| put_named(out, *at, roll))?;
+    out.put_u64(*epochs_sealed);
+    put_json(&mut out, day_sealed)?;
+    out.put_u64(day_start.0);
+    put_json(&mut out, time_jump)?;
+    out.put_u8(u8::from(*opening));
+    out.put_u64(last_time.0);
+    out.put_u64(size.0);
+    Ok(out)
+}
+
+/// Decodes what `encode` wrote.
+///
+/// # Errors
+/// `Malformed` for another version, or when the bytes are not exactly one encoding.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
+    let mut reader = Reader::new(bytes);
+    let r = &mut reader;
+    if r.u8("facts version")? != VERSION {
+        return Err(r.malformed("facts of another version"));
+    }
+    let facts = Facts {
+        genesis: json(r)?,
+        holds: all(r, |r| {
+            let case = CaseId(r.array("case")?);
+            Ok((case, all(r, |r| Ok((index(r)?, json(r)?)))?))
+        })?,
+        released: all(r, |r| Ok((CaseId(r.array("case")?), index(r)?)))?,
+        erasures: all(r, |r| {
+            let (intent, asked, plan, done) = act::<control::EraseIntent, _>(r)?;
+            let job: JobId = plan.job;
+            Ok((job, Erasure { intent, asked, plan, done }))
+        })?,
+        prunes: all(r, |r| {
+            let (intent, asked, plan, done) = act::<control::PruneIntent, _>(r)?;
+            let job: JobId = plan.job;
+            Ok((job, Prune { intent, asked, plan, done }))
+        })?,
+        fenced: all(r, |r| Ok(PersonId(r.array("person")?)))?,
+        fenced_days: all(r, day)?,
+        expired: all(r, |r| Ok((day(r)?, index(r)?)))?,
+        groups: all(r, |r| Ok((day(r)?, r.u64("groups")?)))?,
+        root: (Generation(r.u64("generation")?), Hash32(r.array("root")?)),
+        growing: json(r)?,
+        policies: json(r)?,
+        sources: all(r, |r| Ok((SourceHandle(r.array("source")?), index(r)?)))?,
+        key_rolls: all(r, |r| Ok((index(r)?, json(r)?)))?,
+        epochs_sealed: r.u64("epochs")?,
+        day_sealed: json(r)?,
+        day_start: index(r)?,
+        time_jump: json(r)?,
+        opening: r.u8("opening")? == 1,
+        last_time: UtcNanos(r.u64("time")?),
+        size: TreeSize(r.u64("size")?),
+    };
+    reader.done()?;
+    match encode(&facts)? == bytes {
+        true => Ok(facts),
+        false => Err(Malformed { offset: 0, what: "facts are not in their one form" }),
+    }
+}
+
+fn put_all<T>(
+    out: &mut Vec<u8>,
+    items: impl ExactSizeIterator<Item = T>,
+    mut put: impl FnMut(&mut Vec<u8>, T) -> Result<()>,
+) -> Result<()> {
+    out.put_u32(len_of(items.len()));
+    for item in items {
+        put(out, item)?;
+    }
+    Ok(())
+}
+
+fn all<'a, T, C: FromIterator<T>>(
+    reader: &mut Reader<'a>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T>,
+) -> Result<C> {
+    let count = reader.u32("count")?;
+    (0..count).map(|_| read(reader)).collect()
+}
+
+fn put_json<T: Serialize>(out: &mut Vec<u8>, value: &T) -> Result<()> {
+    out.put_lp32(&control::encode(value)?);
+    Ok(())
+}
+
+fn json<T: Serialize + DeserializeOwned>(reader: &mut Reader<'_>) -> Result<T> {
+    control::decode(reader.lp32("payload")?)
+}
+
+fn put_act<P: Serialize, D: Serialize>(
+    out: &mut Vec<u8>,
+    intent: EntryIndex,
+    asked: UtcNanos,
+    plan: &P,
+    done: Option<&(EntryIndex, UtcNanos, D)>,
+) -> Result<()> {
+    out.put_u64(intent.0);
+    out.put_u64(asked.0);
+    put_json(out, plan)?;
+    out.put_u8(u8::from(done.is_some()));
+    let Some((at, time, done)) = done else { return Ok(()) };
+    out.put_u64(at.0);
+    out.put_u64(time.0);
+    put_json(out, done)
+}
+
+fn put_named<T: Serialize>(out: &mut Vec<u8>, at: EntryIndex, value: &T) -> Result<()> {
+    out.put_u64(at.0);
+    put_json(out, value)
+}
+
+fn put_at(out: &mut Vec<u8>, handle: &[u8], at: EntryIndex) -> Result<()> {
+    out.raw(handle);
+    out.put_u64(at.0);
+    Ok(())
+}
+
+type Act<P, D> = (EntryIndex, UtcNanos, P, Option<(EntryIndex, UtcNanos, D)>);
+
+fn act<P, D>(reader: &mut Reader<'_>) -> Result<Act<P, D>>
+where
+    P: Serialize + DeserializeOwned,
+    D: Serialize + DeserializeOwned,
+{
+    let (intent, asked) = (index(reader)?, UtcNanos(reader.u64("time")?));
+    let plan = json(reader)?;
+    let done = match reader.u8("done")? {
+        0 => None,
+        _ => Some((index(reader)?, UtcNanos(reader.u64("time")?), json(reader)?)),
+    };
+    Ok((intent, asked, plan, done))
+}
+
+fn put_day(out: &mut Vec<u8>, day: &ClassDay, value: Option<u64>) -> Result<()> {
+    out.put_u16(day.class.0);
+    out.put_u32(day.day.0);
+    value.into_iter().for_each(|value| out.put_u64(value));
+    Ok(())
+}
+
+fn day(reader: &mut Reader<'_>) -> Result<ClassDay> {
+    Ok(ClassDay { class: ClassId(reader.u16("class")?), day: Day(reader.u32("day")?) })
+}
+
+fn index(reader: &mut Reader<'_>) -> Result<EntryIndex> {
+    Ok(EntryIndex(reader.u64("index")?))
+}

@@ -1,0 +1,7 @@
+//! Completeness: range and answer files against files made from the page alone, against a naive
+//! scan, and against everybody who would leave something out.
+
+mod answers;
+mod maker;
+mod ranges;
+mod real;
