@@ -8,6 +8,7 @@
 mod support;
 
 mod attacks;
+mod bad_input;
 mod canon;
 mod cli;
 mod complete;
@@ -32,6 +33,7 @@ mod promises;
 mod report;
 mod review_store;
 mod review_govern;
+mod second;
 mod siem;
 mod snapshot;
 mod timestamp;

@@ -13,11 +13,11 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
 use crate::format::proof::TlogProof;
 use crate::format::seal::sample::Sample;
-use crate::format::trust::Trust;
+use crate::format::trust::{Trust, Trusted};
 use crate::report::manifest;
 use crate::vault::disclose::verify_disclosure;
 use crate::vault::error::Error;
-use crate::vault::prove::{verify_growth, verify_proof};
+use crate::vault::prove::{growth_form, verify_growth, verify_proof};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -100,15 +100,25 @@ pub(crate) fn run(
     since: Option<&Path>,
     sample: Option<&Sample>,
 ) -> Result<ExitCode> {
-    if let Some((kind, judged)) = complete::judge(path, trust, since, sample)? {
-        return print(context, kind, &judged);
+    let (kind, judged) = judged(path, trust, since, sample)?;
+    print(context, kind, &judged)
+}
+
+/// What kind of evidence it is, and what was found out.
+pub(crate) fn judged(
+    path: &Path,
+    trust: Option<&Trust>,
+    since: Option<&Path>,
+    sample: Option<&Sample>,
+) -> Result<(&'static str, Judged)> {
+    if let Some(found) = complete::judge(path, trust, since, sample)? {
+        return Ok(found);
     }
     if sample.is_some() {
         return Err(complete::unreplayable().into());
     }
     if path.is_dir() {
-        let judged = folder(path, trust)?;
-        return print(context, "report", &judged);
+        return Ok(("report", folder(path, trust)?));
     }
     let bytes = read(path)?;
     let Some(kind) = kind_of(&bytes) else {
@@ -124,7 +134,7 @@ pub(crate) fn run(
         Some(trust) => with_trust(kind, &text, trust, since)?,
         None => alone(kind, &text),
     };
-    print(context, kind.name(), &judged)
+    Ok((kind.name(), judged))
 }
 
 fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<ExitCode> {
@@ -204,28 +214,14 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
             }
             Judged::verified(lines, facts)
         }),
-        Kind::Growth => {
-            let Some(old) = since else {
-                let message = "name the checkpoint kept from before with --since; nothing was \
-                               verified";
-                return Err(Failure::usage("USAGE", message).into());
-            };
-            verify_growth(&read(old)?, text, trust).map(|grown| {
-                let lines = vec![
-                    format!(
-                        "the log of {} entries begins with the {} of before",
-                        grown.new.size, grown.old.size
-                    ),
-                    checkpoint_line(&grown.new),
-                    format!("signed by {}", grown.signed_by),
-                ];
-                let facts = json!({"old_size": grown.old.size.0, "new_size": grown.new.size.0});
-                Judged::verified(lines, facts)
-            })
-        }
+        Kind::Growth => return grown(text, trust, since),
         Kind::Receipt | Kind::Ledger => return Ok(report_note(text, trust)),
         Kind::Checkpoint => match trust.open_checkpoint(text.as_bytes()) {
             Ok(trusted) => {
+                let old = since.map(read).transpose()?;
+                if let Some(failed) = old.and_then(|old| beside(&trusted, &old, trust)) {
+                    return Ok(failed);
+                }
                 let lines = vec![
                     checkpoint_line(&trusted.checkpoint),
                     format!("signed by {}, {} witnesses", trusted.key, trusted.witnesses.len()),
@@ -238,6 +234,53 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
         },
     };
     Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
+}
+
+/// A consistency proof, which needs the checkpoint kept from before.
+fn grown(text: &str, trust: &Trust, since: Option<&Path>) -> Result<Judged> {
+    let Some(old) = since else {
+        let form = alone(Kind::Growth, text);
+        if form.exit == EXIT_REFUSED {
+            return Ok(form);
+        }
+        let message = "name the checkpoint kept from before with --since; nothing was verified";
+        return Err(Failure::usage("USAGE", message).into());
+    };
+    let judged = verify_growth(&read(old)?, text, trust).map(|grown| {
+        let lines = vec![
+            format!(
+                "the log of {} entries begins with the {} of before",
+                grown.new.size, grown.old.size
+            ),
+            checkpoint_line(&grown.new),
+            format!("signed by {}", grown.signed_by),
+        ];
+        let facts = json!({"old_size": grown.old.size.0, "new_size": grown.new.size.0});
+        Judged::verified(lines, facts)
+    });
+    Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
+}
+
+/// Why a checkpoint does not go with an older one, if it does not.
+fn beside(new: &Trusted, old: &[u8], trust: &Trust) -> Option<Judged> {
+    let old = match trust.open_checkpoint(old) {
+        Ok(old) => old.checkpoint,
+        Err(error) => {
+            let detail = format!("the older checkpoint: {error}");
+            return Some(Judged::failed(error.verdict(), detail));
+        }
+    };
+    let new = &new.checkpoint;
+    let (name, what) = if old.origin != new.origin {
+        ("TENANT_MISMATCH", "the older checkpoint is of another log")
+    } else if old.size > new.size {
+        ("ROLLED_BACK", "the older checkpoint is the larger one")
+    } else if old.contradicts(new) {
+        ("EQUIVOCATION", "two checkpoints of one size have different roots")
+    } else {
+        return None;
+    };
+    Some(Judged::failed(name, what.to_owned()))
 }
 
 /// A note signed by a report key: what it says is shown line by line.
@@ -259,7 +302,7 @@ fn alone(kind: Kind, text: &str) -> Judged {
         Kind::Disclosure => serde_json::from_str::<Disclosure>(text)
             .map_err(|_| "not a disclosure".to_owned())
             .and_then(|disclosure| proof_alone(&disclosure.proof)),
-        Kind::Growth => Ok(()),
+        Kind::Growth => growth_form(text).map_err(|e| e.to_string()),
         Kind::Receipt | Kind::Ledger | Kind::Checkpoint => {
             Note::parse(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string())
         }
