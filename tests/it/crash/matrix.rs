@@ -208,8 +208,9 @@ fn everything(disk: &SimDisk) -> Vec<(PathBuf, Vec<u8>)> {
 fn one_seed_gives_one_history() {
     let seed = seed();
     let scenes = all();
-    let names =
-        ["erase linked peers", "growth of the key tree", "seal of a day", "expire two days"];
+    // Scenes in which the caller alone acts: when a background thread draws its random bytes is
+    // the machine's choice, so scenes in which a day is sealed are in the matrix and not here.
+    let names = ["erase linked peers", "growth of the key tree", "set and release a hold"];
     for scene in scenes.iter().filter(|scene| names.contains(&scene.name)) {
         let runs = [(), ()].map(|()| {
             let (told, stills) = play(scene, seed, None);

@@ -17,7 +17,7 @@ const FIRST_INDEX: usize = 18 + 1 + 8 + 8;
 fn judged(ground: &Ground, bytes: &[u8]) -> Result<Judgement> {
     let (file, trust) = (ground.dir.join("shown"), ground.dir.join("trust.policy"));
     fs::write(&file, bytes)?;
-    fs::write(&trust, ground.trust.policy_text())?;
+    fs::write(&trust, ground.trust.to_string())?;
     Ok(judge(&file, Some(&trust), None))
 }
 
