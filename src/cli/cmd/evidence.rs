@@ -3,6 +3,7 @@
 //! file itself. Without pinned trust the best answer is that it is consistent with itself.
 
 use crate::base::entry::Entry;
+use crate::base::id::TenantId;
 use crate::cli::cmd::complete;
 use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure};
 use crate::cli::output::Tone;
@@ -70,6 +71,13 @@ impl Judged {
         let open = OPEN_VERDICTS.contains(&verdict);
         let exit = if open { EXIT_INCONCLUSIVE } else { EXIT_REFUSED };
         Judged { verdict: verdict.to_owned(), exit, lines: vec![detail], facts: Value::Null }
+    }
+
+    /// What is right about a log of no entries: that proves nothing.
+    fn nothing() -> Self {
+        let lines = vec!["a log of no entries: there is nothing to verify".to_owned()];
+        let (verdict, facts) = ("INCONCLUSIVE".to_owned(), Value::Null);
+        Judged { verdict, exit: EXIT_INCONCLUSIVE, lines, facts }
     }
 
     /// What could be found without pinned trust.
@@ -222,6 +230,9 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
                 if let Some(failed) = old.and_then(|old| beside(&trusted, &old, trust)) {
                     return Ok(failed);
                 }
+                if trusted.checkpoint.size.0 == 0 {
+                    return Ok(Judged::nothing());
+                }
                 let lines = vec![
                     checkpoint_line(&trusted.checkpoint),
                     format!("signed by {}, {} witnesses", trusted.key, trusted.witnesses.len()),
@@ -247,6 +258,9 @@ fn grown(text: &str, trust: &Trust, since: Option<&Path>) -> Result<Judged> {
         return Err(Failure::usage("USAGE", message).into());
     };
     let judged = verify_growth(&read(old)?, text, trust).map(|grown| {
+        if grown.new.size.0 == 0 {
+            return Judged::nothing();
+        }
         let lines = vec![
             format!(
                 "the log of {} entries begins with the {} of before",
@@ -283,16 +297,36 @@ fn beside(new: &Trusted, old: &[u8], trust: &Trust) -> Option<Judged> {
     Some(Judged::failed(name, what.to_owned()))
 }
 
-/// A note signed by a report key: what it says is shown line by line.
+/// A note signed by a report key: what it says is shown line by line. It must be signed by the
+/// key its first line names: one vault's report key says nothing about another's erasures.
 fn report_note(text: &str, trust: &Trust) -> Judged {
-    match trust.open_report(text.as_bytes()) {
-        Ok(opened) => {
-            let lines: Vec<String> = opened.text.lines().map(str::to_owned).collect();
-            let facts = json!({"text": opened.text});
-            Judged::verified(lines, facts)
-        }
-        Err(error) => Judged::failed(error.verdict(), error.to_string()),
+    let opened = match trust.open_report(text.as_bytes()) {
+        Ok(opened) => opened,
+        Err(error) => return Judged::failed(error.verdict(), error.to_string()),
+    };
+    let mut words = opened.text.lines();
+    let first = words.next().unwrap_or_default();
+    let ends = ["/erasure-receipt/v1", "/erasure-ledger/v1"];
+    let Some(name) = ends.iter().find_map(|end| first.strip_suffix(end)) else {
+        return Judged::failed("MALFORMED", "the first line names no receipt and no ledger".into());
+    };
+    if !opened.by.iter().any(|by| by.name == name) {
+        let what = format!("the pinned key that signed is not named {name}");
+        return Judged::failed("UNTRUSTED_KEY", what);
     }
+    let tenant = words.next().and_then(|line| line.strip_prefix("tenant "));
+    let Some(tenant) = tenant.filter(|hex| TenantId::parse(hex).is_some()) else {
+        return Judged::failed("MALFORMED", "line 2: the tenant".into());
+    };
+    if name.rsplit_once("/r/").map(|(_, of)| of) != Some(tenant) {
+        let what = "the first two lines name different tenants";
+        return Judged::failed("TENANT_MISMATCH", what.into());
+    }
+    if opened.text.lines().any(|line| line == "log 0") {
+        return Judged::nothing();
+    }
+    let lines: Vec<String> = opened.text.lines().map(str::to_owned).collect();
+    Judged::verified(lines, json!({"text": opened.text}))
 }
 
 /// What can be said without trust.
@@ -353,6 +387,7 @@ fn folder(path: &Path, trust: Option<&Trust>) -> Result<Judged> {
     let given: Vec<(&str, &[u8])> =
         files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     Ok(match manifest::verify(&signed, trust, &given) {
+        Ok(found) if found.entries == 0 => Judged::nothing(),
         Ok(found) => {
             let lines = vec![
                 format!("{} report of {}", found.kind, found.origin),
@@ -395,6 +430,41 @@ pub(crate) fn checkpoint_line(checkpoint: &Checkpoint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::secret::Key;
+    use crate::crypto::sign::SigningKey;
+    use crate::format::note;
+    use crate::format::vkey::{Algorithm, Signer};
+
+    fn signer(name: &str, seed: u8) -> Signer {
+        Signer::new(name, Algorithm::Ed25519, SigningKey::new(&Key::new([seed; 32]))).unwrap()
+    }
+
+    #[test]
+    fn a_receipt_is_believed_of_the_key_it_names_and_nothing_of_an_empty_log() {
+        let (ours, other) = ("07".repeat(16), "08".repeat(16));
+        let log = signer(&format!("v.example/t/{ours}"), 1);
+        let own = signer(&format!("v.example/r/{ours}"), 2);
+        let foreign = signer(&format!("o.example/r/{other}"), 3);
+        let pinned = [own.verifier().clone(), foreign.verifier().clone()];
+        let trust = Trust::of(&[log.verifier().clone()], &pinned).unwrap();
+        let receipt = |tenant: &str, log: u64, key: &Signer| {
+            let first = format!("v.example/r/{ours}/erasure-ledger/v1");
+            let text = format!("{first}\ntenant {tenant}\ngeneration 1 {}\nlog {log}\n", ours);
+            let judged = report_note(&note::sign(&text, &[key]).unwrap(), &trust);
+            (judged.verdict, judged.exit)
+        };
+        let verdict = |word: &str, exit: u8| (word.to_owned(), exit);
+        assert_eq!(receipt(&ours, 9, &own), verdict("VERIFIED", 0));
+        assert_eq!(receipt(&ours, 9, &foreign), verdict("UNTRUSTED_KEY", 4));
+        assert_eq!(receipt(&other, 9, &own), verdict("TENANT_MISMATCH", 1));
+        assert_eq!(receipt("x", 9, &own), verdict("MALFORMED", 1));
+        assert_eq!(receipt(&ours, 0, &own), verdict("INCONCLUSIVE", 4));
+        let empty = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let text = format!("v.example/t/{ours}\n0\n{empty}\n");
+        let note = note::sign(&text, &[&log]).unwrap();
+        let judged = with_trust(Kind::Checkpoint, &note, &trust, None).unwrap();
+        assert_eq!((judged.verdict, judged.exit), verdict("INCONCLUSIVE", 4));
+    }
 
     #[test]
     fn a_file_says_what_it_is() {

@@ -113,6 +113,22 @@ fn manifests_tell_what_was_changed() {
         );
         s.trust = Trust::of(&[log.verifier().clone()], &[key.verifier().clone()]).unwrap();
     });
+    // Another vault's report key is pinned too: it may not sign for this one.
+    check("REPORT_ORIGIN", &|s| {
+        let logs = [
+            signer("vault.example/t/07070707070707070707070707070707", 1).verifier().clone(),
+            signer("other.example/t/08080808080808080808080808080808", 4).verifier().clone(),
+        ];
+        let ours = signer("vault.example/r/07070707070707070707070707070707", 2);
+        let other = signer("other.example/r/08080808080808080808080808080808", 3);
+        s.trust = Trust::of(&logs, &[ours.verifier().clone(), other.verifier().clone()]).unwrap();
+        s.note = Manifest::of(&report(&sound()), &s.files).sign(&other).unwrap();
+    });
+    // A report key alone says nothing about which log is meant.
+    check("REPORT_ORIGIN", &|s| {
+        let key = signer("vault.example/r/07070707070707070707070707070707", 2);
+        s.trust = Trust::of(&[], &[key.verifier().clone()]).unwrap();
+    });
     // Signed by the right key, but not a manifest.
     check("REPORT_MALFORMED", &|s| {
         let key = signer("vault.example/r/07070707070707070707070707070707", 2);
