@@ -78,6 +78,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Stable code and exit.
+    pub(crate) fn verdict(&self) -> (&str, u8) {
+        (&self.code, self.exit)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)

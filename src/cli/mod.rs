@@ -4,6 +4,7 @@ pub mod args;
 pub mod bench;
 pub mod config;
 pub mod demo;
+pub mod judge;
 pub mod output;
 pub mod world;
 

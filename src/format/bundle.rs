@@ -5,7 +5,7 @@
 //! `{"fields":[{"group":0,"name":"actor.email","salt":"<hex 32>","value":"<JSON text>"}],
 //!   "format":"chancery/disclosure/v1","proof":"<C2SP tlog-proof, ENTRY in its extra line>"}`
 
-use crate::base::entry::Entry;
+use crate::base::entry::{Entry, FieldHead};
 use crate::base::id::Hash32;
 use crate::crypto::hash::sha256;
 use crate::format::body::commit_preimage;
@@ -42,19 +42,11 @@ pub struct Disclosure {
 
 /// Whether a disclosed field is the one the entry commits to.
 pub fn field_matches(entry: &Entry, field: &Disclosed) -> bool {
+    let named = |f: &&FieldHead| *f.name == *field.name && f.group == field.group;
+    // Asked first: whatever a bundle calls a field, a name of the entry's is hashed.
+    let Some(own) = entry.head.fields.iter().find(named) else { return false };
+    let (record, value) = (&entry.head.record, field.value.as_bytes());
     let mut preimage = Vec::new();
-    commit_preimage(
-        &mut preimage,
-        &entry.head.record,
-        field.group,
-        &field.salt.0,
-        &field.name,
-        field.value.as_bytes(),
-    );
-    let commitment = sha256(&[&preimage]);
-    entry
-        .head
-        .fields
-        .iter()
-        .any(|f| *f.name == *field.name && f.group == field.group && f.commitment == commitment)
+    commit_preimage(&mut preimage, record, own.group, &field.salt.0, &own.name, value);
+    own.commitment == sha256(&[&preimage])
 }

@@ -83,7 +83,7 @@ pub enum ManifestError {
         /// Line of the text, from 1.
         line: usize,
     },
-    /// `REPORT_ORIGIN`: no pinned log has this origin.
+    /// `REPORT_ORIGIN`: no pinned log has this origin, or the report key of another vault signed.
     Origin,
     /// `REPORT_FILE_CHANGED`.
     FileChanged {
@@ -217,8 +217,11 @@ pub fn verify(
 ) -> Result<Manifest, ManifestError> {
     let opened = trust.open_report(manifest).map_err(ManifestError::Signature)?;
     let manifest = Manifest::parse(&opened.text)?;
-    let logs = trust.logs();
-    if !logs.is_empty() && !logs.iter().any(|log| log.verifier.name() == manifest.origin) {
+    sound(&manifest)?;
+    // Whoever is trusted to sign the reports of one vault is not trusted with another's.
+    let signer = manifest.origin.replacen("/t/", "/r/", 1);
+    let pinned = trust.logs().iter().any(|log| log.verifier.name() == manifest.origin);
+    if !pinned || !opened.by.iter().any(|by| by.name == signer) {
         return Err(ManifestError::Origin);
     }
     for line in &manifest.files {
@@ -238,6 +241,22 @@ pub fn verify(
         }
     }
     Ok(manifest)
+}
+
+/// What a manifest says must fit together; the error names the line that does not.
+fn sound(manifest: &Manifest) -> Result<(), ManifestError> {
+    let malformed = |line| Err(ManifestError::Malformed { line });
+    let tenant = manifest.origin.rsplit_once("/t/").map(|(_, tenant)| tenant);
+    if tenant != Some(manifest.tenant.to_string().as_str()) {
+        return malformed(4);
+    }
+    if manifest.period.0 >= manifest.period.1 {
+        return malformed(5);
+    }
+    match manifest.checkpoint {
+        Some((size, _)) if manifest.entries > size.0 => malformed(9),
+        _ => Ok(()),
+    }
 }
 
 /// Lines of a text with the number of the last one read.
@@ -333,6 +352,6 @@ impl<'a> Lines<'a> {
 /// Relative, of plain letters, without a way up: safe to write below any directory.
 fn is_file_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
-    name != MANIFEST && name.split('/').all(part)
+    let part = |part: &str| part.chars().all(plain) && part.contains(|c| c != '.');
+    name != MANIFEST && name.split('/').count() <= 2 && name.split('/').all(part)
 }

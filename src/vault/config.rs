@@ -125,6 +125,10 @@ impl VaultFile {
         }
         let bytes = disk.read(&path)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| Error::corrupt(&path, "not UTF-8"))?;
+        if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+            let what = "a control character: lines end with LF alone";
+            return Err(Error::corrupt(&path, what));
+        }
         let value: toml::Table =
             text.parse().map_err(|_| Error::corrupt(&path, "not valid TOML"))?;
         let format = value.get("format").and_then(toml::Value::as_integer).unwrap_or(0);

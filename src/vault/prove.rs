@@ -18,6 +18,7 @@ use crate::base::unit::{EntryIndex, TreeSize};
 use crate::crypto::merkle;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::entry;
+use crate::format::note::Note;
 use crate::format::proof::{PROOF_HASHES_MAX, TlogProof, TlogProofError};
 use crate::format::trust::{Trust, TrustError, Trusted, Witnessed};
 use crate::vault::Vault;
@@ -183,6 +184,27 @@ pub fn verify_consistency(
 /// # Errors
 /// As `verify_consistency`; `MALFORMED` for a text that is none.
 pub fn verify_growth(old: &[u8], text: &str, trust: &Trust) -> Result<Grown> {
+    growth_form(text)?;
+    let (size, proof, new) = growth_parts(text)?;
+    let grown = verify_consistency(old, new.as_bytes(), &proof, trust)?;
+    match grown.old.size.0.to_string() == size {
+        true => Ok(grown),
+        false => Err(Error::evidence("INCONSISTENT", "the proof starts from another size")),
+    }
+}
+
+/// Whether a text has the form of a consistency proof, its checkpoint's note included.
+///
+/// # Errors
+/// `Evidence` `MALFORMED`.
+pub fn growth_form(text: &str) -> Result<()> {
+    let (_, _, new) = growth_parts(text)?;
+    Note::parse(new.as_bytes()).map_err(|e| Error::evidence("MALFORMED", e.to_string()))?;
+    Ok(())
+}
+
+/// Older size, hashes and newer checkpoint of a consistency proof.
+fn growth_parts(text: &str) -> Result<(&str, Vec<Hash32>, &str)> {
     let malformed = || Error::evidence("MALFORMED", "not a consistency proof");
     let (head, new) = text.split_once("\n\n").ok_or_else(malformed)?;
     let mut lines = head.split('\n');
@@ -195,11 +217,7 @@ pub fn verify_growth(old: &[u8], text: &str, trust: &Trust) -> Result<Grown> {
     if proof.len() > PROOF_HASHES_MAX {
         return Err(malformed());
     }
-    let grown = verify_consistency(old, new.as_bytes(), &proof, trust)?;
-    match grown.old.size.0.to_string() == size {
-        true => Ok(grown),
-        false => Err(Error::evidence("INCONSISTENT", "the proof starts from another size")),
-    }
+    Ok((size, proof, new))
 }
 
 /// Whether the log a checkpoint names is the entry's tenant's.

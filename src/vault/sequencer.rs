@@ -31,7 +31,7 @@ use crate::vault::proven::Proven;
 use crate::vault::seal::Sealed;
 use crate::vault::snapshot::Archive;
 use crate::vault::witness::desk::Desk;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -154,7 +154,8 @@ struct Job {
 struct Commit {
     entries: Vec<u8>,
     leaves: Vec<Hash32>,
-    files: HashMap<ClassDay, Vec<Vec<u8>>>,
+    /// In order, so that one seed gives one order of writes.
+    files: BTreeMap<ClassDay, Vec<Vec<u8>>>,
     accepted: Vec<(SyncSender<Outcome>, EntryIndex, usize)>,
     rejected: Vec<(SyncSender<Outcome>, Rejected)>,
     observed: Observed,

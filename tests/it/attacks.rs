@@ -9,4 +9,4 @@ mod history;
 mod log;
 mod outside;
 pub(crate) mod raw;
-mod salamander;
+mod table;

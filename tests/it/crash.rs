@@ -1,5 +1,14 @@
-//! Power losses: one story of a vault, cut at every operation that changes the disk, and what
-//! must hold when it is opened again. Also: a full disk, a sync that fails.
+//! Power losses and other failures of the disk. Here: one long story cut by a failing operation
+//! and a crash, a full disk, a sync that fails. `matrix` cuts every single operation at every
+//! instant, `histories` mixes all operations and faults at random, `broken` shows that these tests
+//! can fail.
+
+mod broken;
+mod check;
+mod histories;
+mod matrix;
+mod scenes;
+mod told;
 
 use crate::support::clinic::{
     Visit, append, assert_sound, data_fate, patient, read, read_all, text,

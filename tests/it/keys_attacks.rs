@@ -2,25 +2,23 @@
 //! written to the disk, deleted and overwritten ones too, and the newest keys.
 
 use crate::support::clinic::{Visit, append, data_fate, identifier, patient, read, read_all, text};
+use crate::support::keyhole::Keyhole;
 use crate::support::sim::SimDisk;
-use crate::support::world::{HandClock, SeedEntropy, config, two_people, world};
+use crate::support::world::{HandClock, config, two_people, world};
 use chancery::base::entry::Kind;
 use chancery::base::event::Identifier;
 use chancery::base::id::{Hash32, SubjectTag, TenantId};
 use chancery::base::record::Fate;
 use chancery::base::secret::Key;
 use chancery::base::unit::EntryIndex;
-use chancery::crypto::kdf::{HmacKey, expand, label};
-use chancery::format::cell::{self, Cell};
-use chancery::format::node::{BLOB_BYTES, Content, HEAD_BYTES, NodeHead};
+use chancery::crypto::kdf::{expand, label};
+use chancery::format::node::BLOB_BYTES;
 use chancery::format::slot::Slot;
 use chancery::store::disk::{Disk, OsDisk};
-use chancery::store::kek::Kek;
-use chancery::store::keytree::KeyTree;
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,106 +35,30 @@ impl Scene {
         Vault::open(world(Arc::new(disk.clone()), &self.clock, 77), &config(Path::new("/sim")))
     }
 
+    fn hole(&self) -> Keyhole {
+        Keyhole::new(Path::new(KEYS), self.tenant)
+    }
+
     fn root(&self, slot: usize) -> PathBuf {
-        Path::new(KEYS).join(self.tenant.to_string()).join(format!("root.{slot}"))
+        self.hole().root(slot)
     }
 
     fn kek(&self, disk: &SimDisk) -> Key {
-        Kek::open(disk, Path::new(KEYS), None).unwrap().key().clone()
+        self.hole().kek(disk)
     }
 
-    /// The current root slot of a disk.
     fn slot(&self, disk: &SimDisk) -> Slot {
-        let kek = self.kek(disk);
-        let slots = [0, 1]
-            .into_iter()
-            .filter_map(|at| Slot::open(&disk.bytes(&self.root(at))?, self.tenant, &kek).ok());
-        slots.max_by_key(|slot| slot.generation).unwrap()
+        self.hole().slot(disk)
     }
 
-    /// Every secret a person's data hangs on, as the vault on this disk knows it.
     fn secrets(&self, disk: &SimDisk, identifier: &Identifier) -> Vec<[u8; 32]> {
-        let disk = disk.fork();
-        let (kek, dir) = (self.kek(&disk), Path::new(KEYS).join(self.tenant.to_string()));
-        let disk: Arc<dyn Disk> = Arc::new(disk);
-        let tree = KeyTree::open(disk, &dir, self.tenant, &kek, &*SeedEntropy::new(5)).unwrap();
-        let directory = HmacKey::new(tree.directory_key());
-        let get = |key| tree.get(&key).unwrap().map(|bytes| Cell::decode(&bytes).unwrap());
-        let found = get(cell::identifier_key(&directory, identifier));
-        let Some(Cell::Identifier(found)) = found else { return Vec::new() };
-        let mut secrets = Vec::new();
-        for person in found.persons {
-            let Some(Cell::Person(cell)) = get(cell::person_key(&directory, &person)) else {
-                continue;
-            };
-            secrets.push(*cell.token.expose());
-            for key in cell.keys {
-                secrets.push(*key.key.expose());
-                secrets.push(*expand(&key.key, label::SEAL).expose());
-                secrets.push(*expand(&key.key, label::TAG).expose());
-            }
-        }
-        secrets
+        self.hole().secrets(disk, identifier)
     }
 
-    /// Whatever can be opened of all node blobs ever written, from the current root on: every key
-    /// found in one is tried on every blob again.
     fn reachable(&self, disk: &SimDisk) -> BTreeSet<[u8; 32]> {
-        let slot = self.slot(disk);
-        let mut blobs: BTreeMap<[u8; 37], BTreeSet<Vec<u8>>> = BTreeMap::new();
-        for written in disk.all_bytes_ever(Path::new(KEYS)) {
-            let starts = written.windows(4).enumerate().filter(|(_, w)| *w == b"CHN1");
-            for (at, _) in starts {
-                let Some(blob) = written.get(at..at + BLOB_BYTES) else { continue };
-                let head: [u8; HEAD_BYTES] = blob[..HEAD_BYTES].try_into().unwrap();
-                blobs.entry(head).or_default().insert(blob.to_vec());
-            }
-        }
-        assert!(blobs.values().map(BTreeSet::len).sum::<usize>() > 10, "blobs were found");
-        let kek = *self.kek(disk).expose();
-        let mut known =
-            BTreeSet::from([*slot.root_key.expose(), *slot.directory_key.expose(), kek]);
-        let mut fresh: Vec<[u8; 32]> = known.iter().copied().collect();
-        while let Some(key) = fresh.pop() {
-            let key = Key::new(key);
-            for (head, versions) in &blobs {
-                let head = NodeHead {
-                    tenant: TenantId(head[4..20].try_into().unwrap()),
-                    id: chancery::base::id::NodeId(head[20..36].try_into().unwrap()),
-                    level: head[36],
-                };
-                for blob in versions {
-                    let blob: &[u8; BLOB_BYTES] = blob.as_slice().try_into().unwrap();
-                    let Ok(content) = Content::open(blob, &head, &key) else { continue };
-                    for found in keys_in(&content) {
-                        if known.insert(found) {
-                            fresh.push(found);
-                        }
-                    }
-                }
-            }
-        }
+        let known = self.hole().reachable(disk);
+        assert!(self.hole().reachable_by_name(disk).is_subset(&known));
         known
-    }
-}
-
-fn keys_in(content: &Content) -> Vec<[u8; 32]> {
-    match content {
-        Content::Internal(rows) => rows.iter().map(|row| *row.key.expose()).collect(),
-        Content::Leaf(cells) => {
-            let decoded = cells.iter().filter_map(|cell| Cell::decode(&cell.value).ok());
-            decoded
-                .flat_map(|cell| match cell {
-                    Cell::Person(cell) => {
-                        let keys = cell.keys.iter().map(|k| *k.key.expose());
-                        keys.chain([*cell.token.expose()]).collect()
-                    }
-                    Cell::ClassDay(_, key) => vec![*key.expose()],
-                    Cell::Tenant(own) => vec![*own.dedupe.expose(), *own.source.expose()],
-                    Cell::Identifier(_) => Vec::new(),
-                })
-                .collect()
-        }
     }
 }
 

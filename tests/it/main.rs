@@ -8,6 +8,7 @@
 mod support;
 
 mod attacks;
+mod bad_input;
 mod canon;
 mod cli;
 mod complete;
@@ -35,6 +36,7 @@ mod report;
 mod review_store;
 mod review_govern;
 mod scrub;
+mod second;
 mod siem;
 mod snapshot;
 mod timestamp;

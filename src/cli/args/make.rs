@@ -222,6 +222,7 @@ pub struct Demo {
 Examples:
   chancery bench
   chancery --json bench --seconds 60 --only ingest
+  chancery bench attacks
   chancery bench open --entries 100000 --entries 1000000
   chancery bench soak --minutes 60
 
@@ -250,6 +251,8 @@ pub struct Bench {
 /// What `chancery bench` runs instead of its measurements.
 #[derive(Subcommand, Debug)]
 pub enum BenchPart {
+    /// Make every attack of the design on a throw-away vault, and compare verdicts
+    Attacks(AttackBench),
     /// How long opening takes after a kill, by the length of the log
     Open(OpenBench),
     /// The process that is killed and opened
@@ -360,6 +363,24 @@ pub struct SoakWriter {
     /// Days the clock is ahead
     #[arg(long)]
     pub ahead: u64,
+}
+
+/// `chancery bench attacks`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery bench attacks
+  chancery --json bench attacks --only 24 --only 28
+
+Each attack has its own vault in a temporary directory and touches no other. Exits 0 only when
+every verdict is the required one.")]
+pub struct AttackBench {
+    /// Directory to work in [default: temporary]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Number of an attack; repeat for more [default: all]
+    #[arg(long = "only", value_name = "N")]
+    pub only: Vec<u8>,
 }
 
 /// `chancery completions`.

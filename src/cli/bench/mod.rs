@@ -2,6 +2,7 @@
 //! median of several runs and durable (fsync on); the hashing baseline runs beside it in the same
 //! process, because machines differ by 40 % from hour to hour. It never judges its own numbers.
 
+pub mod attacks;
 pub mod counting;
 pub mod disk;
 pub mod erasing;
@@ -103,7 +104,14 @@ fn fresh(world: &World, dir: &Path) -> Result<(Vault, Config)> {
 /// As `fresh`, with hashing of choice.
 fn fresh_using(world: &World, dir: &Path, lanes: Lanes) -> Result<(Vault, Config)> {
     let _ = std::fs::remove_dir_all(dir);
-    let config = Config {
+    let config = plain(dir);
+    Vault::make(world, &config, "bench.local")?;
+    Ok((Vault::open_using(world.clone(), &config, lanes)?, config))
+}
+
+/// Configuration of a vault below a directory, with nothing out of the ordinary.
+fn plain(dir: &Path) -> Config {
+    Config {
         data: dir.join("data"),
         keys: dir.join("keys"),
         mirror: None,
@@ -114,9 +122,7 @@ fn fresh_using(world: &World, dir: &Path, lanes: Lanes) -> Result<(Vault, Config
         index_on_disk: true,
         outside: Default::default(),
         tuning: Tuning::default(),
-    };
-    Vault::make(world, &config, "bench.local")?;
-    Ok((Vault::open_using(world.clone(), &config, lanes)?, config))
+    }
 }
 
 /// Median of some samples; 0 for none.

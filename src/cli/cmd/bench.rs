@@ -1,22 +1,24 @@
 //! `chancery bench`: runs the measurements and prints one table, or one JSON object with stable
 //! dotted keys.
 
-use crate::cli::args::make::{Bench, BenchPart, OpenBench, Soak};
+use crate::cli::args::make::{AttackBench, Bench, BenchPart, OpenBench, Soak};
+use crate::cli::bench::attacks::{self, Outcome};
 use crate::cli::bench::opening::{self, Way};
 use crate::cli::bench::{self, Numbers, Plan, soak};
 use crate::cli::cmd::done;
-use crate::cli::error::Failure;
-use crate::cli::output::{Align, Table};
+use crate::cli::error::{EXIT_REFUSED, Failure};
+use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
 use crate::cli::world::world;
 use anyhow::Result;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     match &args.part {
+        Some(BenchPart::Attacks(args)) => return attack(context, args),
         Some(BenchPart::Open(args)) => return opened(context, args),
         Some(BenchPart::OpenChild(args)) => return opening::child_main(args),
         Some(BenchPart::Soak(args)) => return soaked(context, args),
@@ -75,6 +77,46 @@ fn tell(context: &mut Context, numbers: Numbers) -> Result<ExitCode> {
         context.out.table(&table)?;
     }
     done()
+}
+
+/// Makes the attacks and prints number, attack, required and found verdict.
+fn attack(context: &mut Context, args: &AttackBench) -> Result<ExitCode> {
+    let dir = place(args.dir.as_deref())?;
+    let outcomes = attacks::run(&dir, &args.only, &mut |_| {});
+    let _ = std::fs::remove_dir_all(&dir);
+    if outcomes.is_empty() {
+        let fix = "--only takes numbers of attacks; nothing was done";
+        return Err(Failure::usage("BENCH_PART_UNKNOWN", fix).into());
+    }
+    let columns = [
+        ("no", Align::Right),
+        ("attack", Align::Left),
+        ("required", Align::Left),
+        ("found", Align::Left),
+        ("", Align::Left),
+    ];
+    let mut table = Table::new(&columns);
+    for outcome in &outcomes {
+        let Outcome { number, what, required, found } = outcome;
+        let word = if outcome.passed() { "pass" } else { "FAIL" };
+        table.row(&[number.to_string().as_str(), *what, *required, found.as_str(), word]);
+    }
+    let failed = outcomes.iter().filter(|outcome| !outcome.passed()).count();
+    let rows: Vec<Value> = outcomes
+        .iter()
+        .map(|o| {
+            json!({"number": o.number, "attack": o.what, "required": o.required,
+                "found": o.found, "pass": o.passed()})
+        })
+        .collect();
+    context.out.object(&json!({"attacks": rows, "failed": failed}))?;
+    context.out.table(&table)?;
+    let text = format!("{} attacks, {failed} with another verdict than required", outcomes.len());
+    match failed {
+        0 => context.out.status(Tone::Good, "PASSED", &text)?,
+        _ => context.out.status(Tone::Bad, "FAILED", &text)?,
+    }
+    Ok(ExitCode::from(if failed == 0 { 0 } else { EXIT_REFUSED }))
 }
 
 fn opened(context: &mut Context, args: &OpenBench) -> Result<ExitCode> {

@@ -3,6 +3,7 @@
 //! file itself. Without pinned trust the best answer is that it is consistent with itself.
 
 use crate::base::entry::Entry;
+use crate::base::id::TenantId;
 use crate::cli::cmd::complete;
 use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure};
 use crate::cli::output::Tone;
@@ -13,11 +14,11 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
 use crate::format::proof::TlogProof;
 use crate::format::seal::sample::Sample;
-use crate::format::trust::Trust;
+use crate::format::trust::{Trust, Trusted};
 use crate::report::manifest;
 use crate::vault::disclose::verify_disclosure;
 use crate::vault::error::Error;
-use crate::vault::prove::{verify_growth, verify_proof};
+use crate::vault::prove::{growth_form, verify_growth, verify_proof};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -72,6 +73,13 @@ impl Judged {
         Judged { verdict: verdict.to_owned(), exit, lines: vec![detail], facts: Value::Null }
     }
 
+    /// What is right about a log of no entries: that proves nothing.
+    fn nothing() -> Self {
+        let lines = vec!["a log of no entries: there is nothing to verify".to_owned()];
+        let (verdict, facts) = ("INCONCLUSIVE".to_owned(), Value::Null);
+        Judged { verdict, exit: EXIT_INCONCLUSIVE, lines, facts }
+    }
+
     /// What could be found without pinned trust.
     pub(crate) fn unpinned(facts: Value) -> Self {
         Judged {
@@ -100,15 +108,25 @@ pub(crate) fn run(
     since: Option<&Path>,
     sample: Option<&Sample>,
 ) -> Result<ExitCode> {
-    if let Some((kind, judged)) = complete::judge(path, trust, since, sample)? {
-        return print(context, kind, &judged);
+    let (kind, judged) = judged(path, trust, since, sample)?;
+    print(context, kind, &judged)
+}
+
+/// What kind of evidence it is, and what was found out.
+pub(crate) fn judged(
+    path: &Path,
+    trust: Option<&Trust>,
+    since: Option<&Path>,
+    sample: Option<&Sample>,
+) -> Result<(&'static str, Judged)> {
+    if let Some(found) = complete::judge(path, trust, since, sample)? {
+        return Ok(found);
     }
     if sample.is_some() {
         return Err(complete::unreplayable().into());
     }
     if path.is_dir() {
-        let judged = folder(path, trust)?;
-        return print(context, "report", &judged);
+        return Ok(("report", folder(path, trust)?));
     }
     let bytes = read(path)?;
     let Some(kind) = kind_of(&bytes) else {
@@ -124,7 +142,7 @@ pub(crate) fn run(
         Some(trust) => with_trust(kind, &text, trust, since)?,
         None => alone(kind, &text),
     };
-    print(context, kind.name(), &judged)
+    Ok((kind.name(), judged))
 }
 
 fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<ExitCode> {
@@ -204,28 +222,17 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
             }
             Judged::verified(lines, facts)
         }),
-        Kind::Growth => {
-            let Some(old) = since else {
-                let message = "name the checkpoint kept from before with --since; nothing was \
-                               verified";
-                return Err(Failure::usage("USAGE", message).into());
-            };
-            verify_growth(&read(old)?, text, trust).map(|grown| {
-                let lines = vec![
-                    format!(
-                        "the log of {} entries begins with the {} of before",
-                        grown.new.size, grown.old.size
-                    ),
-                    checkpoint_line(&grown.new),
-                    format!("signed by {}", grown.signed_by),
-                ];
-                let facts = json!({"old_size": grown.old.size.0, "new_size": grown.new.size.0});
-                Judged::verified(lines, facts)
-            })
-        }
+        Kind::Growth => return grown(text, trust, since),
         Kind::Receipt | Kind::Ledger => return Ok(report_note(text, trust)),
         Kind::Checkpoint => match trust.open_checkpoint(text.as_bytes()) {
             Ok(trusted) => {
+                let old = since.map(read).transpose()?;
+                if let Some(failed) = old.and_then(|old| beside(&trusted, &old, trust)) {
+                    return Ok(failed);
+                }
+                if trusted.checkpoint.size.0 == 0 {
+                    return Ok(Judged::nothing());
+                }
                 let lines = vec![
                     checkpoint_line(&trusted.checkpoint),
                     format!("signed by {}, {} witnesses", trusted.key, trusted.witnesses.len()),
@@ -240,16 +247,86 @@ fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Re
     Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
 }
 
-/// A note signed by a report key: what it says is shown line by line.
-fn report_note(text: &str, trust: &Trust) -> Judged {
-    match trust.open_report(text.as_bytes()) {
-        Ok(opened) => {
-            let lines: Vec<String> = opened.text.lines().map(str::to_owned).collect();
-            let facts = json!({"text": opened.text});
-            Judged::verified(lines, facts)
+/// A consistency proof, which needs the checkpoint kept from before.
+fn grown(text: &str, trust: &Trust, since: Option<&Path>) -> Result<Judged> {
+    let Some(old) = since else {
+        let form = alone(Kind::Growth, text);
+        if form.exit == EXIT_REFUSED {
+            return Ok(form);
         }
-        Err(error) => Judged::failed(error.verdict(), error.to_string()),
+        let message = "name the checkpoint kept from before with --since; nothing was verified";
+        return Err(Failure::usage("USAGE", message).into());
+    };
+    let judged = verify_growth(&read(old)?, text, trust).map(|grown| {
+        if grown.new.size.0 == 0 {
+            return Judged::nothing();
+        }
+        let lines = vec![
+            format!(
+                "the log of {} entries begins with the {} of before",
+                grown.new.size, grown.old.size
+            ),
+            checkpoint_line(&grown.new),
+            format!("signed by {}", grown.signed_by),
+        ];
+        let facts = json!({"old_size": grown.old.size.0, "new_size": grown.new.size.0});
+        Judged::verified(lines, facts)
+    });
+    Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
+}
+
+/// Why a checkpoint does not go with an older one, if it does not.
+fn beside(new: &Trusted, old: &[u8], trust: &Trust) -> Option<Judged> {
+    let old = match trust.open_checkpoint(old) {
+        Ok(old) => old.checkpoint,
+        Err(error) => {
+            let detail = format!("the older checkpoint: {error}");
+            return Some(Judged::failed(error.verdict(), detail));
+        }
+    };
+    let new = &new.checkpoint;
+    let (name, what) = if old.origin != new.origin {
+        ("TENANT_MISMATCH", "the older checkpoint is of another log")
+    } else if old.size > new.size {
+        ("ROLLED_BACK", "the older checkpoint is the larger one")
+    } else if old.contradicts(new) {
+        ("EQUIVOCATION", "two checkpoints of one size have different roots")
+    } else {
+        return None;
+    };
+    Some(Judged::failed(name, what.to_owned()))
+}
+
+/// A note signed by a report key: what it says is shown line by line. It must be signed by the
+/// key its first line names: one vault's report key says nothing about another's erasures.
+fn report_note(text: &str, trust: &Trust) -> Judged {
+    let opened = match trust.open_report(text.as_bytes()) {
+        Ok(opened) => opened,
+        Err(error) => return Judged::failed(error.verdict(), error.to_string()),
+    };
+    let mut words = opened.text.lines();
+    let first = words.next().unwrap_or_default();
+    let ends = ["/erasure-receipt/v1", "/erasure-ledger/v1"];
+    let Some(name) = ends.iter().find_map(|end| first.strip_suffix(end)) else {
+        return Judged::failed("MALFORMED", "the first line names no receipt and no ledger".into());
+    };
+    if !opened.by.iter().any(|by| by.name == name) {
+        let what = format!("the pinned key that signed is not named {name}");
+        return Judged::failed("UNTRUSTED_KEY", what);
     }
+    let tenant = words.next().and_then(|line| line.strip_prefix("tenant "));
+    let Some(tenant) = tenant.filter(|hex| TenantId::parse(hex).is_some()) else {
+        return Judged::failed("MALFORMED", "line 2: the tenant".into());
+    };
+    if name.rsplit_once("/r/").map(|(_, of)| of) != Some(tenant) {
+        let what = "the first two lines name different tenants";
+        return Judged::failed("TENANT_MISMATCH", what.into());
+    }
+    if opened.text.lines().any(|line| line == "log 0") {
+        return Judged::nothing();
+    }
+    let lines: Vec<String> = opened.text.lines().map(str::to_owned).collect();
+    Judged::verified(lines, json!({"text": opened.text}))
 }
 
 /// What can be said without trust.
@@ -259,7 +336,7 @@ fn alone(kind: Kind, text: &str) -> Judged {
         Kind::Disclosure => serde_json::from_str::<Disclosure>(text)
             .map_err(|_| "not a disclosure".to_owned())
             .and_then(|disclosure| proof_alone(&disclosure.proof)),
-        Kind::Growth => Ok(()),
+        Kind::Growth => growth_form(text).map_err(|e| e.to_string()),
         Kind::Receipt | Kind::Ledger | Kind::Checkpoint => {
             Note::parse(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string())
         }
@@ -310,6 +387,7 @@ fn folder(path: &Path, trust: Option<&Trust>) -> Result<Judged> {
     let given: Vec<(&str, &[u8])> =
         files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     Ok(match manifest::verify(&signed, trust, &given) {
+        Ok(found) if found.entries == 0 => Judged::nothing(),
         Ok(found) => {
             let lines = vec![
                 format!("{} report of {}", found.kind, found.origin),
@@ -352,6 +430,41 @@ pub(crate) fn checkpoint_line(checkpoint: &Checkpoint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::secret::Key;
+    use crate::crypto::sign::SigningKey;
+    use crate::format::note;
+    use crate::format::vkey::{Algorithm, Signer};
+
+    fn signer(name: &str, seed: u8) -> Signer {
+        Signer::new(name, Algorithm::Ed25519, SigningKey::new(&Key::new([seed; 32]))).unwrap()
+    }
+
+    #[test]
+    fn a_receipt_is_believed_of_the_key_it_names_and_nothing_of_an_empty_log() {
+        let (ours, other) = ("07".repeat(16), "08".repeat(16));
+        let log = signer(&format!("v.example/t/{ours}"), 1);
+        let own = signer(&format!("v.example/r/{ours}"), 2);
+        let foreign = signer(&format!("o.example/r/{other}"), 3);
+        let pinned = [own.verifier().clone(), foreign.verifier().clone()];
+        let trust = Trust::of(&[log.verifier().clone()], &pinned).unwrap();
+        let receipt = |tenant: &str, log: u64, key: &Signer| {
+            let first = format!("v.example/r/{ours}/erasure-ledger/v1");
+            let text = format!("{first}\ntenant {tenant}\ngeneration 1 {}\nlog {log}\n", ours);
+            let judged = report_note(&note::sign(&text, &[key]).unwrap(), &trust);
+            (judged.verdict, judged.exit)
+        };
+        let verdict = |word: &str, exit: u8| (word.to_owned(), exit);
+        assert_eq!(receipt(&ours, 9, &own), verdict("VERIFIED", 0));
+        assert_eq!(receipt(&ours, 9, &foreign), verdict("UNTRUSTED_KEY", 4));
+        assert_eq!(receipt(&other, 9, &own), verdict("TENANT_MISMATCH", 1));
+        assert_eq!(receipt("x", 9, &own), verdict("MALFORMED", 1));
+        assert_eq!(receipt(&ours, 0, &own), verdict("INCONCLUSIVE", 4));
+        let empty = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let text = format!("v.example/t/{ours}\n0\n{empty}\n");
+        let note = note::sign(&text, &[&log]).unwrap();
+        let judged = with_trust(Kind::Checkpoint, &note, &trust, None).unwrap();
+        assert_eq!((judged.verdict, judged.exit), verdict("INCONCLUSIVE", 4));
+    }
 
     #[test]
     fn a_file_says_what_it_is() {

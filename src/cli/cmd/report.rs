@@ -90,8 +90,9 @@ pub(crate) fn run(context: &mut Context, args: &Args) -> Result<ExitCode> {
     context.out.status(Tone::Good, "written", &text)?;
     let text = format!(
         "check it with `chancery verify {} --trust FILE`; the file must come from elsewhere and \
-         hold:\n  report {}",
+         hold:\n  log {}\n  report {}",
         args.out.display(),
+        vault.log_key(),
         vault.report_signer().verifier()
     );
     context.out.say(&text)?;

@@ -7,7 +7,6 @@ use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_REF
 use crate::cli::output::units::count;
 use crate::cli::output::{Align, Progress, Table, Tone};
 use crate::cli::run::Context;
-use crate::cli::world::read_text;
 use crate::format::control::Sight;
 use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
@@ -73,11 +72,15 @@ fn write_evidence(
     Ok(())
 }
 
-fn read_trust(path: &Path) -> Result<Trust> {
-    let text = read_text(path)?;
-    Ok(Trust::parse(&text).map_err(|e| {
-        Failure::usage("TRUST_POLICY", format!("{}: {e}; nothing was verified", path.display()))
-    })?)
+/// Reads a trust file.
+pub(crate) fn read_trust(path: &Path) -> Result<Trust> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
+    let refused = |why: String| {
+        let message = format!("{}: {why}; nothing was verified", path.display());
+        Failure::usage("TRUST_POLICY", message)
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| refused("it is not UTF-8".to_owned()))?;
+    Ok(Trust::parse(text).map_err(|e| refused(e.to_string()))?)
 }
 
 /// This vault: first its data as an outsider would, then every body with its keys.
@@ -119,10 +122,7 @@ fn is_locked(error: &anyhow::Error) -> bool {
 }
 
 fn data(context: &Context, data: &Path, trust: Option<&Trust>, args: &Verify) -> Result<Report> {
-    let retained = match &args.since {
-        Some(path) => vec![read_text(path)?],
-        None => Vec::new(),
-    };
+    let retained = retained(args.since.as_deref())?;
     let options = Options { strict: args.strict, replay_seals: sample(args), retained };
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let mut progress: Option<Progress> = None;
@@ -143,7 +143,14 @@ fn data(context: &Context, data: &Path, trust: Option<&Trust>, args: &Verify) ->
     })
 }
 
-fn word(exit: u8) -> (Tone, &'static str) {
+/// A checkpoint kept from before. Bytes that are no text are judged, not refused.
+pub(crate) fn retained(since: Option<&Path>) -> Result<Vec<String>> {
+    let Some(path) = since else { return Ok(Vec::new()) };
+    let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
+    Ok(vec![String::from_utf8_lossy(&bytes).into_owned()])
+}
+
+pub(crate) fn word(exit: u8) -> (Tone, &'static str) {
     match exit {
         EXIT_DONE => (Tone::Good, "VERIFIED"),
         EXIT_INCONCLUSIVE => (Tone::Warn, "INCONCLUSIVE"),

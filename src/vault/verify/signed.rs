@@ -43,27 +43,28 @@ impl Head {
             Head { note, checkpoint: None, trusted: None, witnessed: None, size: TreeSize(0) };
         let Some(note) = &head.note else { return Ok(head) };
         head.checkpoint = Note::parse(note).ok().and_then(|n| Checkpoint::parse(&n.text).ok());
-        if head.checkpoint.is_none() {
-            report.fail("MALFORMED", None, "the checkpoint file holds no signed checkpoint");
+        match trust.map(|trust| trust.open_signed(note)) {
+            Some(Ok(trusted)) => head.trusted = Some(trusted),
+            Some(Err(e)) => unsigned(e.verdict(), format!("checkpoint: {e}"), report),
+            None if head.checkpoint.is_none() => {
+                report.fail("MALFORMED", None, "the checkpoint file holds no signed checkpoint");
+            }
+            None => {}
         }
         let origin = file.origin();
         if head.checkpoint.as_ref().is_some_and(|c| c.origin != origin) {
             let what = format!("the checkpoint is not of the log {origin}");
             report.fail("TENANT_MISMATCH", None, what);
-            head.checkpoint = None;
+            (head.checkpoint, head.trusted) = (None, None);
         }
         head.size = head.checkpoint.as_ref().map_or(TreeSize(0), |c| c.size);
-        if let (Some(trust), Some(_)) = (trust, &head.checkpoint) {
-            match trust.open_signed(note) {
-                Ok(trusted) => head.trusted = Some(trusted),
-                Err(e) => report.fail(e.verdict(), None, format!("checkpoint: {e}")),
-            }
-            if !trust.witnesses().is_empty() {
-                let path = places.witnessed();
-                let there = disk.exists(&path)?;
-                let cosigned = if there { Some(disk.read(&path)?) } else { None };
-                head.take_witnessed(cosigned.as_deref(), &origin, trust, report);
-            }
+        if let (Some(trust), Some(_)) = (trust, &head.checkpoint)
+            && !trust.witnesses().is_empty()
+        {
+            let path = places.witnessed();
+            let there = disk.exists(&path)?;
+            let cosigned = if there { Some(disk.read(&path)?) } else { None };
+            head.take_witnessed(cosigned.as_deref(), &origin, trust, report);
         }
         Ok(head)
     }
@@ -136,26 +137,16 @@ impl Head {
             self.checkpoint.iter().map(|c| target(c, "ROOT_MISMATCH")).collect();
         targets.extend(self.witnessed.iter().map(|w| target(&w.checkpoint, "INCONSISTENT")));
         for text in retained {
-            let opened = match trust {
-                Some(trust) => trust.open_checkpoint(text.as_bytes()).map(|t| t.checkpoint),
-                None => {
-                    let parsed = Note::parse(text.as_bytes()).ok();
-                    let parsed = parsed.and_then(|n| Checkpoint::parse(&n.text).ok());
-                    match parsed {
-                        Some(checkpoint) => Ok(checkpoint),
-                        None => {
-                            report.fail("MALFORMED", None, "a retained checkpoint is none");
-                            continue;
-                        }
-                    }
+            if let Some(Err(e)) = trust.map(|trust| trust.open_checkpoint(text.as_bytes())) {
+                unsigned(e.verdict(), format!("retained checkpoint: {e}"), report);
+            }
+            // Whoever signed it: what it says must not contradict the log.
+            let note = Note::parse(text.as_bytes()).ok();
+            let Some(kept) = note.and_then(|n| Checkpoint::parse(&n.text).ok()) else {
+                if trust.is_none() {
+                    report.fail("MALFORMED", None, "a retained checkpoint is none");
                 }
-            };
-            let kept = match opened {
-                Ok(kept) => kept,
-                Err(e) => {
-                    report.fail(e.verdict(), None, format!("retained checkpoint: {e}"));
-                    continue;
-                }
+                continue;
             };
             if kept.origin != file.origin() {
                 let what = "a retained checkpoint is of another log";
@@ -209,6 +200,14 @@ impl Head {
             return;
         };
         let (size, root) = (checkpoint.size, checkpoint.root);
+        let unpinned =
+            |trust: &Trust, key: &Verifier| trust.logs().iter().all(|log| log.verifier != *key);
+        if let (Some(trust), Some(first)) = (trust, own.first())
+            && unpinned(trust, first)
+        {
+            let what = "the key that genesis names is not pinned".to_owned();
+            unsigned("UNTRUSTED_KEY", what, report);
+        }
         if let Some(trusted) = &self.trusted {
             let by = self.witnessed.as_ref().unwrap_or(trusted);
             let of = by.witnesses.iter().map(|w| (w.name.clone(), w.time));
@@ -228,6 +227,16 @@ impl Head {
                 }
             }
         }
+    }
+}
+
+/// A checkpoint that is not what it must be, or that only nobody here can vouch for.
+fn unsigned(verdict: &'static str, what: String, report: &mut Report) {
+    if matches!(verdict, "UNTRUSTED_KEY" | "QUORUM_MISSING") {
+        report.doubt("a checkpoint without a pinned signer or without enough witnesses");
+        report.attention(verdict, None, what);
+    } else {
+        report.fail(verdict, None, what);
     }
 }
 

@@ -82,6 +82,7 @@ fn attack_17_a_disclosure_with_a_changed_part() {
     check(&|d| d.fields[1].value.push(' '), mismatch);
     check(&|d| d.fields[0].salt.0[31] ^= 1, mismatch);
     check(&|d| d.fields[0].name = "actor.email".into(), mismatch);
+    check(&|d| d.fields[0].name = "a".repeat(300), mismatch);
     check(&|d| d.fields[0].group ^= 1, mismatch);
     check(&|d| d.fields.swap(0, 1), mismatch);
     check(&|d| d.fields[1] = d.fields[0].clone(), mismatch);

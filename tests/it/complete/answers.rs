@@ -359,7 +359,7 @@ fn attack_31_a_table_without_a_posting_under_a_seal_that_covers_it() {
     let sample = Sample::new(1, b"").unwrap();
     let fault = range::verify(&mut &*file, Some(&trust()), Some(&sample)).unwrap_err();
     assert_eq!(fault.verdict(), Some("SEAL_MISMATCH"));
-    assert!(fault.to_string().contains("index_ro"), "{fault}");
+    assert!(fault.to_string().contains("index_rows"), "{fault}");
     // When the very entry is at hand, as here at the cut of a window, no replay is needed.
     let asked =
         Asked { window: Some((world.log.time(gone), OPEN)), entries: gone..world.log.len() };

@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 pub(super) const CATALOGUE: &str = include_str!("../../../reports/gdpr.toml");
 pub(super) const NONCE: [u8; 16] = [0x5a; 16];
 const ENTRIES: u64 = 1_440;
+const ORIGIN: &str = "vault.example/t/07070707070707070707070707070707";
 const SOURCES: [&str; 3] = ["billing-api", "clinic-portal", "identity-provider"];
 const CODES: [&str; 5] =
     ["data.read", "authentication.login", "data.update", "database.export", "access.list"];
@@ -89,7 +90,7 @@ pub(super) fn scope() -> Scope {
     Scope {
         period: Period { start: at("2026-10-01T00:00:00Z"), end: at("2026-10-31T00:00:00Z") },
         tenant: TenantId([7; 16]),
-        origin: "vault.example/clinic".into(),
+        origin: ORIGIN.into(),
         registry: registry.map(|(name, sealing)| (name.to_owned(), sealing)).into(),
     }
 }
@@ -163,8 +164,8 @@ pub(super) fn integrity() -> Integrity {
         entries_checked: ENTRIES,
         bodies_checked: 732,
         checkpoint: format!(
-            "vault.example/clinic\n{ENTRIES}\nmk0mP2rVVQ0p5nGEZh0kF3C0kRzV8jF3T6yq4bqX9wA=\n\n\
-             \u{2014} vault.example/clinic Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5\
+            "{ORIGIN}\n{ENTRIES}\nmk0mP2rVVQ0p5nGEZh0kF3C0kRzV8jF3T6yq4bqX9wA=\n\n\
+             \u{2014} {ORIGIN} Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5\
              /Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
         ),
         size: TreeSize(ENTRIES),

@@ -60,8 +60,8 @@ struct Signed {
 fn signed() -> Signed {
     let report = report(&sound());
     let files = files(&report).unwrap();
-    let log = signer("vault.example/clinic", 1);
-    let key = signer("vault.example/reports", 2);
+    let log = signer("vault.example/t/07070707070707070707070707070707", 1);
+    let key = signer("vault.example/r/07070707070707070707070707070707", 2);
     let note = Manifest::of(&report, &files).sign(&key).unwrap();
     let trust = Trust::of(&[log.verifier().clone()], &[key.verifier().clone()]).unwrap();
     Signed { note, files, trust }
@@ -94,22 +94,45 @@ fn manifests_tell_what_was_changed() {
     check("REPORT_SIGNATURE", &|s| s.note = s.note.replace("exception 0", "exception 1"));
     check("REPORT_SIGNATURE", &|s| s.note.push('x'));
     check("REPORT_SIGNATURE", &|s| {
-        s.trust = Trust::of(&[], &[signer("vault.example/reports", 3).verifier().clone()]).unwrap();
+        s.trust = Trust::of(
+            &[],
+            &[signer("vault.example/r/07070707070707070707070707070707", 3).verifier().clone()],
+        )
+        .unwrap();
     });
     // A log key may not sign reports.
     check("REPORT_SIGNATURE", &|s| {
-        let log = signer("vault.example/clinic", 1);
+        let log = signer("vault.example/t/07070707070707070707070707070707", 1);
         let manifest = Manifest::of(&report(&sound()), &s.files);
         s.note = manifest.sign(&log).unwrap();
     });
     check("REPORT_ORIGIN", &|s| {
-        let (log, key) = (signer("other.example/log", 1), signer("vault.example/reports", 2));
+        let (log, key) = (
+            signer("other.example/log", 1),
+            signer("vault.example/r/07070707070707070707070707070707", 2),
+        );
         s.trust = Trust::of(&[log.verifier().clone()], &[key.verifier().clone()]).unwrap();
+    });
+    // Another vault's report key is pinned too: it may not sign for this one.
+    check("REPORT_ORIGIN", &|s| {
+        let logs = [
+            signer("vault.example/t/07070707070707070707070707070707", 1).verifier().clone(),
+            signer("other.example/t/08080808080808080808080808080808", 4).verifier().clone(),
+        ];
+        let ours = signer("vault.example/r/07070707070707070707070707070707", 2);
+        let other = signer("other.example/r/08080808080808080808080808080808", 3);
+        s.trust = Trust::of(&logs, &[ours.verifier().clone(), other.verifier().clone()]).unwrap();
+        s.note = Manifest::of(&report(&sound()), &s.files).sign(&other).unwrap();
+    });
+    // A report key alone says nothing about which log is meant.
+    check("REPORT_ORIGIN", &|s| {
+        let key = signer("vault.example/r/07070707070707070707070707070707", 2);
+        s.trust = Trust::of(&[], &[key.verifier().clone()]).unwrap();
     });
     // Signed by the right key, but not a manifest.
     check("REPORT_MALFORMED", &|s| {
-        let key = signer("vault.example/reports", 2);
-        let text = "vault.example/clinic/report/v1\nid 00\n";
+        let key = signer("vault.example/r/07070707070707070707070707070707", 2);
+        let text = "vault.example/t/07070707070707070707070707070707/report/v1\nid 00\n";
         s.note = note::sign(text, &[&key]).unwrap();
     });
 }
@@ -151,13 +174,13 @@ fn a_manifest_that_nobody_could_read_is_not_signed() {
     let mut report = report(&sound());
     report.naming.origin = "vault.example\nid x".into();
     let manifest = Manifest::of(&report, &[("report.pdf".into(), vec![1])]);
-    assert!(manifest.sign(&signer("vault.example/reports", 2)).is_err());
+    assert!(manifest.sign(&signer("vault.example/r/07070707070707070707070707070707", 2)).is_err());
 }
 
 #[test]
 fn a_manifest_is_never_a_checkpoint() {
     let s = signed();
-    let key = signer("vault.example/reports", 2);
+    let key = signer("vault.example/r/07070707070707070707070707070707", 2);
     assert!(Checkpoint::open(s.note.as_bytes(), key.verifier()).is_err());
     let text = s.note.split("\n\n").next().unwrap();
     assert!(Checkpoint::parse(&format!("{text}\n")).is_err());

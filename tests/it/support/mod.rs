@@ -1,6 +1,8 @@
 //! Helpers shared by the tests: simulated world, shared data, checks.
 
+pub(crate) mod artefacts;
 pub(crate) mod clinic;
+pub(crate) mod keyhole;
 pub(crate) mod sim;
 pub(crate) mod split;
 pub(crate) mod witness;

@@ -1,48 +1,50 @@
 //! One AES-256-GCM ciphertext, nonce, associated data and tag that are valid under two keys: the
-//! tag is linear in every ciphertext block, so one block chosen freely makes two tags equal.
+//! tag is linear in every ciphertext block, so one block chosen freely makes two tags equal. It
+//! exists to show that such a ciphertext is found out; nothing else may use it.
 
+use crate::base::secret::Key;
 use aes_gcm::KeyInit;
 use aes_gcm::aes::Aes256;
 use aes_gcm::aes::cipher::{Block, BlockCipherEncrypt};
-use chancery::base::secret::Key;
 
 /// The ciphertext of `plain` under `key`, but for its last whole block, which is chosen so that
-/// the same bytes carry a valid tag under `other` too.
-pub(crate) fn two_keys(
+/// the same bytes carry a valid tag under `other` too. None unless `plain` is two whole blocks or
+/// more.
+pub fn two_keys(
     key: &Key,
     other: &Key,
     nonce: &[u8; 12],
     aad: &[u8],
     plain: &[u8],
-) -> Vec<u8> {
-    assert!(plain.len() >= 32 && plain.len().is_multiple_of(16), "whole blocks");
+) -> Option<Vec<u8>> {
+    if plain.len() < 32 || !plain.len().is_multiple_of(16) {
+        return None;
+    }
     let mut sealed = Vec::new();
     for (number, block) in plain.chunks(16).enumerate() {
-        let stream = encrypt(key, counter(nonce, number as u32 + 2));
+        let stream = encrypt(key, counter(nonce, u32::try_from(number).ok()?.checked_add(2)?));
         sealed.extend(block.iter().zip(stream.to_be_bytes()).map(|(a, b)| a ^ b));
     }
-    let free = sealed.len() - 16;
-    sealed[free..].fill(0);
+    sealed.truncate(sealed.len().checked_sub(16)?);
+    sealed.extend([0; 16]);
     // tag = E(J0) ^ ghash; the free block stands two multiplications before the end.
-    let base = |key| tag(key, nonce, aad, &sealed);
     let square = |key| {
         let h = encrypt(key, 0);
         multiply(h, h)
     };
-    let difference = base(key) ^ base(other);
-    let factor = square(key) ^ square(other);
-    let block = multiply(difference, inverse(factor));
-    sealed[free..].copy_from_slice(&block.to_be_bytes());
-    assert_eq!(tag(key, nonce, aad, &sealed), tag(other, nonce, aad, &sealed));
+    let difference = tag(key, nonce, aad, &sealed) ^ tag(other, nonce, aad, &sealed);
+    let block = multiply(difference, inverse(square(key) ^ square(other)));
+    sealed.truncate(sealed.len().checked_sub(16)?);
+    sealed.extend(block.to_be_bytes());
     let tag = tag(key, nonce, aad, &sealed);
     sealed.extend_from_slice(&tag.to_be_bytes());
-    sealed
+    Some(sealed)
 }
 
 fn counter(nonce: &[u8; 12], count: u32) -> u128 {
     let mut block = [0; 16];
-    block[..12].copy_from_slice(nonce);
-    block[12..].copy_from_slice(&count.to_be_bytes());
+    let bytes = nonce.iter().copied().chain(count.to_be_bytes());
+    block.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
     u128::from_be_bytes(block)
 }
 
@@ -59,7 +61,7 @@ fn tag(key: &Key, nonce: &[u8; 12], aad: &[u8], sealed: &[u8]) -> u128 {
     for part in [aad, sealed] {
         for chunk in part.chunks(16) {
             let mut block = [0; 16];
-            block[..chunk.len()].copy_from_slice(chunk);
+            block.iter_mut().zip(chunk).for_each(|(place, byte)| *place = *byte);
             sum = multiply(sum ^ u128::from_be_bytes(block), h);
         }
     }
