@@ -13,7 +13,7 @@ mod trace;
 
 use judge::{Ran, judge, run_step};
 use script::{STEPS, Step, base, copy, states};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,10 +32,10 @@ fn full() -> bool {
 }
 
 /// Tries every injection on its own copy of the state before its step, on two threads.
-/// Returns the failures, and how many calls were in fact hit.
-fn try_all(states: &[tempfile::TempDir], all: &[Injection]) -> (Vec<String>, usize) {
-    let (next, hit) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let bad = Mutex::new(Vec::new());
+/// Returns the failures, and which calls were in fact hit.
+fn try_all(states: &[tempfile::TempDir], all: &[Injection]) -> (Vec<String>, Vec<Site>) {
+    let next = AtomicUsize::new(0);
+    let (bad, hit) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -44,7 +44,9 @@ fn try_all(states: &[tempfile::TempDir], all: &[Injection]) -> (Vec<String>, usi
                     copy(states[one.step].path(), home.path());
                     let step = &STEPS[one.step];
                     let (ran, injected) = trace::inject(home.path(), step, one);
-                    hit.fetch_add(usize::from(injected > 0), Ordering::SeqCst);
+                    if injected > 0 {
+                        hit.lock().unwrap().push(one.site.clone());
+                    }
                     let result = judge(home.path(), one.step, &ran, injected > 0, one);
                     if let Err(why) = result {
                         let Injection { step, site, action } = one;
@@ -59,25 +61,32 @@ fn try_all(states: &[tempfile::TempDir], all: &[Injection]) -> (Vec<String>, usi
             });
         }
     });
-    (bad.into_inner().unwrap(), hit.into_inner())
+    (bad.into_inner().unwrap(), hit.into_inner().unwrap())
 }
 
-fn report(what: &str, all: &[Injection], (bad, hit): (Vec<String>, usize)) {
+fn report(what: &str, all: &[Injection], (bad, hit): (Vec<String>, Vec<Site>)) {
     let mut by_call: BTreeMap<&str, usize> = BTreeMap::new();
     for one in all {
         *by_call.entry(one.site.call.as_str()).or_default() += 1;
     }
-    println!("{what}: {} injections ({by_call:?}), {hit} calls hit, {} bad", all.len(), bad.len());
-    assert!(bad.is_empty(), "{} of {}:\n{}", bad.len(), all.len(), bad.join("\n"));
-    // A run that hits nothing tests nothing: the script may shift a little, not more.
-    assert!(hit * 10 >= all.len() * 9, "only {hit} of {} calls were hit", all.len());
+    let (tries, bads) = (all.len(), bad.len());
+    println!("{what}: {tries} injections ({by_call:?}), {} calls hit, {bads} bad", hit.len());
+    assert!(bad.is_empty(), "{bads} of {tries}:\n{}", bad.join("\n"));
+    // A run that hits nothing tests nothing. How often a thread makes a call turns on how the
+    // threads share the work, and on a busy machine the later ones of many are not made: so each
+    // kind of call on each file is to be hit once at least, one in twenty aside.
+    let kind = |site: &Site| (site.call.clone(), site.file.clone());
+    let hit: BTreeSet<_> = hit.iter().map(kind).collect();
+    let tried: BTreeSet<_> = all.iter().map(|one| kind(&one.site)).collect();
+    let missed: Vec<_> = tried.difference(&hit).collect();
+    assert!(missed.len() * 20 <= tried.len(), "never hit: {missed:?}");
 }
 
 /// Every call of every step, or each kind of call once, where it costs least.
 fn plan(states: &[tempfile::TempDir], calls: &str, actions: &[&'static str]) -> Vec<Injection> {
     let listed: Vec<Vec<Site>> =
         STEPS.iter().zip(states).map(|(step, home)| sites(home.path(), step, calls)).collect();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let mut order: Vec<usize> = (0..STEPS.len()).collect();
     order.sort_by_key(|step| listed[*step].len());
     let mut plan = Vec::new();

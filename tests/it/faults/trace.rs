@@ -89,9 +89,10 @@ fn parse(line: &str) -> Option<(String, String, String)> {
         return None;
     }
     let path = match call {
-        // The second path of a rename is the one that matters: a quoted one, always.
-        "rename" | "renameat" | "renameat2" => args.split('"').nth(3)?,
-        "openat" | "unlink" | "unlinkat" | "mkdir" => args.split('"').nth(1)?,
+        // Of a rename the first path: strace finds no call by a name that is not there yet.
+        "rename" | "renameat" | "renameat2" | "openat" | "unlink" | "unlinkat" | "mkdir" => {
+            args.split('"').nth(1)?
+        }
         _ => args.split_once('<')?.1.split_once('>')?.0,
     };
     Some((thread.to_owned(), call.to_owned(), path.to_owned()))
