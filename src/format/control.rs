@@ -327,6 +327,13 @@ pub enum Config {
         /// All handles of that person, ascending.
         persons: Vec<PersonId>,
     },
+    /// The second copy of the keys was given up: nothing destroys what it holds from here on.
+    MirrorForgotten {
+        /// Who stood behind it.
+        mode: Mode,
+        /// Which it was.
+        replica: ReplicaId,
+    },
     /// The vault was opened although no witness answered.
     Unwitnessed {
         /// Entries the log had.

@@ -238,6 +238,7 @@ impl Facts {
                     self.sources.insert(source, index);
                 }
                 control::Config::Link { .. }
+                | control::Config::MirrorForgotten { .. }
                 | control::Config::Unwitnessed { .. }
                 | control::Config::Anchor { .. } => {}
             },

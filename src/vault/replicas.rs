@@ -5,7 +5,8 @@
 
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
-use crate::base::unit::Generation;
+use crate::base::limits::VAULT_CLASS;
+use crate::base::unit::{ClassId, EntryIndex, Generation};
 use crate::crypto::lanes::Lanes;
 use crate::format::control::{self, EraseFinal};
 use crate::store::kek::Kek;
@@ -13,6 +14,7 @@ use crate::store::keytree::{KeyTree, Replicas};
 use crate::store::replica;
 use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
+use crate::vault::hold::Order;
 use crate::vault::keyplane::{self, KeyDirs};
 use crate::vault::open::Opening;
 use crate::vault::{Notice, Vault, World, vault_code};
@@ -69,15 +71,25 @@ impl Vault {
         self.mend_mirror()
     }
 
-    /// Gives the mirror up. What it holds stays as it is; erasures it has missed stay partial.
+    /// Gives the mirror up; none if there was none. What it holds stays as it is, and no erasure
+    /// reaches it any more, so two people answer for it and an entry says so before it is done.
+    /// After a crash in between it is paired still and can be given up again. Erasures it has
+    /// missed stay partial.
     ///
     /// # Errors
-    /// Those of the store.
-    pub fn forget_mirror(&self) -> Result<bool> {
+    /// `Denied` without two people; those of the store.
+    pub fn forget_mirror(&self, order: &Order) -> Result<Option<EntryIndex>> {
         self.writable()?;
+        let mode = order.mode()?;
+        let (disk, dirs) = (&self.inner.world.disk, &self.inner.key_dirs);
+        let Some(paired) = dirs.paired(&**disk)? else { return Ok(None) };
+        let act = self.prepare_act(Verb::Update, ClassId(VAULT_CLASS), order.fields())?;
+        let said = control::Config::MirrorForgotten { mode, replica: paired.id };
         let mut tree = self.inner.keys.tree();
-        tree.detach();
-        Ok(replica::unpair(&*self.inner.world.disk, &self.inner.key_dirs.keys)?)
+        let done = self.commit_act(Kind::Config, control::encode(&said)?, act, None)?;
+        tree.detach()?;
+        replica::unpair(&**disk, &dirs.keys)?;
+        Ok(Some(done.first))
     }
 
     /// Rewrites the key tree's file without its dead nodes, on every replica; its bytes before and

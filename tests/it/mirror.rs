@@ -6,12 +6,14 @@ use crate::support::sim::SimDisk;
 use crate::support::split::Split;
 use crate::support::world::{self, HandClock, two_people, world};
 use chancery::base::entry::Kind;
-use chancery::base::record::Fate;
+use chancery::base::record::{Fate, Record};
 use chancery::base::unit::EntryIndex;
+use chancery::format::control;
 use chancery::store::disk::Disk;
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
 use chancery::vault::error::Result;
+use chancery::vault::hold::Order;
 use chancery::vault::verify::{Options, verify_data};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -235,7 +237,20 @@ fn an_unmounted_mirror_is_not_written_to_and_an_unpaired_one_is_not_made() {
     assert!(codes(&vault).contains(&"KEYS_MIRROR_AWAY"));
     let erased = vault.erase(&[patient("p0")], "gdpr-17-1", &two_people()).unwrap();
     assert!(vault.erasure_receipt(erased.job).unwrap().contains("1/2 E2-partial"));
-    assert!(vault.forget_mirror().unwrap());
+    let alone = Order { approved_by: None, single_operator: false, ..two_people() };
+    assert!(code(vault.forget_mirror(&alone)).contains("TWO_PEOPLE"));
+    let before = vault.size();
+    let replica = vault.key_replicas().paired.unwrap();
+    let said = vault.forget_mirror(&two_people()).unwrap().unwrap();
+    assert_eq!(said, EntryIndex(before.0), "an entry, and the next one");
+    let entry = vault.entry(said).unwrap();
+    let clear: control::Config = control::decode(&entry.head.clear).unwrap();
+    let mode = control::Mode::TwoPerson;
+    assert_eq!(clear, control::Config::MirrorForgotten { mode, replica });
+    let names: Vec<&str> = entry.head.fields.iter().map(|field| &*field.name).collect();
+    assert_eq!(names, ["order.approved_by", "order.requested_by"]);
+    assert_eq!(vault.forget_mirror(&two_people()).unwrap(), None, "nothing more to give up");
+    assert_eq!(vault.size().0, before.0 + 1);
     drop(vault);
     let vault = Vault::open(world(13), &scene.config).unwrap();
     assert!(codes(&vault).contains(&"KEYS_SINGLE_COPY"));
@@ -248,6 +263,24 @@ fn an_unmounted_mirror_is_not_written_to_and_an_unpaired_one_is_not_made() {
     let vault = scene.open(14).unwrap();
     assert_eq!(codes(&vault), ["UNWITNESSED"]);
     assert_eq!(vault.facts_now().partial(), 1);
+}
+
+/// Keys made after it was given up are not in it: it is never taken for a whole copy.
+#[test]
+fn a_mirror_given_up_restores_nothing_unasked() {
+    let (scene, vault) = Scene::new(15);
+    vault.forget_mirror(&two_people()).unwrap().unwrap();
+    append(&vault, &[Visit::new(7, "nurse", "p9")]).unwrap();
+    vault.checkpoint().unwrap();
+    drop(vault);
+    lose(&scene.disk, "/sim/keys");
+    let refused = code(scene.restore(false));
+    assert!(refused.contains("KEYS_MIRROR_STALE"), "{refused}");
+    scene.restore(true).unwrap();
+    let vault = scene.open(16).unwrap();
+    let lost = |record: &Record| data_fate(record) == Fate::KeyLost;
+    let events = |record: &&Record| record.entry.head.kind == Kind::Event;
+    assert_eq!(read_all(&vault).iter().filter(events).filter(|record| lost(record)).count(), 1);
 }
 
 /// Everyone else opens from the mirror; the erased person does not.

@@ -3,7 +3,7 @@
 
 use crate::base::unit::{Day, UtcNanos};
 use crate::cli::args::values::{IdentifierArg, day, identifier, instant};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use std::path::PathBuf;
 
 /// Who asks and who agrees. The vault checks that they are two.
@@ -206,15 +206,26 @@ Example:
     #[command(after_help = "\
 Examples:
   chancery keys mirror
-  chancery keys mirror --forget
+  chancery keys mirror --forget --requested-by dana --approved-by omar
 
 Name an empty directory on another disk as mirror under [keys] in chancery.toml first. From then on
 every key is written there too and every erasure destroys its keys there too; while it cannot be
-reached receipts say E2-partial, and it is scrubbed before anything is served once it is back.")]
+reached receipts say E2-partial, and it is scrubbed before anything is served once it is back.
+Giving it up takes two people and leaves an entry: no erasure reaches it any more.",
+        group = ArgGroup::new("second").args(["approved_by", "single_operator"]))]
     Mirror {
-        /// Give the mirror up: destroy what it holds yourself
-        #[arg(long)]
+        /// Give the mirror up, by two people: destroy what it holds yourself
+        #[arg(long, requires = "requested_by", requires = "second")]
         forget: bool,
+        /// Who asks to give it up; stands sealed in the log
+        #[arg(long, value_name = "NAME", requires = "forget")]
+        requested_by: Option<String>,
+        /// Who agrees; must be somebody else
+        #[arg(long, value_name = "NAME", requires = "forget")]
+        approved_by: Option<String>,
+        /// Go on with one person; the entry says so
+        #[arg(long, requires = "forget")]
+        single_operator: bool,
     },
     /// Restore the key directory from its mirror, for a lost or damaged disk
     #[command(after_help = "\

@@ -29,7 +29,12 @@ pub(crate) const CLASS_D: &str = "class D: root slots are files. Destroying a ke
 pub(crate) fn run(context: &mut Context, command: &KeysCommand) -> Result<ExitCode> {
     match command {
         KeysCommand::Show => show(context),
-        KeysCommand::Mirror { forget } => mirror(context, *forget),
+        KeysCommand::Mirror { forget: false, .. } => mirror(context),
+        KeysCommand::Mirror { requested_by, approved_by, single_operator, .. } => {
+            let (requested_by, approved_by) = (requested_by.clone(), approved_by.clone());
+            let single_operator = *single_operator;
+            forget_mirror(context, &Approval { requested_by, approved_by, single_operator })
+        }
         KeysCommand::Restore { accept_loss, .. } => restore(context, *accept_loss),
         KeysCommand::RollLog { approval } => roll_log(context, approval),
         KeysCommand::Compact => compact(context),
@@ -138,21 +143,25 @@ fn finish(
     done()
 }
 
-fn mirror(context: &mut Context, forget: bool) -> Result<ExitCode> {
+fn forget_mirror(context: &mut Context, approval: &Approval) -> Result<ExitCode> {
     let config = context.config()?;
     let vault = context.open_with(&config)?;
-    if forget {
-        let had = vault.forget_mirror()?;
-        context.out.object(&json!({"forgotten": had}))?;
-        context.out.say(match had {
-            true => {
-                "The keys have one copy now. What the mirror holds stays as it is: destroy it. \
-                 Erasures that it had missed stay E2-partial."
-            }
-            false => "The keys have no mirror.",
-        })?;
-        return done();
-    }
+    let entry = vault.forget_mirror(&order(approval, &config)?)?;
+    let index = entry.map(|index| index.0);
+    context.out.object(&json!({"forgotten": entry.is_some(), "index": index}))?;
+    context.out.say(&match entry {
+        Some(index) => format!(
+            "entry {index}: the keys have one copy now. What the mirror holds stays as it is: \
+             destroy it. Erasures that it had missed stay E2-partial."
+        ),
+        None => "The keys have no mirror.".to_owned(),
+    })?;
+    done()
+}
+
+fn mirror(context: &mut Context) -> Result<ExitCode> {
+    let config = context.config()?;
+    let vault = context.open_with(&config)?;
     let mended = vault.make_mirror()?;
     let replicas = vault.key_replicas();
     let shared = same_device(&config);

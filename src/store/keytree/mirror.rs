@@ -229,9 +229,17 @@ impl KeyTree {
         Ok(how)
     }
 
-    /// Goes on without the second replica.
-    pub fn detach(&mut self) {
+    /// Goes on without the second replica, which lacks from here on what is written: the marker
+    /// says so first, or it could be taken for a whole one later.
+    ///
+    /// # Errors
+    /// Those of the disk that holds the marker.
+    pub fn detach(&mut self) -> Result<()> {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.mark()?;
+        }
         self.mirror = None;
+        Ok(())
     }
 
     /// How many replicas follow.

@@ -98,6 +98,7 @@ growth-done: root=ROOT what=\"growth-done\"\n\
 policies: mode=\"single-operator\" policies=POLICY version=1 what=\"policies\"\n\
 link: mode=\"two-person\" persons=PERSONS what=\"link\"\n\
 source: source=HANDLE what=\"source\"\n\
+mirror-forgotten: mode=\"two-person\" replica=HANDLE what=\"mirror-forgotten\"\n\
 unwitnessed: size=7 what=\"unwitnessed\" witnesses=2\n\
 anchor: hash=POLICY sight=\"timestamp\" size=7 time=TIME what=\"anchor\"\n\
 conflict: first=1";

@@ -393,6 +393,8 @@ fn payloads(out: &mut Vectors) {
     add("policies", control::encode(&policies));
     add("source", control::encode(&source));
     add("link", control::encode(&link));
+    let replica = ReplicaId([0xfe; 16]);
+    add("mirror-forgotten", control::encode(&Config::MirrorForgotten { mode, replica }));
     let size = TreeSize(7);
     add("unwitnessed", control::encode(&Config::Unwitnessed { size, witnesses: 2 }));
     let (sight, time) = (control::Sight::Timestamp, NOW);
