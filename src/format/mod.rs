@@ -22,6 +22,7 @@ pub mod seal;
 pub mod siem;
 pub mod slot;
 pub mod snapshot;
+pub mod statement;
 pub mod tile;
 pub mod timestamp;
 pub mod trust;

@@ -4,7 +4,7 @@
 use crate::format::vkey::Verifier;
 use crate::format::witness::{ADD_CHECKPOINT, ANSWER_BYTES_MAX, SIZE_TYPE, parse_size};
 use crate::forward::http::{BadAddress, NoAnswer, Peer, Plain, Reply};
-use crate::vault::witness::{Cosigner, Said};
+use crate::vault::witness::{Cosigner, KEY_UNKNOWN, Said};
 
 /// A witness behind an address.
 pub struct HttpWitness {
@@ -53,7 +53,7 @@ fn said(Reply { status, content_type, body }: Reply) -> Said {
         },
         422 => Said::Unproven,
         500.. => Said::Unreachable(format!("status {status}")),
-        403 => Said::Refused("403: it does not know this log's key".to_owned()),
+        403 => Said::Refused(format!("403: {KEY_UNKNOWN}")),
         404 => Said::Refused("404: it does not watch this log".to_owned()),
         _ => Said::Refused(format!("status {status}")),
     }

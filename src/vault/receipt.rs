@@ -21,6 +21,7 @@ use crate::base::unit::{EntryIndex, Generation, TreeSize};
 use crate::crypto::hash::leaf_hash;
 use crate::format::control::Mode;
 use crate::format::note;
+use crate::format::statement::{self, IN_PART, LEDGER, PARTIAL, RECEIPT, WHOLLY};
 use crate::format::vkey::Verifier;
 use crate::vault::Vault;
 use crate::vault::config::VaultFile;
@@ -36,9 +37,6 @@ pub const LIMITS: &str = "limits a copy of root and nodes of the key plane made 
                           erasure, and values already disclosed or exported, are outside it; \
                           commitments, tags, times and codes of the records remain in the log: \
                           docs/format.md section 16 lists what remains and what is not claimed";
-
-/// Said of an erasure that a replica missed: it still holds the old root until it is back.
-const PARTIAL: &str = "E2-partial";
 
 impl Vault {
     /// The signed receipt of an erasure. It says the same whenever it is asked for, but for two
@@ -59,7 +57,7 @@ impl Vault {
         let records = record.value("erasure.records").map(String::from_utf8_lossy);
         let records = records.map_or_else(|| "-".to_owned(), |r| r.into_owned());
         let name = self.inner.reports.verifier().name();
-        let mut text = format!("{name}/erasure-receipt/v1\ntenant {}\n", self.inner.tenant);
+        let mut text = format!("{name}{RECEIPT}\ntenant {}\n", self.inner.tenant);
         text += &format!("erasure {job}\nbasis {}\nmode {}\n", erasure.plan.basis, mode(&erasure));
         text += &self.line("requested", erasure.intent, &erasure.asked.to_string())?;
         text += &self.line("completed", *index, &time.to_string())?;
@@ -71,7 +69,7 @@ impl Vault {
             (STANDARD.encode(done.root.old_root.0), STANDARD.encode(done.root.new_root.0));
         text += &format!("root {} -> {} {old} {new}\n", done.root.from, done.root.to);
         let replicas = match (done.missed, &last) {
-            (Some(_), None) => format!("{} {PARTIAL}", done.replicas),
+            (Some(_), None) => format!("{}{PARTIAL}", done.replicas),
             (_, Some((_, _, last))) => last.replicas.clone(),
             (None, None) => done.replicas.clone(),
         };
@@ -120,7 +118,7 @@ impl Vault {
         let name = self.inner.reports.verifier().name();
         let facts = self.facts();
         let (generation, root) = facts.root;
-        let mut text = format!("{name}/erasure-ledger/v1\ntenant {}\n", self.inner.tenant);
+        let mut text = format!("{name}{LEDGER}\ntenant {}\n", self.inner.tenant);
         text += &format!("generation {generation} {}\nlog {}\n", hex(&root.0), facts.size);
         for (job, erasure) in &facts.erasures {
             let Some((index, _, done)) = &erasure.done else { continue };
@@ -140,11 +138,6 @@ fn mode(erasure: &Erasure) -> &'static str {
         Mode::Scheduled => "scheduled",
     }
 }
-
-/// Ledger line of an erasure that left nothing of its persons.
-const WHOLLY: &str = "erased";
-/// Ledger line of one that had to leave classes for a law or a hold.
-const IN_PART: &str = "erased-in-part";
 
 /// An exported erasure ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -166,32 +159,16 @@ impl Ledger {
         let bad = |why: &str| Error::evidence("LEDGER_SIGNATURE", why.to_owned());
         let opened = note::open(text.as_bytes(), std::slice::from_ref(key))
             .map_err(|e| bad(&e.to_string()))?;
-        let mut lines = opened.text.lines();
-        let head = format!("{}/erasure-ledger/v1", file.report_name());
-        if lines.next() != Some(&head) || lines.next() != Some(&format!("tenant {}", file.tenant)) {
+        let name = opened.text.lines().next().and_then(|line| line.strip_suffix(LEDGER));
+        if name != Some(&file.report_name()) {
             return Err(bad("ledger of another vault or tenant"));
         }
-        let mut ledger =
-            Ledger { generation: Generation(0), log: TreeSize(0), gone: vec![], reduced: vec![] };
-        for line in lines {
-            let mut words = line.split(' ');
-            match words.next() {
-                Some("generation") => {
-                    let number = words.next().and_then(|w| w.parse().ok());
-                    ledger.generation = Generation(number.ok_or_else(|| bad("generation line"))?);
-                }
-                Some("log") => {
-                    let number = words.next().and_then(|w| w.parse().ok());
-                    ledger.log = TreeSize(number.ok_or_else(|| bad("log line"))?);
-                }
-                Some(what @ (WHOLLY | IN_PART)) => {
-                    let persons: Option<Vec<PersonId>> =
-                        words.skip(2).map(PersonId::parse).collect();
-                    let list = if what == WHOLLY { &mut ledger.gone } else { &mut ledger.reduced };
-                    list.extend(persons.ok_or_else(|| bad("erased line"))?);
-                }
-                _ => return Err(bad("unknown line")),
-            }
+        let said = statement::Ledger::parse(&opened.text).map_err(|e| bad(&e.to_string()))?;
+        let (generation, log) = (said.generation, said.log);
+        let mut ledger = Ledger { generation, log, gone: vec![], reduced: vec![] };
+        for erased in said.erased {
+            let list = if erased.in_part { &mut ledger.reduced } else { &mut ledger.gone };
+            list.extend(erased.persons);
         }
         Ok(ledger)
     }

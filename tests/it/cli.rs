@@ -2,7 +2,9 @@
 
 mod binary;
 mod demo;
+mod keys;
 mod proofs;
+mod upkeep;
 mod witness;
 
 use chancery::base::unit::Day;

@@ -4,11 +4,16 @@
 use crate::support::clinic::{Visit, append, assert_sound, read_all, text};
 use crate::support::sim::SimDisk;
 use crate::support::world::{self, HandClock, two_people, world};
+use chancery::base::id::Hash32;
+use chancery::base::secret::Key;
 use chancery::base::unit::TreeSize;
+use chancery::crypto::sign::SigningKey;
 use chancery::format::checkpoint::Checkpoint;
 use chancery::format::trust::Trust;
+use chancery::format::unit;
 use chancery::format::vkey::Verifier;
 use chancery::store::disk::Disk;
+use chancery::store::kek::open_secret;
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
 use chancery::vault::error::Result;
@@ -210,4 +215,99 @@ fn data_from_before_a_roll_open_beside_the_newest_keys() {
     let vault = scene.open(33).unwrap();
     assert_eq!(vault.read_only(), Some("LOG_BEHIND_KEYS"));
     assert!(!read_all(&vault).iter().any(|r| text(r).contains("secret-")));
+}
+
+/// Signs every unit that ends beyond `from` again, as whoever holds this key would.
+fn sign_units_again(disk: &SimDisk, from: TreeSize, key: &SigningKey) -> usize {
+    let path = disk.files().into_iter().find(|p| {
+        p.extension().is_some_and(|e| e == "seg") && p.components().any(|c| c.as_os_str() == "log")
+    });
+    let path = path.expect("a log");
+    let (mut bytes, mut at, mut signed) = (disk.bytes(&path).unwrap(), 0, 0);
+    while at < bytes.len() {
+        let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+        let (end, size) = (at + number(at + 4) as usize, number(at + 68));
+        if size > from.0 {
+            let hash = Hash32(bytes[end - 96..end - 64].try_into().unwrap());
+            let signature = key.sign(&unit::signed_message(&hash));
+            bytes[end - 64..end].copy_from_slice(&signature);
+            signed += 1;
+        }
+        at = end;
+    }
+    disk.plant(&path, &bytes);
+    signed
+}
+
+#[test]
+fn a_key_rolled_away_signs_no_unit_beyond_its_end_and_its_successor_none_before() {
+    let (scene, vault) = Scene::new(40, false);
+    let old = vault.log_key().clone();
+    drop(vault);
+    let signing = Path::new("/sim/keys/signing");
+    let kek = kek_of(&scene.world(0), &scene.config).unwrap();
+    let seed = |disk: &SimDisk| {
+        let path = signing.join("log.key");
+        let seed = open_secret(disk, &path, &kek, "chancery/v1/signing/log").unwrap();
+        SigningKey::new(&Key::from_slice(&seed).unwrap())
+    };
+    let first = seed(&scene.disk);
+    let rolled = scene.roll(scene.open(41).unwrap()).unwrap();
+    let second = seed(&scene.disk);
+    let vault = scene.open(42).unwrap();
+    vault.checkpoint().unwrap();
+    let signed = vault.size();
+    let at = scene.disk.files().into_iter().find(|p| p.ends_with("checkpoint")).unwrap();
+    let note = scene.disk.bytes(&at).unwrap();
+    for n in 3..6 {
+        append(&vault, &[Visit::new(n, "nurse", "p1")]).unwrap();
+    }
+    drop(vault);
+    // The checkpoint of before: from there on nothing but signatures vouches for a unit.
+    scene.disk.plant(&at, &note);
+    let both = Trust::of(&[old.clone(), rolled.new.clone()], &[]).unwrap();
+    let followed = trust(&old, std::slice::from_ref(&rolled.note));
+    let judged = |scene: &Scene| {
+        [Some(&followed), Some(&both), None].map(|trust| {
+            let report = scene.verify(trust);
+            (names(&report), report.counts.get("TAIL_TORN").copied().unwrap_or(0))
+        })
+    };
+    assert!(judged(&scene).iter().all(|found| *found == (vec![], 0)), "{:?}", judged(&scene));
+    let thief = scene.on(scene.disk.fork());
+    let units = sign_units_again(&thief.disk, signed, &first);
+    assert!(units >= 3, "{units}");
+    // Its key is pinned, and once was this log's: of units after its end it says nothing.
+    for found in judged(&thief) {
+        assert_eq!(found, (vec!["FORGED_TAIL"; units - 1], 1));
+    }
+    // The other way round: what the successor signs lies beyond the roll.
+    let early = scene.on(scene.disk.fork());
+    early.disk.remove(&at).unwrap();
+    let all = sign_units_again(&early.disk, TreeSize(0), &second);
+    let [followed, both, alone] = judged(&early);
+    for (found, torn) in [followed, both, alone] {
+        let forged = found.iter().filter(|name| **name == "FORGED_TAIL").count();
+        assert_eq!((forged, torn), (all - units, 0), "{found:?}");
+    }
+}
+
+#[test]
+fn a_roll_in_the_log_stands_where_it_says() {
+    let (scene, vault) = Scene::new(50, false);
+    let old = vault.log_key().clone();
+    drop(vault);
+    // Whoever pinned the first key alone cannot judge what the second one signs; that is no proof
+    // against the log either.
+    let rolled = scene.roll(scene.open(51).unwrap()).unwrap();
+    let vault = scene.open(52).unwrap();
+    append(&vault, &[Visit::new(3, "nurse", "p1")]).unwrap();
+    vault.checkpoint().unwrap();
+    drop(vault);
+    let report = scene.verify(Some(&trust(&old, &[])));
+    assert_eq!((names(&report), report.exit_code()), (vec![], 4));
+    assert!(report.has("UNTRUSTED_KEY", None), "{:?}", report.verdicts);
+    // And one who pinned the second alone does not know who made the genesis.
+    let report = scene.verify(Some(&trust(&rolled.new, &[])));
+    assert_eq!((names(&report), report.exit_code()), (vec![], 4));
 }

@@ -43,5 +43,6 @@ mod timestamp;
 mod units;
 mod vault;
 mod soak;
+mod statement;
 mod verify;
 mod witness;

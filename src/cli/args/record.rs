@@ -51,6 +51,9 @@ pub struct Opening {
     /// Who reads them; sealed in the log
     #[arg(long, value_name = "NAME", requires = "open")]
     pub by: Option<String>,
+    /// Open them although the vault is open for reading only and its log cannot record it
+    #[arg(long, requires = "open")]
+    pub unrecorded: bool,
 }
 
 /// `chancery show`.

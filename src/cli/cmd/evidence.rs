@@ -3,7 +3,6 @@
 //! file itself. Without pinned trust the best answer is that it is consistent with itself.
 
 use crate::base::entry::Entry;
-use crate::base::id::TenantId;
 use crate::cli::cmd::complete;
 use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure};
 use crate::cli::output::Tone;
@@ -14,6 +13,7 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
 use crate::format::proof::TlogProof;
 use crate::format::seal::sample::Sample;
+use crate::format::statement;
 use crate::format::trust::{Trust, Trusted};
 use crate::report::manifest;
 use crate::vault::disclose::verify_disclosure;
@@ -185,9 +185,9 @@ fn kind_of(bytes: &[u8]) -> Option<Kind> {
         Some(Kind::Growth)
     } else if first.starts_with('{') && text.contains(bundle::FORMAT) {
         Some(Kind::Disclosure)
-    } else if first.ends_with("/erasure-receipt/v1") {
+    } else if first.ends_with(statement::RECEIPT) {
         Some(Kind::Receipt)
-    } else if first.ends_with("/erasure-ledger/v1") {
+    } else if first.ends_with(statement::LEDGER) {
         Some(Kind::Ledger)
     } else {
         (digits(second) && text.contains("\n\u{2014} ")).then_some(Kind::Checkpoint)
@@ -304,9 +304,8 @@ fn report_note(text: &str, trust: &Trust) -> Judged {
         Ok(opened) => opened,
         Err(error) => return Judged::failed(error.verdict(), error.to_string()),
     };
-    let mut words = opened.text.lines();
-    let first = words.next().unwrap_or_default();
-    let ends = ["/erasure-receipt/v1", "/erasure-ledger/v1"];
+    let first = opened.text.lines().next().unwrap_or_default();
+    let ends = [statement::RECEIPT, statement::LEDGER];
     let Some(name) = ends.iter().find_map(|end| first.strip_suffix(end)) else {
         return Judged::failed("MALFORMED", "the first line names no receipt and no ledger".into());
     };
@@ -314,19 +313,26 @@ fn report_note(text: &str, trust: &Trust) -> Judged {
         let what = format!("the pinned key that signed is not named {name}");
         return Judged::failed("UNTRUSTED_KEY", what);
     }
-    let tenant = words.next().and_then(|line| line.strip_prefix("tenant "));
-    let Some(tenant) = tenant.filter(|hex| TenantId::parse(hex).is_some()) else {
-        return Judged::failed("MALFORMED", "line 2: the tenant".into());
-    };
-    if name.rsplit_once("/r/").map(|(_, of)| of) != Some(tenant) {
-        let what = "the first two lines name different tenants";
-        return Judged::failed("TENANT_MISMATCH", what.into());
-    }
-    if opened.text.lines().any(|line| line == "log 0") {
-        return Judged::nothing();
+    if let Some(judged) = statement_form(&opened.text) {
+        return judged;
     }
     let lines: Vec<String> = opened.text.lines().map(str::to_owned).collect();
     Judged::verified(lines, json!({"text": opened.text}))
+}
+
+/// Why the words of a receipt or a ledger cannot pass, if so.
+fn statement_form(text: &str) -> Option<Judged> {
+    let first = text.lines().next().unwrap_or_default();
+    let ledger = first.ends_with(statement::LEDGER);
+    let log = match ledger {
+        true => statement::Ledger::parse(text).map(|ledger| ledger.log.0),
+        false => statement::Receipt::parse(text).map(|receipt| receipt.completed.index.0),
+    };
+    match log {
+        Err(error) => Some(Judged::failed(error.verdict(), error.to_string())),
+        Ok(0) if ledger => Some(Judged::nothing()),
+        Ok(_) => None,
+    }
 }
 
 /// What can be said without trust.
@@ -337,9 +343,14 @@ fn alone(kind: Kind, text: &str) -> Judged {
             .map_err(|_| "not a disclosure".to_owned())
             .and_then(|disclosure| proof_alone(&disclosure.proof)),
         Kind::Growth => growth_form(text).map_err(|e| e.to_string()),
-        Kind::Receipt | Kind::Ledger | Kind::Checkpoint => {
-            Note::parse(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string())
-        }
+        Kind::Receipt | Kind::Ledger => match Note::parse(text.as_bytes()) {
+            Ok(note) => match statement_form(&note.text) {
+                Some(judged) => return judged,
+                None => Ok(()),
+            },
+            Err(e) => Err(e.to_string()),
+        },
+        Kind::Checkpoint => Note::parse(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string()),
     };
     match consistent {
         Ok(()) => Judged::unpinned(Value::Null),
@@ -367,7 +378,10 @@ fn folder(path: &Path, trust: Option<&Trust>) -> Result<Judged> {
     }
     let signed = read(&manifest)?;
     let Some(trust) = trust else {
-        return Ok(alone(Kind::Receipt, &String::from_utf8_lossy(&signed)));
+        return Ok(match Note::parse(&signed) {
+            Ok(_) => Judged::unpinned(Value::Null),
+            Err(error) => Judged::failed("MALFORMED", error.to_string()),
+        });
     };
     let mut files = Vec::new();
     // A report has one level of directories below it: its tables.
@@ -449,7 +463,8 @@ mod tests {
         let trust = Trust::of(&[log.verifier().clone()], &pinned).unwrap();
         let receipt = |tenant: &str, log: u64, key: &Signer| {
             let first = format!("v.example/r/{ours}/erasure-ledger/v1");
-            let text = format!("{first}\ntenant {tenant}\ngeneration 1 {}\nlog {log}\n", ours);
+            let birth = "06".repeat(32);
+            let text = format!("{first}\ntenant {tenant}\ngeneration 1 {birth}\nlog {log}\n");
             let judged = report_note(&note::sign(&text, &[key]).unwrap(), &trust);
             (judged.verdict, judged.exit)
         };

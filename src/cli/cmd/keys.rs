@@ -162,6 +162,7 @@ fn forget_mirror(context: &mut Context, approval: &Approval) -> Result<ExitCode>
 fn mirror(context: &mut Context) -> Result<ExitCode> {
     let config = context.config()?;
     let vault = context.open_with(&config)?;
+    let fresh = vault.key_replicas().paired.is_none();
     let mended = vault.make_mirror()?;
     let replicas = vault.key_replicas();
     let shared = same_device(&config);
@@ -177,7 +178,8 @@ fn mirror(context: &mut Context) -> Result<ExitCode> {
         let message = format!("the mirror cannot be used: {why}; keys go into one copy only");
         return Err(Failure::failed("KEYS_MIRROR_AWAY", message).into());
     }
-    if let Some(notice) = &mended.notice {
+    // A new one was empty: it had missed nothing.
+    if let (Some(notice), false) = (&mended.notice, fresh) {
         context.out.say(&format!("{}: {}.", notice.code, notice.text))?;
     }
     if mended.completed > 0 {

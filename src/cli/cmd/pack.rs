@@ -36,6 +36,13 @@ pub(crate) fn run(context: &mut Context) -> Result<ExitCode> {
         };
         context.out.say(&text)?;
     }
+    context.out.object(&json!({
+        "files": all.files,
+        "plain_bytes": all.plain_bytes,
+        "packed_bytes": all.packed_bytes,
+        "compressed": all.compressed,
+        "kept": all.kept,
+    }))?;
     context.out.say(&format!(
         "{} files packed, {} freed; {} groups compressed, {} as they were",
         count(all.files),

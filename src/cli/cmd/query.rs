@@ -113,7 +113,7 @@ fn print(
     more: bool,
 ) -> Result<ExitCode> {
     let open = args.opening.open;
-    access(vault, &args.opening, found)?;
+    access(context, vault, &args.opening, found)?;
     let mut table = Table::new(&[
         ("index", Align::Right),
         ("log time", Align::Left),

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 pub(crate) fn run(context: &mut Context, args: &Show) -> Result<ExitCode> {
     let vault = context.open()?;
     let index = find(&vault, &args.record)?;
-    access(&vault, &args.opening, &[index])?;
+    access(context, &vault, &args.opening, &[index])?;
     let record = vault.record(index, Reading { open: true, destination: None })?;
     let bounds = vault.bounds(index)?;
     let mut value = as_json(&vault, &record, args.opening.open);
@@ -55,9 +55,29 @@ pub(crate) fn find(vault: &Vault, text: &str) -> Result<EntryIndex> {
     Ok(EntryIndex(index))
 }
 
-/// Records in the log who opens what, before anything is opened.
-pub(crate) fn access(vault: &Vault, opening: &Opening, records: &[EntryIndex]) -> Result<()> {
+/// Records in the log who opens what, before anything is opened. Data restored from before an
+/// erasure can record nothing, and may be all there is: somebody must say so.
+pub(crate) fn access(
+    context: &Context,
+    vault: &Vault,
+    opening: &Opening,
+    records: &[EntryIndex],
+) -> Result<()> {
     let (Some(purpose), Some(who)) = (&opening.purpose, &opening.by) else { return Ok(()) };
+    match vault.read_only() {
+        Some(_) if opening.unrecorded => {
+            let text = "this log cannot take an entry, so nothing records that these fields were \
+                        opened, by whom or why: keep a note of it yourself";
+            context.note("READING_UNRECORDED", text);
+            return Ok(());
+        }
+        Some(code) => {
+            let message = "the log cannot record who opens what; nothing was opened; to open it \
+                           all the same say --unrecorded, and keep a note of it yourself";
+            return Err(Failure::refused(code, message).into());
+        }
+        None => {}
+    }
     if let (true, Some(first), Some(last)) = (opening.open, records.first(), records.last()) {
         let range = *first..EntryIndex(last.0 + 1);
         vault.record_reading("read", range, records.len() as u64, &[], purpose, who)?;

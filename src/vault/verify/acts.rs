@@ -6,7 +6,8 @@ use crate::base::id::{Hash32, JobId};
 use crate::base::limits::EPOCH_ENTRIES;
 use crate::base::unit::{ClassDay, Day, EntryIndex, Generation};
 use crate::format::control::{self, EraseIntent, KeyRoll, PruneIntent, RootChange};
-use crate::format::roll;
+use crate::format::note::NoteError;
+use crate::format::roll::{self, RollError};
 use crate::format::seal::epoch::EpochTables;
 use crate::format::seal::payload::{DaySealPayload, SealPayload};
 use crate::format::vkey::Verifier;
@@ -26,6 +27,8 @@ pub(crate) struct Acts {
     pub(crate) root: Option<(Generation, Hash32)>,
     /// Keys the log named as its own, the newest last.
     pub(crate) log_keys: Vec<Verifier>,
+    /// How one handed over to the next.
+    pub(crate) rolls: Vec<roll::KeyRoll>,
     erasures: HashMap<JobId, (EraseIntent, bool)>,
     prunes: HashMap<JobId, (PruneIntent, bool)>,
     /// Done entries that name a replica which missed them.
@@ -53,6 +56,7 @@ impl Acts {
             tenant: file.tenant,
             root: None,
             log_keys: Vec::new(),
+            rolls: Vec::new(),
             erasures: HashMap::new(),
             prunes: HashMap::new(),
             partial: HashMap::new(),
@@ -255,11 +259,13 @@ impl Acts {
         }
         self.seals.insert(epoch, index);
         let root = usize::try_from(epoch).ok().and_then(|at| epochs.get(at));
-        if root != Some(&seal.root) || seal.end > index {
-            let what = format!("the root of epoch {epoch} is not the sealed one");
-            report.fail("SEAL_MISMATCH", index, what);
-        }
+        let of_epoch = root == Some(&seal.root) && seal.end <= index;
+        // One finding a seal: what is wrong with the root a replay would only say again.
         match self.replayed.remove(&epoch).map(|replayed| seal.check(&replayed)) {
+            _ if !of_epoch => {
+                let what = format!("the root of epoch {epoch} is not the sealed one");
+                report.fail("SEAL_MISMATCH", index, what);
+            }
             Some(Ok(())) => report.seals_replayed += 1,
             Some(Err(why)) => report.fail("SEAL_MISMATCH", index, why.to_string()),
             None => {}
@@ -296,10 +302,26 @@ impl Acts {
             KeyRoll::GrowthIntent { .. } => {}
             KeyRoll::GrowthDone { root } => self.root_change(index, &root, report),
             KeyRoll::LogKey { note, .. } => match roll::KeyRoll::open(note.as_bytes()) {
-                Ok(roll) if self.follows(&roll) => self.log_keys.push(roll.new),
-                _ => {
-                    let what = "the new log key is not signed by the one before, and back";
-                    report.fail("UNTRUSTED_KEY", index, what);
+                Ok(roll) if index.0.checked_add(1) != Some(roll.until.0) => {
+                    let what = "a roll of the log key holds up to and with its own entry";
+                    report.fail("MALFORMED", index, what);
+                }
+                Ok(roll) if self.follows(&roll) => {
+                    self.log_keys.push(roll.new.clone());
+                    self.rolls.push(roll);
+                }
+                Ok(_) => {
+                    let what = "the log key that hands over here is not the one in force";
+                    report.doubt("a roll of the log key by a key that is not the log's");
+                    report.attention("UNTRUSTED_KEY", index, what);
+                }
+                Err(why) => {
+                    let verdict = match &why {
+                        RollError::Note(NoteError::BadSignature { .. })
+                        | RollError::NotCrossSigned => "BAD_SIGNATURE",
+                        _ => "MALFORMED",
+                    };
+                    report.fail(verdict, index, format!("the roll of the log key: {why}"));
                 }
             },
         }

@@ -18,6 +18,20 @@ use crate::vault::verify::report::{Report, SignedBy};
 use crate::vault::verify::walk::Found;
 use std::collections::BTreeSet;
 
+/// A key of the log, and what it may sign: units that end beyond `from`, up to `until`.
+pub(crate) struct Signing {
+    key: Verifier,
+    from: TreeSize,
+    until: Option<TreeSize>,
+}
+
+impl Signing {
+    fn holds(&self, end: TreeSize, message: &[u8], signature: &[u8; 64]) -> bool {
+        let of_time = end > self.from && self.until.is_none_or(|until| end <= until);
+        of_time && self.key.key().verify(message, signature).is_ok()
+    }
+}
+
 /// The checkpoint file, read before anything else: the log can only have grown since.
 pub(crate) struct Head {
     note: Option<Vec<u8>>,
@@ -160,16 +174,27 @@ impl Head {
         targets
     }
 
-    /// Keys that may have signed units: the pinned ones of this log, or those the log names.
+    /// Keys that may have signed units, each with the sizes it may sign: the pinned ones of this
+    /// log, or those the log names. What the log's own rolls say of a key counts beside the pins.
     pub(crate) fn keys(
         &self,
         trust: Option<&Trust>,
         file: &VaultFile,
         acts: &Acts,
-    ) -> Vec<Verifier> {
-        let Some(trust) = trust else { return acts.log_keys.clone() };
-        let pinned = trust.logs().iter().map(|log| log.verifier.clone());
-        pinned.filter(|key| key.name() == file.origin()).collect()
+    ) -> Vec<Signing> {
+        let pinned = |trust: &Trust| {
+            let of_log = trust.logs().iter().filter(|log| log.verifier.name() == file.origin());
+            of_log.map(|log| (log.verifier.clone(), log.until)).collect()
+        };
+        let own = || acts.log_keys.iter().map(|key| (key.clone(), None)).collect();
+        let keys: Vec<(Verifier, Option<TreeSize>)> = trust.map_or_else(own, pinned);
+        let window = |(key, until): (Verifier, Option<TreeSize>)| {
+            let made = acts.rolls.iter().find(|roll| roll.new == key).map(|roll| roll.until);
+            let rolled = acts.rolls.iter().find(|roll| roll.old == key).map(|roll| roll.until);
+            let until = until.into_iter().chain(rolled).min();
+            Signing { key, from: made.unwrap_or(TreeSize(0)), until }
+        };
+        keys.into_iter().map(window).collect()
     }
 
     /// Checkpoints that pinned witnesses saw, with the earliest time at which one did.
@@ -232,6 +257,8 @@ impl Head {
 
 /// A checkpoint that is not what it must be, or that only nobody here can vouch for.
 fn unsigned(verdict: &'static str, what: String, report: &mut Report) {
+    // The error begins with its verdict, which stands before the finding already.
+    let what = what.replacen(&format!("{verdict}: "), "", 1);
     if matches!(verdict, "UNTRUSTED_KEY" | "QUORUM_MISSING") {
         report.doubt("a checkpoint without a pinned signer or without enough witnesses");
         report.attention(verdict, None, what);
@@ -245,7 +272,7 @@ pub(crate) fn tail(
     disk: &dyn Disk,
     units: &[Found],
     signed: TreeSize,
-    keys: &[Verifier],
+    keys: &[Signing],
     report: &mut Report,
 ) -> Result<()> {
     for (at, found) in units.iter().enumerate().filter(|(_, u)| u.head.end > signed) {
@@ -254,8 +281,9 @@ pub(crate) fn tail(
         let file = disk.open(&found.segment, Mode::Read)?;
         file.read_exact_at(end - unit::SIGNATURE_BYTES as u64, &mut signature)?;
         let message = unit::signed_message(&found.hash);
-        if !keys.iter().any(|key| key.key().verify(&message, &signature).is_ok()) {
-            let what = format!("unit {} is not signed by the log key", found.head.number);
+        if !keys.iter().any(|key| key.holds(found.head.end, &message, &signature)) {
+            let number = found.head.number;
+            let what = format!("unit {number} is not signed by the log key in force there");
             match at + 1 == units.len() {
                 true => report.attention("TAIL_TORN", found.head.first, what),
                 false => report.fail("FORGED_TAIL", found.head.first, what),

@@ -21,6 +21,10 @@ use crate::vault::error::Result;
 use std::fmt;
 use std::sync::Arc;
 
+/// What a witness is said to have refused for, when it holds no key that signed: after a roll of
+/// the log key somebody must tell it the new one.
+pub const KEY_UNKNOWN: &str = "it does not know this log's key";
+
 /// What a witness said to a request, as its status tells.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Said {

@@ -8,15 +8,15 @@ use crate::crypto::merkle::root_at;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::control;
 use crate::format::note;
-use crate::format::vkey::Verifier;
 use crate::store::disk::Disk;
 use crate::store::heads::Head;
 use crate::store::tiles::Tiles;
 use crate::vault::config::Places;
 use crate::vault::error::{Error, Result};
+use crate::vault::logkey::LogKeys;
 use crate::vault::witness::ask::{Outcome, ask};
 use crate::vault::witness::round::{Mark, checkpoint_of, forgot, proof_from};
-use crate::vault::witness::{Cosigner, Outside, Standing, Witnessing, evidence};
+use crate::vault::witness::{Cosigner, KEY_UNKNOWN, Outside, Standing, Witnessing, evidence};
 use crate::vault::{Notice, Vault, vault_code};
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) disk: &'a Arc<dyn Disk>,
     pub(crate) places: &'a Places,
     pub(crate) tiles: &'a Tiles,
-    pub(crate) log_key: &'a Verifier,
+    pub(crate) log_keys: &'a LogKeys,
     /// The signed checkpoint as it lies on disk, if there is one.
     pub(crate) note: Option<&'a [u8]>,
     pub(crate) now: UtcNanos,
@@ -125,9 +125,10 @@ impl Met {
         met.marks = vec![Mark::default(); outside.witnesses.len()];
         met.witnessing.standing = outside.witnesses.iter().map(|w| standing(&**w)).collect();
         let Some(bytes) = met.stored.clone() else { return Ok(met) };
-        let log = std::slice::from_ref(ground.log_key);
-        let text = std::str::from_utf8(&bytes).ok().filter(|_| note::open(&bytes, log).is_ok());
-        let Some((text, checkpoint)) = text.and_then(|t| Some((t, checkpoint_of(t)?))) else {
+        // Signed by the key that was in force then, which may have handed over since.
+        let opened = ground.log_keys.checkpoint(&bytes).ok();
+        let text = std::str::from_utf8(&bytes).ok();
+        let (Some(text), Some(checkpoint)) = (text, opened) else {
             let text = "checkpoint.witnessed is damaged or of another key; it is written anew";
             met.notices.push(Notice { code: "WITNESSED_DAMAGED", text: text.to_owned() });
             return Ok(met);
@@ -170,17 +171,37 @@ impl Met {
             return Err(Error::evidence("WITNESS_CONTRADICTED", detail));
         }
         if !outside.accept_unwitnessed {
-            let fix = format!(
-                "none of {of} witnesses answers, so nothing here can tell whether this is an old \
-                 copy; nothing was changed; see to the witnesses, or open with \
-                 --accept-unwitnessed, which the log records"
-            );
-            return Err(Error::denied("UNWITNESSED", fix));
+            return Err(Error::denied("UNWITNESSED", self.nobody(ground)));
         }
         let text = format!("none of {of} witnesses answered at this opening; it was accepted");
         self.notices.push(Notice { code: "UNWITNESSED", text });
         self.unwitnessed = true;
         Ok(())
+    }
+}
+
+impl Met {
+    /// That no witness vouches, what each said, and what to do about it.
+    fn nobody(&self, ground: &Ground<'_>) -> String {
+        let said = self.witnessing.standing.iter().filter_map(|standing| {
+            let trouble = standing.trouble.as_ref()?;
+            Some(format!("{}: {trouble}", standing.place))
+        });
+        let said: Vec<String> = said.collect();
+        let mut text = format!(
+            "none of {} witnesses vouches for this log ({}), so nothing here can tell whether \
+             this is an old copy; nothing was changed; see to the witnesses",
+            self.witnessing.of,
+            said.join("; ")
+        );
+        if said.iter().any(|said| said.contains(KEY_UNKNOWN)) {
+            let key = ground.log_keys.signer.verifier();
+            text += &format!(
+                "; one that does not know the log's key is told it by its administrator, in \
+                 `logs` of witness.toml, and started again; the key in force is {key}"
+            );
+        }
+        text + "; or open with --accept-unwitnessed, which the log records"
     }
 }
 

@@ -57,7 +57,7 @@ fn attack_31_a_seal_with_wrong_counts_or_none() {
         forge.act(Kind::Seal, wrong.encode());
         let found = failures(&forge.verify());
         assert!(!found.is_empty());
-        assert!(found.iter().all(|f| *f == ("SEAL_MISMATCH", Some(at))), "{found:?}");
+        assert_eq!(found, [("SEAL_MISMATCH", Some(at))], "one wrong seal, one finding");
         assert_eq!(transferred(&forge, at), "SEAL_MISMATCH");
     }
     forge.pop();

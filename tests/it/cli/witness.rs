@@ -55,6 +55,73 @@ fn start(dir: &Path) -> (Running, String) {
     (Running(child), value["listen"].as_str().unwrap().to_owned())
 }
 
+/// Names the witness in the vault's configuration, in place of the one named before.
+fn name_witness(dir: &Path, address: &str, vkey: &str) {
+    let config = std::fs::read_to_string(dir.join("chancery.toml")).unwrap();
+    let own = config.split("\n[[witness]]").next().unwrap();
+    let more = format!("\n[[witness]]\nurl = \"http://{address}\"\nvkey = \"{vkey}\"\n");
+    std::fs::write(dir.join("chancery.toml"), own.to_owned() + &more).unwrap();
+}
+
+/// The witness cannot know the new key: it refuses by name, nothing opens unseen, and once it is
+/// told, it goes on where it was.
+#[test]
+fn a_witness_is_told_the_key_that_a_roll_made_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let made = ok(dir, &["init", "--name", "vault.example"]);
+    let log = made["log_key"].as_str().unwrap();
+    let args = ["witness", "init", "--dir", "w", "--name", "witness.example/w1", "--log", log];
+    let vkey = ok(dir, &args)["vkey"].as_str().unwrap().to_owned();
+    let (witness, address) = start(dir);
+    name_witness(dir, &address, &vkey);
+    ok(dir, &["keys", "trust", "--out", "old.trust"]);
+    let append = |number: u32| {
+        let event = EVENT.replace("e1", &format!("e{number}"));
+        let event = event.replace("\"source_seq\":1", &format!("\"source_seq\":{number}"));
+        std::fs::write(dir.join("events"), event).unwrap();
+        ok(dir, &["append", "events", "--source", "app", "--as", "canonical"]);
+    };
+    append(1);
+    ok(dir, &["checkpoint"]);
+    let two = ["--requested-by", "dana", "--approved-by", "omar"];
+    let rolled = ok(dir, &[&["keys", "roll-log"][..], &two].concat());
+    let new = rolled["new"].as_str().unwrap();
+    // The checkpoint at the roll bears the old signature too: this opening is witnessed yet.
+    append(2);
+    let (code, _, error) = run(dir, &["show", "1"]);
+    assert!(code == 1 && error.contains("UNWITNESSED"), "{code} {error}");
+    for part in ["it does not know this log's key", "witness.toml", new, "--accept-unwitnessed"] {
+        assert!(error.contains(part), "{error} lacks {part}");
+    }
+    ok(dir, &["--accept-unwitnessed", "show", "1"]);
+    // Its administrator adds the key and starts it again.
+    drop(witness);
+    let file = std::fs::read_to_string(dir.join("w/witness.toml")).unwrap();
+    let both = file.replace("logs = [\n", &format!("logs = [\n  \"{new}\",\n"));
+    assert_ne!(both, file);
+    std::fs::write(dir.join("w/witness.toml"), &both).unwrap();
+    let (witness, address) = start(dir);
+    name_witness(dir, &address, &vkey);
+    let seen = ok(dir, &["checkpoint"]);
+    assert!(seen["witnessing"].as_str().unwrap().starts_with("WITNESSED 1 of 1"), "{seen}");
+    let args = ["keys", "trust", "--follow", "old.trust", "--out", "new.trust"];
+    ok(dir, &args);
+    let verified = ok(dir, &["verify", "--trust", "new.trust"]);
+    assert_eq!(verified["verdict"], "verified");
+    assert_eq!(verified["data"]["witnessed"], seen["size"]);
+    // Then the retired key may go: what it signs is nobody's word any more.
+    drop(witness);
+    let alone = both.replace(&format!("  \"{log}\",\n"), "");
+    assert_ne!(alone, both);
+    std::fs::write(dir.join("w/witness.toml"), alone).unwrap();
+    let (_witness, address) = start(dir);
+    name_witness(dir, &address, &vkey);
+    append(3);
+    let seen = ok(dir, &["checkpoint"]);
+    assert!(seen["witnessing"].as_str().unwrap().starts_with("WITNESSED 1 of 1"), "{seen}");
+}
+
 #[test]
 fn a_vault_is_witnessed_and_refuses_to_open_where_nobody_can_tell() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use chancery::crypto::sign::SigningKey;
 use chancery::format::vkey::{Algorithm, Signer, Verifier};
 use chancery::format::witness::{SIZE_TYPE, parse_size};
 use chancery::server::witness::{Answer, Witness};
-use chancery::vault::witness::{Cosigner, Outside, Said};
+use chancery::vault::witness::{Cosigner, KEY_UNKNOWN, Outside, Said};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,6 +122,7 @@ pub(crate) fn said(answer: &Answer) -> Said {
             Said::Holds(parse_size(answer.body.as_bytes()).unwrap())
         }
         422 => Said::Unproven,
+        403 => Said::Refused(format!("403: {KEY_UNKNOWN}")),
         status => Said::Refused(format!("{status}: {}", answer.body)),
     }
 }

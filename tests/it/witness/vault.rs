@@ -4,7 +4,7 @@
 use crate::support::clinic::{Visit, append, assert_sound};
 use crate::support::sim::SimDisk;
 use crate::support::witness::{Near, outside, tenant_file};
-use crate::support::world::{HandClock, config, world};
+use crate::support::world::{HandClock, config, two_people, world};
 use chancery::base::entry::Kind;
 use chancery::base::unit::EntryIndex;
 use chancery::format::control;
@@ -13,6 +13,7 @@ use chancery::store::disk::OsDisk;
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
 use chancery::vault::error::Result;
+use chancery::vault::logkey::kek_of;
 use chancery::vault::witness::Said;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -419,4 +420,42 @@ fn damaged_tiles_are_no_rewritten_history() {
     // Put right, it goes on.
     file.write_all_at(&hash[..1], 32 * 280).unwrap();
     assert_eq!(vault.seek_witnesses().unwrap().size, vault.size());
+}
+
+/// A note that witnesses cosigned before the log key was handed over is believed after it: it
+/// still tells an old copy.
+#[test]
+fn what_was_cosigned_before_a_roll_counts_after_it() {
+    let mut house = House::new(1, 1);
+    let vault = house.open().unwrap();
+    house.add(&vault, 3).unwrap();
+    assert!(vault.seek_witnesses().unwrap().is_met());
+    drop(vault);
+    let cosigned = house.file("checkpoint.witnessed").unwrap();
+    // The witness is away while the key is handed over, and afterwards.
+    house.near[0].set_down(true);
+    house.config.outside.accept_unwitnessed = true;
+    let kek = kek_of(&house.world(), &house.config).unwrap();
+    let vault = house.open().unwrap();
+    vault.roll_log_key(&kek, &two_people()).unwrap();
+    let vault = house.open().unwrap();
+    house.add(&vault, 2).unwrap();
+    drop(vault);
+    let vault = house.open().unwrap();
+    assert_eq!(house.file("checkpoint.witnessed").unwrap(), cosigned);
+    let codes: Vec<&str> = vault.notices().iter().map(|notice| notice.code).collect();
+    assert!(!codes.contains(&"WITNESSED_DAMAGED"), "{codes:?}");
+    drop(vault);
+    // Back, and told the new key, it goes on from the size it holds.
+    house.near[0].set_down(false);
+    house.config.outside.accept_unwitnessed = false;
+    let refused = code(house.open());
+    assert_eq!(refused, "UNWITNESSED", "it does not know the new key");
+    let mut taught = house.config.clone();
+    taught.outside.accept_unwitnessed = true;
+    let vault = Vault::open(house.world(), &taught).unwrap();
+    house.near[0].watch(vault.log_key());
+    drop(vault);
+    let vault = house.open().unwrap();
+    assert!(vault.seek_witnesses().unwrap().is_met());
 }
