@@ -113,7 +113,7 @@ pub enum Command {
     Pack(Pack),
     /// Write a signed compliance report
     Report(Report),
-    /// Write records as CEF, LEEF or JSON for a SIEM
+    /// Write records as CEF or LEEF for a SIEM
     Export(Export),
     /// Keys: show public keys, export the erasure ledger, write the trust policy
     #[command(subcommand)]

@@ -195,10 +195,16 @@ fn of_store(error: &StoreError) -> Failure {
     }
     // An advice in the clause itself is better than the general one.
     if !clause.contains('`') {
-        message = format!("{message}; {}", advice(&code, error.kind));
+        let advice = advice(&code, error.kind);
+        let said = message.contains(SAFE);
+        let advice = advice.strip_prefix(SAFE).filter(|_| said).unwrap_or(advice);
+        message = format!("{message}; {}", advice.trim_start_matches("; "));
     }
     Failure { code, message, exit: EXIT_FAILED }
 }
+
+/// What a sender needs to know first of all; a failure may say it itself.
+const SAFE: &str = "what was acknowledged is safe";
 
 fn kind_code(kind: ErrorKind) -> &'static str {
     match kind {
@@ -287,6 +293,18 @@ mod tests {
             "STORE_LOCKED: k/kek: in use; nothing was changed; two writers are never allowed: \
              stop the other",
         );
+        let system = io::Error::from(io::ErrorKind::StorageFull);
+        let stopped = "cannot write: no space; what was acknowledged is safe, nothing more is \
+                       written; see to the disk, then open the vault again";
+        for (what, end) in [
+            ("cannot write", "; what was acknowledged is safe; free space and run it again"),
+            (stopped, "; free space and run it again"),
+        ] {
+            let error = StoreError::new(ErrorKind::Full, path, what);
+            check(error, 3, &format!("STORE_FULL: k/kek: {what}{end}"));
+        }
+        let said = of(&StoreError::io(path, "cannot write", system).into()).unwrap().to_string();
+        assert_eq!(said.matches(SAFE).count(), 1, "{said}");
         check(VaultError::denied("TWO_PEOPLE", "ask another"), 1, "TWO_PEOPLE: ask another");
         let refusal = Refusal::new("JSON_SYNTAX", "fix it").at(3);
         check(VaultError::invalid(refusal), 1, "JSON_SYNTAX: at byte 3: fix it");

@@ -6,7 +6,7 @@ use crate::cli::bench::attacks::{self, Outcome};
 use crate::cli::bench::opening::{self, Way};
 use crate::cli::bench::{self, Numbers, Plan, soak};
 use crate::cli::cmd::done;
-use crate::cli::error::{EXIT_REFUSED, Failure};
+use crate::cli::error::{EXIT_INTERRUPTED, EXIT_REFUSED, Failure};
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
 use crate::cli::world::world;
@@ -14,6 +14,11 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often it is looked whether somebody pressed Ctrl-C.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
@@ -27,6 +32,7 @@ pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     }
     let dir = place(args.dir.as_deref())?;
     let plan = Plan { dir: &dir, seconds: args.seconds, subjects: args.subjects, only: &args.only };
+    leave_when_stopped(context, &dir);
     let mut said = Vec::new();
     let result = bench::run(&world(), &plan, &mut |what| said.push(what.to_owned()));
     let _ = std::fs::remove_dir_all(&dir);
@@ -45,6 +51,18 @@ fn place(base: Option<&Path>) -> Result<PathBuf> {
         Failure::failed("STORE_IO", format!("cannot make {}: {e}; name --dir", dir.display()))
     })?;
     Ok(dir)
+}
+
+/// A measurement has no place to stop at: Ctrl-C removes what it made and ends the process.
+fn leave_when_stopped(context: &Context, dir: &Path) {
+    let (stop, dir) = (context.stop.clone(), dir.to_owned());
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(PAUSE);
+        }
+        let _ = std::fs::remove_dir_all(&dir);
+        std::process::exit(i32::from(EXIT_INTERRUPTED));
+    });
 }
 
 fn soaked(context: &mut Context, args: &Soak) -> Result<ExitCode> {
@@ -82,6 +100,7 @@ fn tell(context: &mut Context, numbers: Numbers) -> Result<ExitCode> {
 /// Makes the attacks and prints number, attack, required and found verdict.
 fn attack(context: &mut Context, args: &AttackBench) -> Result<ExitCode> {
     let dir = place(args.dir.as_deref())?;
+    leave_when_stopped(context, &dir);
     let outcomes = attacks::run(&dir, &args.only, &mut |_| {});
     let _ = std::fs::remove_dir_all(&dir);
     if outcomes.is_empty() {
@@ -122,6 +141,7 @@ fn attack(context: &mut Context, args: &AttackBench) -> Result<ExitCode> {
 fn opened(context: &mut Context, args: &OpenBench) -> Result<ExitCode> {
     let dir = place(args.dir.as_deref())?;
     let quiet = context.global.quiet || context.global.json;
+    leave_when_stopped(context, &dir);
     let result = opening::run(&dir, args, &mut |line| {
         if !quiet {
             context.note("BENCH", line);
