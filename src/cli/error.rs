@@ -239,6 +239,14 @@ fn advice(code: &str, kind: ErrorKind) -> &'static str {
         }
         "KEK_MISSING" => "nothing was changed; put the key directory back (see docs/admin.md)",
         "KEK_EXISTS" => "nothing was overwritten; choose another key directory",
+        "KEYS_MIRROR_PAIRED" => {
+            "nothing was changed; the keys have a mirror that is not there: mount its disk, or \
+             give it up with --forget and two people"
+        }
+        "KEYS_MIRROR_IN_USE" => {
+            "nothing was changed; it holds other keys, or these as they were: name an empty \
+             directory"
+        }
         code if code.ends_with("WORLD_READABLE") => {
             "nothing was opened; run chmod 600 on it, and think about who may have read it"
         }

@@ -10,6 +10,7 @@ use crate::cli::error::{EXIT_INTERRUPTED, EXIT_REFUSED, Failure};
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
 use crate::cli::world::world;
+use crate::vault::error::Error as VaultError;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -36,7 +37,10 @@ pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
     let mut said = Vec::new();
     let result = bench::run(&world(), &plan, &mut |what| said.push(what.to_owned()));
     let _ = std::fs::remove_dir_all(&dir);
-    let numbers = result?;
+    let numbers = result.map_err(|error| match error {
+        VaultError::Invalid { refusal, .. } => Failure::usage(refusal.code, refusal.fix).into(),
+        other => anyhow::Error::from(other),
+    })?;
     for line in &said {
         context.out.say(line)?;
     }

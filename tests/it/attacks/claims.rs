@@ -120,20 +120,27 @@ fn attack_36_a_key_roll_without_both_signatures_and_a_retired_key() {
     let origin = forge.file.origin();
     let (old, new, thief) = (key(&origin, 1), key(&origin, 3), key(&origin, 4));
     let names = (old.verifier().to_string(), new.verifier().to_string());
-    let until = TreeSize(forge.next());
+    let until = TreeSize(forge.next() + 1);
     let honest = KeyRoll::sign(&old, &new, until).unwrap();
     // The last signature line goes: one of the two keys has not signed.
     let (one_sided, _) = honest.trim_end().rsplit_once('\n').unwrap();
     let foreign = KeyRoll::sign(&thief, &new, until).unwrap();
-    for (note, right) in
-        [(honest.clone(), true), (format!("{one_sided}\n"), false), (foreign, false)]
-    {
+    let early = KeyRoll::sign(&old, &new, TreeSize(until.0 - 1)).unwrap();
+    for (note, fails, doubts) in [
+        (honest.clone(), None, false),
+        (format!("{one_sided}\n"), Some("BAD_SIGNATURE"), false),
+        // Of a key that nobody knows to be this log's nothing can be said, not even that it lies.
+        (foreign, None, true),
+        (early, Some("MALFORMED"), false),
+        ("no note".to_owned(), Some("MALFORMED"), false),
+    ] {
         let roll = control::KeyRoll::LogKey { note, mode: control::Mode::TwoPerson };
         let at = forge.act(Kind::KeyRoll, control::encode(&roll).unwrap());
-        match right {
-            true => forge.expect(&[]),
-            false => forge.expect(&[("UNTRUSTED_KEY", Some(at))]),
-        }
+        forge.expect(&fails.map(|name| (name, Some(at))).into_iter().collect::<Vec<_>>());
+        let report = forge.verify();
+        assert_eq!(report.has("UNTRUSTED_KEY", Some(EntryIndex(at))), doubts);
+        let exit = if fails.is_some() { 1 } else { 4 };
+        assert!(!doubts || report.exit_code() == exit, "{report:?}");
         forge.pop();
     }
     // The old key may sign up to size 5.

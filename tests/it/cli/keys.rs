@@ -66,7 +66,8 @@ fn a_mirror_is_made_missed_and_brought_back() {
     assert!(has(&doctor(&home, "weak"), "KEYS_MIRROR_AWAY"));
     let job = erase(&home, "patient_id:P1", "partial.receipt");
     assert!(home.read("partial.receipt").contains("replicas 1/2 E2-partial\n"));
-    home.fails(&["-q", "keys", "mirror"], 3, "KEYS_MIRROR_AWAY");
+    let away = home.fails(&["-q", "keys", "mirror"], 3, "KEYS_MIRROR_PAIRED");
+    assert!(away.contains("mount its disk"), "{away}");
     home.fails(&with(&["-q", "keys", "roll-log"], &BY_TWO), 1, "KEYS_MIRROR_AWAY");
     assert!(!home.path().join("second").exists(), "nothing is written where no mirror is");
     home.ok(&["keys", "trust", "--out", "trust"]);

@@ -180,6 +180,8 @@ fn an_interrupted_append_leaves_a_whole_vault() {
     }
     let id = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    // It does not wait for a sender that says nothing more: the pipe stays open until it is over.
+    child.wait().unwrap();
     drop(pipe);
     let ended = crate::cli::binary::Ran::of(child.wait_with_output().unwrap());
     assert_eq!(ended.code, 130, "{}{}", ended.out, ended.err);

@@ -99,7 +99,7 @@ attacks! {
     26 "no way back" "the tree split, then a moved person erased" forgetting::split;
     27 "HOLD_BLOCKED" "erased under a hold, twice, unknown, born again" forgetting::hold;
     28 "scrubbed first" "killed before the scrub of an old root and served" forgetting::unscrubbed;
-    29 "E2-partial, then scrubbed first" "a mirror of the keys that missed an erasure returns" mirror::returned;
+    29 "E2-partial, then scrubbed first" "a mirror that missed an erasure returns" mirror::returned;
     30 "refused" "an answer that leaves one entry out, or shows another" omitted::posting;
     31 "SEAL_MISMATCH" "seals with wrong counts and a wrong index" claims::seal;
     32 "refused" "a window cut inside one time, a boundary left out" omitted::window;
