@@ -259,8 +259,8 @@ fn change(rest: &str) -> Option<Generation> {
     let words: Vec<&str> = rest.split(' ').collect();
     let [from, "->", to, old, new] = words.as_slice() else { return None };
     let (from, to) = (parse_decimal(from)?, parse_decimal(to)?);
-    (parse_hash(old)?, parse_hash(new)?);
-    (from.checked_add(1) == Some(to)).then_some(Generation(to))
+    let whole = parse_hash(old).is_some() && parse_hash(new).is_some();
+    (whole && from.checked_add(1) == Some(to)).then_some(Generation(to))
 }
 
 fn is_basis(text: &str) -> bool {
