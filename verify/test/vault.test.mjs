@@ -162,7 +162,13 @@ test('a quorum that only an older checkpoint has', async () => {
   assert.deepEqual([(await judged(plain, { trust })).exit, (await judged(plain, { trust })).code], [4, 'INCONCLUSIVE']);
 });
 
-test('rolls of the log key move trust, and nothing else does', async () => {
+const PINNED = [
+  ['the old key', `log ${LOG.vkey}\nquorum none\n`],
+  ['both keys', `log ${LOG.vkey}\nlog ${NEXT.vkey}\nuntil ${LOG.vkey.split('+')[1]} 4\nquorum none\n`],
+  ['both, neither retired', `log ${LOG.vkey}\nlog ${NEXT.vkey}\nquorum none\n`],
+];
+
+test('a roll in the log retires a key and pins none', async () => {
   const rolled = async ({ keys = [LOG, NEXT], until = 4, old = LOG, origin = ORIGIN, last = NEXT } = {}) => {
     const maker = new Maker();
     maker.genesis();
@@ -181,16 +187,31 @@ test('rolls of the log key move trust, and nothing else does', async () => {
     return new Folder(files);
   });
   const good = await rolled();
-  await expectPassed(await by(good, NEXT));
-  await expectPassed(await by(good, LOG, 4));
-  await expectPassed(await by(good, NEXT, 4), [], { since: await good.checkpoint(3) });
+  const [[, one], [, both], [, open]] = PINNED;
+  await expectPassed(await by(good, NEXT), [], { trust: both });
+  await expectPassed(await by(good, NEXT, 4), [], { trust: both, since: await good.checkpoint(3) });
+  await expectPassed(await by(good, LOG, 4), [], { trust: both });
+  await expectPassed(await by(good, LOG, 4), ['TAIL_TORN'], { trust: one });
+  await expectPassed(await by(await rolled({ last: LOG }), LOG, 4), ['TAIL_TORN'], { trust: both });
   assert.equal((await judged(await by(good, NEXT), { trust: null })).code, 'INCONCLUSIVE');
-  await expectFailed(await by(good, LOG), ['KEY_RETIRED']);
-  await expectPassed(await by(await rolled({ last: LOG }), LOG, 4), ['TAIL_TORN']);
-  await expectFailed(await by(await rolled({ keys: [NEXT] }), LOG), ['BAD_SIGNATURE']);
-  await expectFailed(await by(await rolled({ until: 5 }), LOG), ['MALFORMED']);
-  const stranger = await judged(await by(await rolled({ old: STRANGER, keys: [STRANGER, NEXT] }), NEXT));
-  assert.deepEqual([stranger.exit, stranger.code], [4, 'INCONCLUSIVE']);
+  const unpinned = await judged(await by(good, NEXT), { trust: one });
+  assert.deepEqual([unpinned.exit, unpinned.code], [4, 'INCONCLUSIVE']);
+  assert.match(unpinned.message, /UNTRUSTED_KEY/);
+  const thief = await by(good, LOG);
+  for (const trust of [one, both, open]) await expectFailed(thief, ['KEY_RETIRED'], { trust });
+  await expectFailed(thief, ['CHECKPOINT_SIGNATURE'], { trust: null });
+  for (const [, trust] of [...PINNED, [null, null]]) {
+    const wrong = async (options, code) => {
+      const verdict = await judged(await by(await rolled(options), NEXT), { trust });
+      assert.ok(verdict.exit === 1 && verdict.facts.codes.includes(code), `${JSON.stringify(options.until)} ${verdict.facts.codes}`);
+      assert.equal(verdict.failures.find((found) => found.code === code).index, 3);
+    };
+    await wrong({ keys: [NEXT] }, 'UNTRUSTED_KEY');
+    await wrong({ keys: [LOG] }, 'UNTRUSTED_KEY');
+    await wrong({ old: STRANGER, keys: [STRANGER, NEXT] }, 'UNTRUSTED_KEY');
+    await wrong({ until: 5 }, 'MALFORMED');
+    await wrong({ origin: 'other.example/t/11' }, 'MALFORMED');
+  }
 });
 
 test('bodies: there, damaged, gone, and gone with a reason', async () => {
@@ -311,6 +332,13 @@ test('vault.toml, foreign vaults, and no entries', async () => {
   await expectExit(await toml(good.replace('1', '2')), 4, 'STORE_TOO_NEW');
   for (const text of ['', 'x', `${good}x = 1\n`, good.replace('format', '#'), `${good}# \u0001\n`]) {
     await expectExit(await toml(text), 3, 'STORE_CORRUPT');
+  }
+  const before = ['[continues]', 'origin = "old.example/t/ab"', 'size = 77', `root = "${'09'.repeat(32)}"`];
+  const after = (lines) => toml(`${good}\n${lines.join('\n')}\n`);
+  await expectPassed(await after(before));
+  for (let i = 1; i < before.length; i++) await expectExit(await after(before.filter((_, n) => n !== i)), 3, 'STORE_CORRUPT');
+  for (const line of ['x = 1', 'size = "77"', 'size = 07', 'root = "09"', '[other]', '[continues]']) {
+    await expectExit(await after([...before.filter((one) => !one.startsWith(line.split(' ')[0]) || line[0] === '['), line]), 3, 'STORE_CORRUPT');
   }
   const foreign = await judged(await toml(good.replace('vault.example', 'other.example')));
   assert.ok(foreign.exit === 1 && foreign.facts.codes.includes('TENANT_MISMATCH'));
