@@ -5,12 +5,14 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { deflateRawSync } from 'node:zlib';
 import { judgeAny } from '../src/any.mjs';
+import { memoryFile } from '../src/files.mjs';
 import { concat, Reader, u32, u64 } from '../src/wire.mjs';
 import { piecesOf, segmentsOf } from '../src/segment.mjs';
 import { inflate } from '../src/inflate.mjs';
 import { Maker } from './support/maker.mjs';
 import { packBodies, packSegment, varint, zigzag } from './support/packer.mjs';
-import { bytes, TENANT, TRUST, unhex } from './support/signer.mjs';
+import { bytes, checkpoint, sha, signer, TENANT, TRUST, unhex } from './support/signer.mjs';
+import { zipOf } from './support/zip.mjs';
 
 const SOURCES = [0x77, 0x78, 0x79].map((byte) => new Uint8Array(16).fill(byte));
 const PAK = 'T/log/00000000.pak';
@@ -269,4 +271,29 @@ test('packed and plain segments follow each other', async () => {
   assert.equal((await judged(await packed(maker, { files }))).exit, 0);
   const swapped = { [PAK]: packSegment([units.slice(0, 2)], { number: 1 }), 'T/log/00000001.seg': concat(...last) };
   assert.equal((await judged(await packed(maker, { files: swapped }))).exit, 1);
+});
+
+test('bad input in packed vaults: foreign, empty, newer, cut: never verified, and it is said what and where', async () => {
+  const maker = await made();
+  const spoken = (verdict, exit, ...words) => {
+    assert.equal(verdict.exit, exit, `${verdict.code} ${verdict.message}`);
+    const text = [verdict.message, ...verdict.failures.map((one) => `${one.code} ${one.index} ${one.message}`)].join('\n');
+    for (const word of words) assert.ok(text.includes(word), `${word} is not in: ${text}`);
+  };
+  const foreign = checkpoint(8, sha(bytes('another log')), signer('other.example/t/12', 7), 'other.example/t/12');
+  spoken(await judged(await packed(maker, { files: { 'T/checkpoint': bytes(foreign) } })), 1, 'TENANT_MISMATCH', 'other.example/t/12');
+  spoken(await judged(await packed(maker), `log ${signer('other.example/t/12', 7).vkey}\nquorum none\n`), 4, 'UNTRUSTED_KEY');
+  spoken(await judged(await packed(maker, { files: { [PAK]: null, 'T/checkpoint': null } })), 4, 'no entries');
+  spoken(await judged(await packed(maker, { files: { [PAK]: packSegment([maker.units], { magic: 'CHP2' }) } })), 1, 'UNIT_DAMAGED 0', 'log/00000000.pak');
+  spoken(await judged(await packed(maker, { body: { magic: 'CHB3' } })), 1, 'BODY_AUTH_FAIL 1', 'bodies/4/2026-11-21.seg');
+  const folder = await packed(maker);
+  const members = [];
+  for (const name of folder.names()) members.push({ name: `data/${name}`, data: await folder.get(name).read() });
+  const zip = zipOf(members);
+  const open = (data) => judgeAny({ file: memoryFile(data) }, { trustBytes: bytes(TRUST), sinceBytes: null });
+  spoken(await open(zip), 0);
+  for (let at = 0; at < zip.length; at += 31) {
+    const verdict = await open(zip.slice(0, at));
+    assert.ok(verdict.exit !== 0 && verdict.message.length > 10, `cut at ${at}: ${verdict.code} ${verdict.message}`);
+  }
 });
