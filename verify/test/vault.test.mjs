@@ -168,24 +168,25 @@ const PINNED = [
   ['both, neither retired', `log ${LOG.vkey}\nlog ${NEXT.vkey}\nquorum none\n`],
 ];
 
+async function rolled({ keys = [LOG, NEXT], until = 4, old = LOG, origin = ORIGIN, last = NEXT } = {}) {
+  const maker = new Maker();
+  maker.genesis();
+  await maker.commit();
+  for (let i = 0; i < 2; i++) maker.add();
+  await maker.commit();
+  const text = `${origin}\nchancery/key-roll/v1\nold ${old.vkey}\nnew ${NEXT.vkey}\nuntil ${until}\n`;
+  maker.add({ kind: 'key-roll', cls: 10, payload: { mode: 'two-person', note: note(text, ...keys), what: 'log-key' } });
+  await maker.commit();
+  maker.add();
+  await maker.commit({ key: last });
+  return maker;
+}
+const by = (maker, key, size = 5, files = {}) => maker.folder({ files: { 'T/checkpoint': null, ...files } }).then(async (folder) => {
+  const all = [...folder.files, [`tenants/${TENANT}/checkpoint`, memoryFile(bytes(await maker.checkpoint(size, key)))]];
+  return new Folder(all);
+});
+
 test('a roll in the log retires a key and pins none', async () => {
-  const rolled = async ({ keys = [LOG, NEXT], until = 4, old = LOG, origin = ORIGIN, last = NEXT } = {}) => {
-    const maker = new Maker();
-    maker.genesis();
-    await maker.commit();
-    for (let i = 0; i < 2; i++) maker.add();
-    await maker.commit();
-    const text = `${origin}\nchancery/key-roll/v1\nold ${old.vkey}\nnew ${NEXT.vkey}\nuntil ${until}\n`;
-    maker.add({ kind: 'key-roll', cls: 10, payload: { mode: 'two-person', note: note(text, ...keys), what: 'log-key' } });
-    await maker.commit();
-    maker.add();
-    await maker.commit({ key: last });
-    return maker;
-  };
-  const by = (maker, key, size = 5) => maker.folder({ files: { 'T/checkpoint': null } }).then(async (folder) => {
-    const files = [...folder.files, [`tenants/${TENANT}/checkpoint`, memoryFile(bytes(await maker.checkpoint(size, key)))]];
-    return new Folder(files);
-  });
   const good = await rolled();
   const [[, one], [, both], [, open]] = PINNED;
   await expectPassed(await by(good, NEXT), [], { trust: both });
@@ -212,6 +213,29 @@ test('a roll in the log retires a key and pins none', async () => {
     await wrong({ until: 5 }, 'MALFORMED');
     await wrong({ origin: 'other.example/t/11' }, 'MALFORMED');
   }
+});
+
+test('witnesses over a roll: cosignatures hold for the key that was in force at their size', async () => {
+  const witness = signer('w1.example', 0x61, 4);
+  const trust = `${PINNED[1][1].replace('quorum none\n', '')}witness w1 ${witness.vkey}\nquorum w1\n`;
+  const good = await rolled();
+  const seconds = NOON / 1_000_000_000n + 1n;
+  const cosigned = async (size, key) => {
+    const plain = await good.checkpoint(size, key);
+    return bytes(plain + cosignature(`${plain.split('\n\n')[0]}\n`, witness, seconds));
+  };
+  const under = async (size, key) => by(good, NEXT, 5, { 'T/checkpoint.witnessed': await cosigned(size, key) });
+  await expectPassed(await under(3, LOG), ['UNWITNESSED_TAIL'], { trust });
+  await expectPassed(await under(4, LOG), ['UNWITNESSED_TAIL'], { trust });
+  await expectPassed(await under(5, NEXT), [], { trust });
+  await expectFailed(await under(5, LOG), ['KEY_RETIRED'], { trust });
+  const files = { 'T/checkpoint': await cosigned(5, LOG) };
+  await expectFailed(await good.folder({ files }), ['KEY_RETIRED'], { trust });
+  const anchored = async (size, key) => by(good, NEXT, 5, {
+    [`T/anchors/${String(size).padStart(20, '0')}.note`]: await cosigned(size, key), 'T/checkpoint.witnessed': await cosigned(5, NEXT),
+  });
+  await expectPassed(await anchored(3, LOG), [], { trust });
+  await expectPassed(await anchored(5, LOG), ['ANCHOR_UNVERIFIED'], { trust });
 });
 
 test('bodies: there, damaged, gone, and gone with a reason', async () => {
