@@ -271,9 +271,7 @@ fn is_basis(text: &str) -> bool {
 /// `1/2`, and ` E2-partial` behind it while no final entry says otherwise.
 fn is_replicas(text: &str, last: bool) -> bool {
     let bare = text.strip_suffix(PARTIAL);
-    let number = |word: &str| {
-        (1..=3).contains(&word.len()) && word.bytes().all(|digit| digit.is_ascii_digit())
-    };
+    let number = |word: &str| parse_decimal(word).is_some_and(|number| number < 1000);
     let whole = bare.unwrap_or(text).split_once('/');
     whole.is_some_and(|(live, all)| number(live) && number(all)) && !(last && bare.is_some())
 }

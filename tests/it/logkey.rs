@@ -11,7 +11,7 @@ use chancery::crypto::sign::SigningKey;
 use chancery::format::checkpoint::Checkpoint;
 use chancery::format::trust::Trust;
 use chancery::format::unit;
-use chancery::format::vkey::Verifier;
+use chancery::format::vkey::{Algorithm, Signer, Verifier};
 use chancery::store::disk::Disk;
 use chancery::store::kek::open_secret;
 use chancery::vault::Vault;
@@ -293,21 +293,33 @@ fn a_key_rolled_away_signs_no_unit_beyond_its_end_and_its_successor_none_before(
 }
 
 #[test]
-fn a_roll_in_the_log_stands_where_it_says() {
+fn who_pinned_one_of_two_keys_cannot_judge_the_other_and_a_retired_one_signs_no_checkpoint() {
     let (scene, vault) = Scene::new(50, false);
     let old = vault.log_key().clone();
     drop(vault);
-    // Whoever pinned the first key alone cannot judge what the second one signs; that is no proof
-    // against the log either.
+    let signing = Path::new("/sim/keys/signing/log.key");
+    let kek = kek_of(&scene.world(0), &scene.config).unwrap();
+    let seed = open_secret(&scene.disk, signing, &kek, "chancery/v1/signing/log").unwrap();
+    let first = SigningKey::new(&Key::from_slice(&seed).unwrap());
     let rolled = scene.roll(scene.open(51).unwrap()).unwrap();
     let vault = scene.open(52).unwrap();
     append(&vault, &[Visit::new(3, "nurse", "p1")]).unwrap();
-    vault.checkpoint().unwrap();
+    let note = vault.checkpoint().unwrap();
     drop(vault);
+    // Inconclusive, not failed, whichever of the two is pinned.
     let report = scene.verify(Some(&trust(&old, &[])));
     assert_eq!((names(&report), report.exit_code()), (vec![], 4));
     assert!(report.has("UNTRUSTED_KEY", None), "{:?}", report.verdicts);
-    // And one who pinned the second alone does not know who made the genesis.
     let report = scene.verify(Some(&trust(&rolled.new, &[])));
     assert_eq!((names(&report), report.exit_code()), (vec![], 4));
+    // A thief of the old key signs the newest checkpoint: the log itself says that it has retired.
+    let signer = Signer::new(old.name(), Algorithm::Ed25519, first).unwrap();
+    let opened = Checkpoint::open(note.as_bytes(), &rolled.new).unwrap();
+    let at = scene.disk.files().into_iter().find(|p| p.ends_with("checkpoint")).unwrap();
+    scene.disk.plant(&at, opened.sign(&[&signer]).unwrap().as_bytes());
+    let both = Trust::of(&[old.clone(), rolled.new.clone()], &[]).unwrap();
+    for pinned in [&trust(&old, &[]), &both] {
+        assert_eq!(names(&scene.verify(Some(pinned))), ["KEY_RETIRED"]);
+    }
+    assert_eq!(names(&scene.verify(None)), ["CHECKPOINT_SIGNATURE"]);
 }

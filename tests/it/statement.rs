@@ -134,6 +134,8 @@ fn every_field_has_one_form() {
         format!("root 6 -> 7 {hash}"),
         "store C".to_owned(),
         "replicas one".to_owned(),
+        "replicas 01/2".to_owned(),
+        "replicas 1/1000".to_owned(),
         "replicas 1/2 E2".to_owned(),
         "replicas 1/2  E2-partial".to_owned(),
         "classes ".to_owned(),

@@ -86,7 +86,7 @@ export function readReceipt(statement) {
   facts.store = reader.text('store');
   reader.need('store', facts.store === 'D');
   facts.replicas = reader.text('replicas');
-  reader.need('replicas', /^[0-9]{1,3}\/[0-9]{1,3}( E2-partial)?$/.test(facts.replicas));
+  reader.need('replicas', /^(0|[1-9][0-9]{0,2})\/(0|[1-9][0-9]{0,2})( E2-partial)?$/.test(facts.replicas));
   reader.need('replicas', !(facts.final && facts.replicas.endsWith('partial')));
   facts.classes = reader.text('classes');
   reader.need('classes', facts.classes === '-' || facts.classes.split(' ').every(isName));
@@ -123,8 +123,9 @@ function deferred(reader) {
   const words = reader.text('deferred').split(' ');
   const [name, why, due] = words;
   const law = words.slice(3).join(' ');
-  reader.need('deferred', isName(name ?? '') && (why === 'floor' || why === 'hold') && law !== '');
-  reader.need('deferred', due === '-' || time(due));
+  reader.need('deferred', isName(name ?? '') && law !== '' && utf8(law).length <= 100 && !/\p{Cc}/u.test(law));
+  const held = why === 'hold' && due === '-' && fromHex(law, 16) !== null;
+  reader.need('deferred', held || (why === 'floor' && time(due ?? '') !== null));
   return { name, why, due, law };
 }
 

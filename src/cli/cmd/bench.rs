@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// How often it is looked whether somebody pressed Ctrl-C.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Tries to remove what a stopped measurement made.
+const TRIES: u32 = 100;
 
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Bench) -> Result<ExitCode> {
@@ -64,7 +66,13 @@ fn leave_when_stopped(context: &Context, dir: &Path) {
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(PAUSE);
         }
-        let _ = std::fs::remove_dir_all(&dir);
+        // The measurement goes on meanwhile and may make a file where one was just removed.
+        for _ in 0..TRIES {
+            let _ = std::fs::remove_dir_all(&dir);
+            if !dir.exists() {
+                break;
+            }
+        }
         std::process::exit(i32::from(EXIT_INTERRUPTED));
     });
 }

@@ -310,15 +310,17 @@ impl Acts {
                     self.log_keys.push(roll.new.clone());
                     self.rolls.push(roll);
                 }
+                // That fails, whoever is pinned: the log holds what its own key did not sign.
                 Ok(_) => {
-                    let what = "the log key that hands over here is not the one in force";
-                    report.doubt("a roll of the log key by a key that is not the log's");
-                    report.attention("UNTRUSTED_KEY", index, what);
+                    let what = "the key that hands over here is not the one in force";
+                    report.fail("UNTRUSTED_KEY", index, what);
                 }
                 Err(why) => {
                     let verdict = match &why {
-                        RollError::Note(NoteError::BadSignature { .. })
-                        | RollError::NotCrossSigned => "BAD_SIGNATURE",
+                        RollError::Note(NoteError::BadSignature { .. }) => "BAD_SIGNATURE",
+                        RollError::Note(NoteError::UntrustedKey) | RollError::NotCrossSigned => {
+                            "UNTRUSTED_KEY"
+                        }
                         _ => "MALFORMED",
                     };
                     report.fail(verdict, index, format!("the roll of the log key: {why}"));

@@ -103,7 +103,7 @@ pub fn verify_data(
     chain.finish(&mut report);
     let size = chain.tree.size();
     acts.finish(size.0, &mut report);
-    head.finish(&acts.log_keys, size, trust, &mut report);
+    head.finish(&acts, size, trust, &mut report);
     signed::tail(&**disk, &units, head.size, &head.keys(trust, &file, &acts), &mut report)?;
     let mut suspects = names.finish(options.strict, &mut report);
     if !suspects.is_empty() {

@@ -6,7 +6,7 @@ use crate::crypto::merkle::EMPTY_ROOT;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::note::Note;
 use crate::format::seal::sample::Sample;
-use crate::format::trust::{Trust, Trusted};
+use crate::format::trust::{LogKey, Trust, Trusted};
 use crate::format::unit;
 use crate::format::vkey::Verifier;
 use crate::store::disk::{Disk, Mode};
@@ -209,7 +209,7 @@ impl Head {
     /// Says who signed. `own` are the keys that the log itself names.
     pub(crate) fn finish(
         &self,
-        own: &[Verifier],
+        acts: &Acts,
         size: TreeSize,
         trust: Option<&Trust>,
         report: &mut Report,
@@ -225,6 +225,12 @@ impl Head {
             return;
         };
         let (size, root) = (checkpoint.size, checkpoint.root);
+        let own = &acts.log_keys;
+        // The log's own rolls retire a key, whatever a trust file says.
+        let ends = |key: &Verifier| acts.rolls.iter().find(|r| r.old == *key).map(|r| r.until);
+        let signs = |key: &Verifier| {
+            ends(key).is_none_or(|u| size <= u) && Checkpoint::open(note, key).is_ok()
+        };
         let unpinned =
             |trust: &Trust, key: &Verifier| trust.logs().iter().all(|log| log.verifier != *key);
         if let (Some(trust), Some(first)) = (trust, own.first())
@@ -233,6 +239,14 @@ impl Head {
             let what = "the key that genesis names is not pinned".to_owned();
             unsigned("UNTRUSTED_KEY", what, report);
         }
+        if let (Some(trust), Some(_)) = (trust, &self.trusted) {
+            let in_time = |until: Option<TreeSize>| until.is_none_or(|until| size <= until);
+            let may = |log: &LogKey| in_time(log.until) && signs(&log.verifier);
+            if !trust.logs().iter().any(may) {
+                let what = "the checkpoint is signed by a key that the log has rolled away before";
+                report.fail("KEY_RETIRED", None, what);
+            }
+        }
         if let Some(trusted) = &self.trusted {
             let by = self.witnessed.as_ref().unwrap_or(trusted);
             let of = by.witnesses.iter().map(|w| (w.name.clone(), w.time));
@@ -240,14 +254,14 @@ impl Head {
             let (key, witnesses) = (trusted.key.to_string(), of.collect());
             report.signed_by = Some(SignedBy { key, pinned: true, size, root, witnesses });
         } else if trust.is_none() {
-            match own.iter().rev().find(|key| Checkpoint::open(note, key).is_ok()) {
+            match own.iter().rev().find(|key| signs(key)) {
                 Some(key) => {
                     let (key, witnesses) = (key.to_string(), Default::default());
                     let signed = SignedBy { key, pinned: false, size, root, witnesses };
                     report.signed_by = Some(signed);
                 }
                 None => {
-                    let what = "not signed by any key that the log names as its own";
+                    let what = "not signed by the key that the log names as its own there";
                     report.fail("CHECKPOINT_SIGNATURE", None, what);
                 }
             }

@@ -126,21 +126,16 @@ fn attack_36_a_key_roll_without_both_signatures_and_a_retired_key() {
     let (one_sided, _) = honest.trim_end().rsplit_once('\n').unwrap();
     let foreign = KeyRoll::sign(&thief, &new, until).unwrap();
     let early = KeyRoll::sign(&old, &new, TreeSize(until.0 - 1)).unwrap();
-    for (note, fails, doubts) in [
-        (honest.clone(), None, false),
-        (format!("{one_sided}\n"), Some("BAD_SIGNATURE"), false),
-        // Of a key that nobody knows to be this log's nothing can be said, not even that it lies.
-        (foreign, None, true),
-        (early, Some("MALFORMED"), false),
-        ("no note".to_owned(), Some("MALFORMED"), false),
+    for (note, fails) in [
+        (honest.clone(), None),
+        (format!("{one_sided}\n"), Some("UNTRUSTED_KEY")),
+        (foreign, Some("UNTRUSTED_KEY")),
+        (early, Some("MALFORMED")),
+        ("no note".to_owned(), Some("MALFORMED")),
     ] {
         let roll = control::KeyRoll::LogKey { note, mode: control::Mode::TwoPerson };
         let at = forge.act(Kind::KeyRoll, control::encode(&roll).unwrap());
         forge.expect(&fails.map(|name| (name, Some(at))).into_iter().collect::<Vec<_>>());
-        let report = forge.verify();
-        assert_eq!(report.has("UNTRUSTED_KEY", Some(EntryIndex(at))), doubts);
-        let exit = if fails.is_some() { 1 } else { 4 };
-        assert!(!doubts || report.exit_code() == exit, "{report:?}");
         forge.pop();
     }
     // The old key may sign up to size 5.
