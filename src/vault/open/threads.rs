@@ -51,7 +51,6 @@ impl Opening {
             disk: self.world.disk.clone(),
             dir: self.places.snapshots(),
             tenant: self.file.tenant,
-            signer: self.signer.clone(),
             log: self.log.clone(),
             tuning: self.tuning,
             ends: self.loaded.ends.clone(),
