@@ -44,6 +44,8 @@ pub const FILE_HEAD_BYTES: u64 = 32;
 pub const FRAME_HEAD_BYTES: usize = 46;
 /// Bytes of a nonce.
 pub const NONCE_BYTES: usize = 12;
+/// Length of the tag that ends a ciphertext.
+pub const TAG_BYTES: usize = 16;
 /// Plaintexts are padded to a multiple of this, so that lengths say less.
 pub const PAD_BYTES: usize = 32;
 /// AES-256-GCM over the plaintext as it stands.
@@ -51,6 +53,15 @@ pub const ALG_AES256GCM: u8 = 1;
 
 /// The same over a compressed plaintext (`format/packed/plain`), under a key of its own.
 pub const ALG_COMPRESSED: u8 = 2;
+
+/// Whether padding allows so many bytes of ciphertext and tag.
+pub fn padded(alg: u8, sealed: usize) -> bool {
+    let clear = sealed.saturating_sub(TAG_BYTES);
+    match alg {
+        ALG_COMPRESSED => clear >= 48 && clear.is_multiple_of(16),
+        _ => clear >= 32 && clear.is_multiple_of(32),
+    }
+}
 
 /// Whether this version can open bodies of an algorithm.
 pub fn known(alg: u8) -> bool {

@@ -247,6 +247,18 @@ impl Bodies {
 
 /// Packing: a file of past days is written anew beside itself and put in its own place.
 impl Bodies {
+    /// Length of the plain file of a class-day, whether it was packed or not.
+    ///
+    /// # Errors
+    /// Those of the disk; `Corrupt` when its head or rows are damaged.
+    pub fn plain_len(&self, class_day: ClassDay) -> Result<u64> {
+        let file = self.disk.open(&self.path(class_day), Mode::Read)?;
+        match self.check_head(&*file, class_day)? {
+            true => Ok(self.rows(&*file, class_day)?.plain_len),
+            false => file.len(),
+        }
+    }
+
     /// Class-days whose files are not packed, ascending.
     ///
     /// # Errors
@@ -389,6 +401,11 @@ impl Frames {
         Frames { packed: true, ..Frames::new(bytes, sound) }
     }
 
+    /// Whether every byte of the span belongs to a frame.
+    pub fn is_sound(&self) -> bool {
+        self.sound
+    }
+
     /// How many frames were found.
     pub fn count(&self) -> usize {
         self.places.len()
@@ -407,6 +424,7 @@ impl Frames {
             return if self.sound { Stored::Missing } else { Stored::Damaged };
         };
         match body::read_frame(&mut Reader::new(rest)) {
+            Ok(frame) if !body::padded(frame.alg, frame.sealed.len()) => Stored::Damaged,
             Ok(frame) if self.packed && body::known(frame.alg) => {
                 Stored::Body(Frame { record: *record, intact: true, ..frame })
             }

@@ -155,6 +155,10 @@ fn every_field_has_one_form() {
     ] {
         assert_eq!(judged(&with(&receipt(), &line)), "MALFORMED", "{line}");
     }
+}
+
+#[test]
+fn every_field_of_a_ledger_has_one_form_and_both_name_their_tenant() {
     let person = "41".repeat(16);
     for line in [
         "generation 7 06".to_owned(),

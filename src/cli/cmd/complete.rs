@@ -32,7 +32,6 @@ const ANSWER: &[u8] = b"chancery/answer/";
 pub(crate) fn judge(
     path: &Path,
     trust: Option<&Trust>,
-    since: Option<&Path>,
     sample: Option<&Sample>,
 ) -> Result<Option<(&'static str, Judged)>> {
     if path.is_dir() {
@@ -47,11 +46,6 @@ pub(crate) fn judge(
     let (is_range, is_answer) = (first.starts_with(RANGE), first.starts_with(ANSWER));
     if !is_range && !is_answer {
         return Ok(None);
-    }
-    if since.is_some() {
-        let message = "--since compares checkpoints and data directories, not this file; nothing \
-                       was verified; ask for a consistency proof beside it";
-        return Err(Failure::usage("USAGE", message).into());
     }
     if is_answer && sample.is_some() {
         return Err(unreplayable().into());

@@ -109,6 +109,11 @@ pub(crate) fn run(
     sample: Option<&Sample>,
 ) -> Result<ExitCode> {
     let (kind, judged) = judged(path, trust, since, sample)?;
+    if since.is_some() && ![Kind::Growth.name(), Kind::Checkpoint.name()].contains(&kind) {
+        let what = "it compares checkpoints and data directories; ask for a consistency proof \
+                    beside this evidence";
+        context.note("SINCE_IGNORED", what);
+    }
     print(context, kind, &judged)
 }
 
@@ -119,7 +124,7 @@ pub(crate) fn judged(
     since: Option<&Path>,
     sample: Option<&Sample>,
 ) -> Result<(&'static str, Judged)> {
-    if let Some(found) = complete::judge(path, trust, since, sample)? {
+    if let Some(found) = complete::judge(path, trust, sample)? {
         return Ok(found);
     }
     if sample.is_some() {

@@ -221,6 +221,12 @@ impl Rows {
         }
     }
 
+    /// Offset in the plain file of the first frame of the block at `packed`, as its row says.
+    pub fn first_of(&self, packed: u64) -> Option<u64> {
+        let at = self.rows.binary_search_by_key(&packed, |row| row.1).ok()?;
+        self.rows.get(at).map(|row| row.0)
+    }
+
     /// Where the blocks lie that hold bytes `start..end` of the plain file.
     pub fn covering(&self, start: u64, end: u64) -> std::ops::Range<u64> {
         let after = self.rows.partition_point(|row| row.0 <= start);

@@ -52,11 +52,19 @@ pub fn read(file: &dyn DiskFile, rows: &Rows, span: &BodySpan) -> Result<(Vec<u8
     file.read_exact_at(place.start, &mut bytes)?;
     let (mut out, mut sound) =
         (Vec::with_capacity(bytes.len() * 5 / 4), span.end <= rows.plain_len);
+    let mut at = place.start;
     for block in packed::blocks(&bytes) {
+        let here = at;
+        at += block.as_ref().map_or(0, |block| block.len() as u64);
         let Ok(frames) = block.and_then(packed::frames) else {
             sound = false;
             continue;
         };
+        // A block that is not the one its row names is none.
+        if frames.first().map(|first| first.offset) != rows.first_of(here) {
+            sound = false;
+            continue;
+        }
         for placed in frames.iter().filter(|p| (span.start..span.end).contains(&p.offset)) {
             body::put_packed(&mut out, &placed.frame);
         }

@@ -14,13 +14,13 @@ use crate::format::note::Note;
 use crate::format::seal::payload::SealPayload;
 use crate::format::wire::{Write as _, len_of};
 use crate::format::{entry, unit};
-use crate::store::disk::{Disk, Mode};
+use crate::store::disk::Disk;
 use crate::store::error::Error as StoreError;
 use crate::vault::config::{Places, VaultFile};
 use crate::vault::error::{Error, Result};
 use crate::vault::verify::chain::Stored;
 use crate::vault::verify::report::Report;
-use crate::vault::verify::walk::{Found, walk};
+use crate::vault::verify::walk::{Found, Reading, walk};
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
@@ -85,8 +85,9 @@ fn entries(
 ) -> Result<()> {
     let from = units.partition_point(|found| found.head.end.0 <= range.start);
     let within = units.iter().skip(from).take_while(|found| found.head.first.0 < range.end);
+    let mut reading = Reading::default();
     for found in within {
-        let segment = disk.open(&found.segment, Mode::Read)?;
+        let segment = reading.of(disk, found)?;
         let mut bytes = vec![0; usize::try_from(found.head.len).unwrap_or(usize::MAX)];
         segment.read_exact_at(found.offset, &mut bytes)?;
         for (index, entry) in (found.head.first.0..).zip(unit::decode(&bytes)?.entries) {

@@ -27,7 +27,7 @@ use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::store::bodies::Bodies;
 use crate::store::disk::Disk;
-use crate::store::error::Error as StoreError;
+use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::vault::config::{Places, VaultFile};
 use crate::vault::error::{NO_THREAD, Result};
 use crate::vault::verify::acts::Acts;
@@ -248,7 +248,12 @@ fn finish_bodies(
         let end = ends.entry(span.class_day).or_default();
         *end = span.end.max(*end);
     }
-    for (class_day, len) in bodies.list()? {
+    for (class_day, _) in bodies.list()? {
+        let len = match bodies.plain_len(class_day) {
+            // Whoever reads its bodies has named it.
+            Err(error) if error.kind == ErrorKind::Corrupt => continue,
+            len => len?,
+        };
         let end = ends.get(&class_day).copied().unwrap_or(0);
         if len > end && len > crate::format::body::FILE_HEAD_BYTES {
             let what = format!("{} bytes in {class_day} that no unit names", len - end);

@@ -9,13 +9,13 @@ use crate::format::seal::sample::Sample;
 use crate::format::trust::{LogKey, Trust, Trusted};
 use crate::format::unit;
 use crate::format::vkey::Verifier;
-use crate::store::disk::{Disk, Mode};
+use crate::store::disk::Disk;
 use crate::vault::config::{Places, VaultFile};
 use crate::vault::error::Result;
 use crate::vault::verify::acts::Acts;
 use crate::vault::verify::chain::Target;
 use crate::vault::verify::report::{Report, SignedBy};
-use crate::vault::verify::walk::Found;
+use crate::vault::verify::walk::{Found, Reading};
 use std::collections::BTreeSet;
 
 /// A key of the log, and what it may sign: units that end beyond `from`, up to `until`.
@@ -289,10 +289,11 @@ pub(crate) fn tail(
     keys: &[Signing],
     report: &mut Report,
 ) -> Result<()> {
+    let mut reading = Reading::default();
     for (at, found) in units.iter().enumerate().filter(|(_, u)| u.head.end > signed) {
         let mut signature = [0; unit::SIGNATURE_BYTES];
         let end = found.offset + found.head.len;
-        let file = disk.open(&found.segment, Mode::Read)?;
+        let file = reading.of(disk, found)?;
         file.read_exact_at(end - unit::SIGNATURE_BYTES as u64, &mut signature)?;
         let message = unit::signed_message(&found.hash);
         if !keys.iter().any(|key| key.holds(found.head.end, &message, &signature)) {

@@ -9,14 +9,12 @@ use crate::crypto::lanes::Lanes;
 use crate::format::unit::TRAILER_BYTES;
 use crate::format::{entry, unit::UnitHead};
 use crate::store::bodies::{Bodies, Frames, Stored};
-use crate::store::disk::{Disk, DiskFile};
+use crate::store::disk::Disk;
 use crate::store::error::{ErrorKind, Result};
-use crate::store::packed::segment;
 use crate::vault::verify::report::Verdict;
-use crate::vault::verify::walk::Found;
+use crate::vault::verify::walk::{Found, Reading};
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the chain needs of an entry.
@@ -61,12 +59,12 @@ pub(crate) struct Worker<'a> {
     pub(crate) lanes: Lanes,
     /// Keep every entry.
     pub(crate) keep: bool,
-    segment: Option<(PathBuf, Arc<dyn DiskFile>)>,
+    segment: Reading,
 }
 
 impl<'a> Worker<'a> {
     pub(crate) fn new(disk: &'a Arc<dyn Disk>, bodies: &'a Bodies, keep: bool) -> Self {
-        Worker { disk, bodies, lanes: Lanes::detect(), keep, segment: None }
+        Worker { disk, bodies, lanes: Lanes::detect(), keep, segment: Reading::default() }
     }
 
     /// Reads and takes apart one unit.
@@ -110,14 +108,7 @@ impl<'a> Worker<'a> {
     }
 
     fn read(&mut self, found: &Found) -> Result<Vec<u8>> {
-        let file = match &self.segment {
-            Some((path, file)) if *path == found.segment => file.clone(),
-            _ => {
-                let file = segment::open_path(&**self.disk, &found.segment)?;
-                self.segment = Some((found.segment.clone(), file.clone()));
-                file
-            }
-        };
+        let file = self.segment.of(&**self.disk, found)?;
         let mut bytes = vec![0; usize::try_from(found.head.len).unwrap_or(usize::MAX)];
         file.read_exact_at(found.offset, &mut bytes)?;
         Ok(bytes)
@@ -214,20 +205,21 @@ fn places(bytes: &[u8], head: &UnitHead, findings: &mut Vec<Verdict>) -> Vec<(us
     places
 }
 
-/// Bodies in a unit's spans that no entry of it names.
+/// What lies in a unit's spans and no entry of it names. Beside a damaged body it is not looked
+/// for: where that one ends is not known.
 fn extra_frames(
     spans: &HashMap<ClassDay, Stored<Frames>>,
     checked: &mut Checked,
     first: EntryIndex,
 ) {
+    let damaged = checked.findings.iter().any(|finding| finding.fails);
     for (class_day, frames) in spans {
         let Stored::Body(frames) = frames else { continue };
         let named = checked.tallies.get(class_day).map_or(0, |t| t.groups);
-        if frames.count() as u64 > named {
-            let detail =
-                format!("{} bodies in {class_day} where {named} are named", frames.count());
-            let name = "BODY_EXTRA";
-            checked.findings.push(Verdict { name, index: Some(first), fails: false, detail });
+        if frames.count() as u64 > named || !frames.is_sound() && !damaged {
+            let found = frames.count();
+            let what = format!("{found} bodies and perhaps more in {class_day}, {named} are named");
+            checked.findings.push(fails("BODY_EXTRA", first, what));
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::store::error::{ErrorKind, Result};
 use crate::store::packed::segment::{self, Opened};
 use crate::vault::verify::report::Report;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A unit and where it lies.
 #[derive(Clone, Debug)]
@@ -20,6 +21,26 @@ pub(crate) struct Found {
     pub(crate) hash: Hash32,
     pub(crate) segment: PathBuf,
     pub(crate) offset: u64,
+}
+
+/// The segment that was read last, plain or packed, kept open: units are read in their order.
+#[derive(Default)]
+pub(crate) struct Reading {
+    last: Option<(PathBuf, Arc<dyn DiskFile>)>,
+}
+
+impl Reading {
+    /// The segment of a unit.
+    pub(crate) fn of(&mut self, disk: &dyn Disk, unit: &Found) -> Result<Arc<dyn DiskFile>> {
+        if let Some((path, file)) = &self.last
+            && *path == unit.segment
+        {
+            return Ok(file.clone());
+        }
+        let file = segment::open_path(disk, &unit.segment)?;
+        self.last = Some((unit.segment.clone(), file.clone()));
+        Ok(file)
+    }
 }
 
 /// One segment being walked.

@@ -1,6 +1,6 @@
-//! A packed vault of the vectors: what was packed once is read for ever, by this program and by the
-//! second verifier. Another release of a compressor may pack the same bytes otherwise, so the file is
-//! never compared with what is packed today; `UPDATE=1` writes it only where it is missing.
+//! A packed vault of the vectors: what was packed once is read for ever, by this program and by
+//! the second verifier. Another release of a compressor may pack the same bytes otherwise, so the
+//! file is never compared with what is packed today; `UPDATE=1` writes it only where it is missing.
 
 use crate::support::artefacts::Artefact;
 use crate::support::lives;
@@ -12,7 +12,7 @@ fn hexed(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The vector: files of a packed vault, trust, and the hash of each segment as it lay there plainly.
+/// The vector: files of a packed vault, trust, and the hash of each segment as it lay there before.
 fn made() -> Value {
     let all = lives::packed(20);
     let [plain, packed] = ["data-plain", "data-packed"]

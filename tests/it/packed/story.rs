@@ -211,3 +211,16 @@ fn damage_in_packed_files_is_named_and_reaches_no_further() {
         }
     }
 }
+
+#[test]
+fn without_a_checkpoint_packed_segments_are_still_read() {
+    let disk = SimDisk::new();
+    let site = Site::filled(Arc::new(disk.clone()), Path::new("/sim"));
+    site.open().pack().unwrap();
+    let checkpoint = disk.files().into_iter().find(|path| path.ends_with("checkpoint")).unwrap();
+    disk.plant(&checkpoint, b"no checkpoint\n");
+    let found = site.failures();
+    // Every unit lies beyond what is signed now: each is read for its own signature.
+    assert!(found.iter().any(|verdict| verdict.starts_with("MALFORMED")), "{found:?}");
+    assert!(!found.iter().any(|verdict| verdict.contains("FORGED_TAIL")), "{found:?}");
+}
