@@ -96,3 +96,17 @@ fn a_system_nobody_knows_is_refused_by_name() {
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success() && told.contains("no system oracle"), "{told}");
 }
+
+#[test]
+fn it_is_also_the_bench_of_the_vault() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let out = Command::new(env!("CARGO_BIN_EXE_chancery-benches"))
+        .args(["bench", "--json", "--only", "erase", "--subjects", "200", "--dir"])
+        .arg(dir.path())
+        .output()
+        .expect("the bench runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let found: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert!(number(&found, "erase.p50_ms") > 0.0 && number(&found, "erase.p99_ms") > 0.0);
+    assert!(number(&found, "memory.peak_mib") > 0.0);
+}
