@@ -2,7 +2,7 @@
 //! events in the same run; then the ways of hashing, and what reading, proving and erasing cost.
 //! Every run is a process of its own, so that memory is counted by system and nothing lingers; the
 //! systems take turns, so that the ratios hold whatever else the machine does. It never judges
-//! its own numbers.
+//! its own numbers. Called as `bench ...` it is `chancery bench ...` of the same build.
 
 mod args;
 mod cell;
@@ -18,14 +18,22 @@ use args::{Args, Child};
 use clap::Parser;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> Result<ExitCode> {
+    if std::env::args().nth(1).is_some_and(|act| act == "bench") {
+        return Ok(chancery::cli::main());
+    }
+    run(&Args::parse())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(args: &Args) -> Result<()> {
     match &args.child {
         Some(Child::Cell(spec)) => say(&cell::run(&serde_json::from_str(&spec.spec)?)?),
         Some(Child::Part(spec)) => say(&part::run(&serde_json::from_str(&spec.spec)?)?),
         Some(Child::Hashing) => say(&json!({ "sha2_mib_per_s": machine::sha2_rate() })),
-        None => measure(&args),
+        None => measure(args),
     }
 }
 

@@ -2,7 +2,30 @@
 #![allow(clippy::expect_used)]
 
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// A directory that vanishes after a test.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str) -> Self {
+        let name = format!("chancery-benches-{name}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        Temporary(dir)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// Fields of every cell.
 const CELL: [&str; 17] = [
@@ -25,8 +48,8 @@ const CELL: [&str; 17] = [
     "clients",
 ];
 
-fn tiny(more: &[&str]) -> Value {
-    let dir = tempfile::tempdir().expect("a directory");
+fn tiny(name: &str, more: &[&str]) -> Value {
+    let dir = Temporary::new(name);
     let json = dir.path().join("numbers.json");
     let out = Command::new(env!("CARGO_BIN_EXE_chancery-benches"))
         .args(["--seconds", "0.05", "--runs", "1", "--corpus", "300"])
@@ -52,7 +75,10 @@ fn number(row: &Value, key: &str) -> f64 {
 
 #[test]
 fn every_system_fills_every_field_of_its_cells() {
-    let found = tiny(&["--batches", "1,10", "--clients", "3", "--hashing", "false", "--parts", ""]);
+    let found = tiny(
+        "cells",
+        &["--batches", "1,10", "--clients", "3", "--hashing", "false", "--parts", ""],
+    );
     for key in ["machine", "seed", "baseline", "seconds", "runs", "event_bytes", "cells"] {
         assert!(found.get(key).is_some(), "no {key}");
     }
@@ -80,7 +106,7 @@ fn every_system_fills_every_field_of_its_cells() {
 
 #[test]
 fn ways_of_hashing_are_compared_with_the_stock_one() {
-    let found = tiny(&["--batches", "", "--parts", ""]);
+    let found = tiny("hashing", &["--batches", "", "--parts", ""]);
     let rows = found.get("hashing").and_then(Value::as_array).expect("hashing");
     let stock = rows.iter().find(|row| row.get("system") == Some(&"chancery:portable".into()));
     assert!((number(stock.expect("stock"), "times_base") - 1.0).abs() < 1e-9);
@@ -95,4 +121,18 @@ fn a_system_nobody_knows_is_refused_by_name() {
         .expect("the bench runs");
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success() && told.contains("no system oracle"), "{told}");
+}
+
+#[test]
+fn it_is_also_the_bench_of_the_vault() {
+    let dir = Temporary::new("vault");
+    let out = Command::new(env!("CARGO_BIN_EXE_chancery-benches"))
+        .args(["bench", "--json", "--only", "erase", "--subjects", "200", "--dir"])
+        .arg(dir.path())
+        .output()
+        .expect("the bench runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let found: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert!(number(&found, "erase.p50_ms") > 0.0 && number(&found, "erase.p99_ms") > 0.0);
+    assert!(number(&found, "memory.peak_mib") > 0.0);
 }

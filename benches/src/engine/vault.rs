@@ -5,11 +5,10 @@ use crate::cell::{Acks, Feed};
 use crate::engine::Engine;
 use anyhow::{Result, anyhow};
 use chancery::base::event::Draft;
+use chancery::cli::bench;
 use chancery::cli::world::world;
 use chancery::crypto::lanes::{Backend, Lanes};
-use chancery::policy::default_files;
 use chancery::vault::Vault;
-use chancery::vault::config::{Config, Tuning};
 use chancery::vault::error::Error;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -32,7 +31,7 @@ impl Vaulted {
             Some(name) => named(name).ok_or_else(|| anyhow!("this CPU cannot hash by {name}"))?,
             None => Lanes::detect(),
         };
-        let (world, config) = (world(), config(dir));
+        let (world, config) = (world(), bench::plain(dir));
         Vault::make(&world, &config, "bench.local").map_err(failed)?;
         let vault = Vault::open_using(world, &config, lanes).map_err(failed)?;
         Ok(Vaulted { vault, on_way, refused: AtomicU64::new(0) })
@@ -47,21 +46,6 @@ impl Vaulted {
 fn named(name: &str) -> Option<Lanes> {
     let mut lanes = Backend::available().into_iter().filter_map(Lanes::with);
     lanes.find(|lanes| lanes.name() == name)
-}
-
-fn config(dir: &Path) -> Config {
-    Config {
-        data: dir.join("data"),
-        keys: dir.join("keys"),
-        mirror: None,
-        passphrase: None,
-        accept_time: false,
-        ledger: None,
-        policies: default_files(),
-        index_on_disk: true,
-        outside: Default::default(),
-        tuning: Tuning::default(),
-    }
 }
 
 fn failed(error: Error) -> anyhow::Error {

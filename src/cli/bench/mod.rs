@@ -115,7 +115,7 @@ fn fresh_using(world: &World, dir: &Path, lanes: Lanes) -> Result<(Vault, Config
 }
 
 /// Configuration of a vault below a directory, with nothing out of the ordinary.
-fn plain(dir: &Path) -> Config {
+pub fn plain(dir: &Path) -> Config {
     Config {
         data: dir.join("data"),
         keys: dir.join("keys"),
