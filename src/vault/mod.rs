@@ -17,6 +17,7 @@ pub mod error;
 pub mod facts;
 pub mod hold;
 pub mod keys;
+pub mod line;
 pub mod logkey;
 pub mod meter;
 pub mod open;
@@ -35,6 +36,7 @@ pub mod witness;
 
 mod clerk;
 mod committer;
+mod crew;
 mod housekeeper;
 mod keyplane;
 mod learn;

@@ -2,6 +2,7 @@
 
 mod binary;
 mod demo;
+mod pipeline;
 mod proofs;
 mod witness;
 

@@ -69,11 +69,11 @@ impl Home {
         std::fs::write(self.path().join(name), text).unwrap();
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path().join(name)).unwrap()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
         command.current_dir(self.path()).args(args).stdin(Stdio::null());
         for name in ["CHANCERY_HOME", "CHANCERY_TENANT", "NO_COLOR"] {
