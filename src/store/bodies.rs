@@ -48,7 +48,7 @@ impl BodyFile {
     fn forget(&mut self) {
         let old = self.len.saturating_sub(CACHED_BYTES);
         if old >= self.forgotten + FORGET_BYTES {
-            self.file.forget(self.forgotten, old);
+            self.file.forget(self.forgotten..old);
             self.forgotten = old;
         }
     }

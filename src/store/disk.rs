@@ -11,6 +11,7 @@ use rustix::fs::Advice;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind as IoKind, Read};
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub trait DiskFile: Send + Sync {
     fn len(&self) -> Result<u64>;
     /// Says that these bytes, which are durable, need not stay in memory. A hint: nothing depends
     /// on it, and a system that does not know it loses nothing but speed.
-    fn forget(&self, _from: u64, _to: u64) {}
+    fn forget(&self, _bytes: Range<u64>) {}
     /// Whether the file has no bytes.
     fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
@@ -143,9 +144,9 @@ impl DiskFile for OsFile {
         self.file.set_len(len).map_err(|e| Error::io(&self.path, "cannot resize", e))
     }
 
-    fn forget(&self, from: u64, to: u64) {
-        if let Some(len) = to.checked_sub(from).and_then(NonZeroU64::new) {
-            let _ = rustix::fs::fadvise(&self.file, from, Some(len), Advice::DontNeed);
+    fn forget(&self, bytes: Range<u64>) {
+        if let Some(len) = bytes.end.checked_sub(bytes.start).and_then(NonZeroU64::new) {
+            let _ = rustix::fs::fadvise(&self.file, bytes.start, Some(len), Advice::DontNeed);
         }
     }
 

@@ -202,8 +202,11 @@ impl<'r> Run<'r> {
             };
             // When nothing comes for a while, what is on the way is durable or refused by now:
             // let it be said.
-            let idle = pieces.is_empty();
-            if !(idle && self.settle(0)? || !idle && self.take(pieces)?) {
+            let goes_on = match pieces.is_empty() {
+                true => self.settle(0)?,
+                false => self.take(pieces)?,
+            };
+            if !goes_on {
                 return Ok(refused);
             }
             let stopped = context.stopped();

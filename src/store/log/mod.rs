@@ -66,7 +66,7 @@ impl Writer {
         closed.push_back((self.file.clone(), self.len));
         while closed.iter().map(|(_, len)| len).sum::<u64>() + SEGMENT_BYTES_MAX > CACHED_BYTES {
             let Some((file, len)) = closed.pop_front() else { break };
-            file.forget(0, len);
+            file.forget(0..len);
         }
         closed
     }

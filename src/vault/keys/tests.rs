@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::format::cell::ClassKey;
-use std::mem::size_of;
 
 fn person(number: u64) -> (PersonId, PersonCell) {
     let mut id = [0; 16];
