@@ -24,11 +24,14 @@ impl Opening {
         messages: Receiver<Message>,
         (notify, news): (Sender<()>, Receiver<()>),
     ) -> Result<Vault> {
-        let keeper = self.housekeeper(&inner, inner.clerk.clone());
+        // Made first, so dropped last: when the system gives no further thread, what the others
+        // would have owned is gone before those that run are waited for, and so they end.
+        let mut vault = Vault { inner, threads: Vec::new() };
+        let inner = &vault.inner;
+        let keeper = self.housekeeper(inner, inner.clerk.clone());
         let desk = inner.desk.clone();
         let (archivist, (archive, handover, jobs)) = self.archive();
-        let (sequencer, committer, works) = self.writers(&inner, notify, (archive, handover));
-        let mut vault = Vault { inner, threads: Vec::new() };
+        let (sequencer, committer, works) = self.writers(inner, notify, (archive, handover));
         let commit = move || {
             committer.run(&works);
             desk.close();
@@ -48,7 +51,6 @@ impl Opening {
             disk: self.world.disk.clone(),
             dir: self.places.snapshots(),
             tenant: self.file.tenant,
-            signer: self.signer.clone(),
             log: self.log.clone(),
             tuning: self.tuning,
             ends: self.loaded.ends.clone(),
