@@ -54,6 +54,12 @@ pub const BATCH_EVENTS_MAX: usize = 10_000;
 pub const UNIT_BYTES_TARGET: usize = 1 << 20;
 /// A segment is closed once it is longer: 64 MiB keeps a whole-file read in memory.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of newest bodies of a class-day, and of newest log, that may stay in the system's memory
+/// after they were written: 256 MiB each are the last 400,000 events or so. What is older is let
+/// go, so that the memory serves what is written next.
+pub const CACHED_BYTES: u64 = 256 << 20;
+/// Bytes of a file that are let go at once: 16 MiB.
+pub const FORGET_BYTES: u64 = 16 << 20;
 /// Entries behind the last snapshot at which the next one is due: reading and hashing as many at
 /// an opening takes about a tenth of a second.
 pub const SNAPSHOT_ENTRIES: u64 = 65_536;

@@ -27,6 +27,12 @@ pub type Block = [u8; BLOCK];
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct State(pub [u32; 8]);
 
+impl Default for State {
+    fn default() -> Self {
+        State::IV
+    }
+}
+
 impl State {
     /// The initial value: nothing absorbed.
     pub const IV: Self = State([

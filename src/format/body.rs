@@ -312,12 +312,7 @@ pub const SALT_BYTES: usize = 36;
 
 /// Preimage of a field's salt.
 pub fn salt_preimage(seed: &[u8; 32], field: u16) -> [u8; SALT_BYTES] {
-    let mut out = [0; SALT_BYTES];
-    let parts = tag::SALT.iter().chain(seed).copied().chain(field.to_be_bytes());
-    for (slot, byte) in out.iter_mut().zip(parts) {
-        *slot = byte;
-    }
-    out
+    joined([&tag::SALT, seed, &field.to_be_bytes()])
 }
 
 /// Appends the preimage of a field's commitment.
@@ -340,20 +335,25 @@ pub fn commit_preimage(
 /// Preimage of the key of a group sealed by another algorithm than 1, under the same base key:
 /// no key ever seals two plaintexts.
 pub fn other_key_preimage(alg: u8, record: &RecordId, group: u8, digest: &Hash32) -> [u8; 52] {
-    let mut out = [0; 52];
-    let parts = tag::OTHER_KEY.iter().chain([&alg]).chain(&record.0).chain([&group]);
-    for (slot, byte) in out.iter_mut().zip(parts.chain(&digest.0)) {
-        *slot = *byte;
-    }
-    out
+    joined([&tag::OTHER_KEY, &[alg], &record.0, &[group], &digest.0])
 }
 
 /// Preimage of the key of one group, under the base key of its subjects and class-day.
 pub fn group_key_preimage(record: &RecordId, group: u8, digest: &Hash32) -> [u8; 51] {
-    let mut out = [0; 51];
-    let parts = tag::GROUP_KEY.iter().chain(&record.0).chain([&group]).chain(&digest.0);
-    for (slot, byte) in out.iter_mut().zip(parts) {
-        *slot = *byte;
+    joined([&tag::GROUP_KEY, &record.0, &[group], &digest.0])
+}
+
+/// Parts one after the other; they are `N` bytes together.
+#[inline(always)]
+fn joined<const N: usize, const P: usize>(parts: [&[u8]; P]) -> [u8; N] {
+    let mut out = [0; N];
+    let mut rest = out.as_mut_slice();
+    for part in parts {
+        let whole = std::mem::take(&mut rest);
+        let Some((to, after)) = whole.split_at_mut_checked(part.len()) else { break };
+        to.copy_from_slice(part);
+        rest = after;
     }
+    debug_assert!(rest.is_empty(), "parts of another length");
     out
 }

@@ -5,6 +5,7 @@
 //! before it was durable. So each opening syncs head and names before the first frame.
 
 use crate::base::id::{RecordId, TenantId};
+use crate::base::limits::{CACHED_BYTES, FORGET_BYTES};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
 use crate::format::body::{self, Frame};
 use crate::format::packed::bodies::Rows;
@@ -38,6 +39,19 @@ pub struct Bodies {
 struct BodyFile {
     file: Arc<dyn DiskFile>,
     len: u64,
+    /// Bytes before this were let go from memory.
+    forgotten: u64,
+}
+
+impl BodyFile {
+    /// Lets what is durable and no longer new go from memory.
+    fn forget(&mut self) {
+        let old = self.len.saturating_sub(CACHED_BYTES);
+        if old >= self.forgotten + FORGET_BYTES {
+            self.file.forget(self.forgotten..old);
+            self.forgotten = old;
+        }
+    }
 }
 
 impl Bodies {
@@ -91,7 +105,8 @@ impl Bodies {
         file.sync()?;
         self.disk.sync_dir(dir)?;
         self.disk.sync_dir(&self.dir)?;
-        let opened = BodyFile { file, len: len.max(body::FILE_HEAD_BYTES) };
+        let len = len.max(body::FILE_HEAD_BYTES);
+        let opened = BodyFile { file, len, forgotten: len };
         self.files().insert(class_day, opened.clone());
         Ok(opened)
     }
@@ -154,6 +169,9 @@ impl Bodies {
             result
         });
         let mut open = self.files();
+        for span in spans {
+            open.get_mut(&span.class_day).into_iter().for_each(BodyFile::forget);
+        }
         if open.len() > OPEN_MAX {
             open.retain(|class_day, _| spans.iter().any(|s| s.class_day == *class_day));
         }

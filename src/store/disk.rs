@@ -7,8 +7,11 @@
 //! sync nothing on that descriptor may be believed: callers poison themselves.
 
 use crate::store::error::{Error, ErrorKind, Result};
+use rustix::fs::Advice;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind as IoKind, Read};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +50,9 @@ pub trait DiskFile: Send + Sync {
     fn set_len(&self, len: u64) -> Result<()>;
     /// Length in bytes.
     fn len(&self) -> Result<u64>;
+    /// Says that these bytes, which are durable, need not stay in memory. A hint: nothing depends
+    /// on it, and a system that does not know it loses nothing but speed.
+    fn forget(&self, _bytes: Range<u64>) {}
     /// Whether the file has no bytes.
     fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
@@ -136,6 +142,12 @@ impl DiskFile for OsFile {
 
     fn set_len(&self, len: u64) -> Result<()> {
         self.file.set_len(len).map_err(|e| Error::io(&self.path, "cannot resize", e))
+    }
+
+    fn forget(&self, bytes: Range<u64>) {
+        if let Some(len) = bytes.end.checked_sub(bytes.start).and_then(NonZeroU64::new) {
+            let _ = rustix::fs::fadvise(&self.file, bytes.start, Some(len), Advice::DontNeed);
+        }
     }
 
     fn len(&self) -> Result<u64> {

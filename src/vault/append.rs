@@ -17,6 +17,7 @@ use crate::vault::clerk::{Clerk, gone};
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::{BatchKeys, Wanted};
 use crate::vault::learn::Lesson;
+use crate::vault::line::Turn;
 use crate::vault::meter::Stage;
 use crate::vault::read::Reading;
 use crate::vault::sequencer::{Committed, Message, Original, Outcome, Rejected};
@@ -45,11 +46,26 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
+impl Receipt {
+    /// The receipts of a durable batch, in its order.
+    pub(crate) fn all_of(done: &Committed) -> impl Iterator<Item = Receipt> + '_ {
+        done.leaves.iter().zip(done.first.0..).map(|(leaf, index)| Receipt {
+            index: EntryIndex(index),
+            time: done.time,
+            leaf: *leaf,
+            checkpoint: done.checkpoint.clone(),
+            duplicate: false,
+        })
+    }
+}
+
 /// A batch on its way into the log.
 pub struct Pending<'v, 'e> {
     vault: &'v Vault,
     batch: Batch<'e>,
     sent: Sent,
+    /// Its place in a line of batches, if it is part of one.
+    turn: Option<Turn>,
     _place: Place<'v>,
 }
 
@@ -64,7 +80,7 @@ struct Batch<'e> {
 }
 
 /// Where a batch is.
-enum Sent {
+pub(crate) enum Sent {
     /// With the sequencer.
     Asked(Receiver<Outcome>),
     /// Turned away before that.
@@ -123,27 +139,28 @@ impl Vault {
     /// # Errors
     /// As `submit`.
     pub fn submit_events<'e>(&self, events: Vec<Event<'e>>) -> Result<Pending<'_, 'e>> {
+        let place = self.admit(&events)?;
+        let sent = self.dispatch(&events, None)?;
+        Ok(Pending::resume(self, (events, sent), None, place))
+    }
+
+    /// Whether a batch may come in: it then has its place in the pool, and its sources are known.
+    pub(crate) fn admit(&self, events: &[Event<'_>]) -> Result<Place<'_>> {
         self.writable()?;
         if events.len() > BATCH_EVENTS_MAX {
             let refusal = Refusal::new("BATCH_TOO_LARGE", "send smaller batches");
             return Err(refusal.limit(BATCH_EVENTS_MAX as u64).into());
         }
         let place = self.place(events.iter().map(weight).sum())?;
-        self.register_sources(&sources_of(&events))?;
-        let sent = match events.is_empty() {
-            true => Sent::Found(Rejected::Duplicates(Vec::new())),
-            false => self.send(&events)?,
-        };
-        let batch = Batch {
-            receipts: vec![None; events.len()],
-            positions: (0..events.len()).collect(),
-            events,
-            same: Vec::new(),
-        };
-        Ok(Pending { vault: self, batch, sent, _place: place })
+        self.register_sources(&sources_of(events))?;
+        Ok(place)
     }
 
-    fn send(&self, events: &[Event<'_>]) -> Result<Sent> {
+    /// Seals a batch and sends it to the sequencer.
+    pub(crate) fn dispatch(&self, events: &[Event<'_>], turn: Option<&Turn>) -> Result<Sent> {
+        if events.is_empty() {
+            return Ok(Sent::Found(Rejected::Duplicates(Vec::new())));
+        }
         let (day, mut lap) = (self.inner.clock.now().day(), self.meter().start());
         let keys = match self.inner.keys.lookup(events, day) {
             Ok(keys) => keys,
@@ -161,8 +178,9 @@ impl Vault {
             }
         };
         lap.end(Stage::Keys);
-        let sealed = self.inner.clerk.sealer(day).events(events, &keys)?;
-        Ok(Sent::Asked(self.inner.clerk.send(sealed, None)))
+        let clerk = &self.inner.clerk;
+        let sealed = clerk.sealer(day).events(events, &keys, &clerk.crew)?;
+        Ok(Sent::Asked(clerk.send(sealed, None, turn.cloned())))
     }
 
     /// Which of these events were sent before.
@@ -361,7 +379,23 @@ impl Vault {
     }
 }
 
-impl Pending<'_, '_> {
+impl<'v, 'e> Pending<'v, 'e> {
+    /// A batch that was sent off.
+    pub(crate) fn resume(
+        vault: &'v Vault,
+        (events, sent): (Vec<Event<'e>>, Sent),
+        turn: Option<Turn>,
+        place: Place<'v>,
+    ) -> Self {
+        let batch = Batch {
+            receipts: vec![None; events.len()],
+            positions: (0..events.len()).collect(),
+            events,
+            same: Vec::new(),
+        };
+        Pending { vault, batch, sent, turn, _place: place }
+    }
+
     /// Waits until the batch is durable.
     ///
     /// # Errors
@@ -385,6 +419,11 @@ impl Pending<'_, '_> {
                 // Whoever set the fence holds the key tree until the keys are gone.
                 Err(Rejected::Fenced) => drop(self.vault.inner.keys.tree()),
                 Err(Rejected::StaleDay) => {}
+                Err(Rejected::OutOfTurn) => match self.turn.as_ref().is_none_or(Turn::has_come) {
+                    true => {}
+                    // Whoever waits in order has seen the one before it refused.
+                    false => return Err(behind()),
+                },
                 Err(Rejected::Duplicates(found)) => {
                     let Batch { events, positions, .. } = &self.batch;
                     let found = self.vault.settle_duplicates(events, positions, found)?;
@@ -394,24 +433,18 @@ impl Pending<'_, '_> {
             if self.batch.events.is_empty() || again == 0 {
                 break;
             }
-            sent = self.vault.send(&self.batch.events)?;
+            sent = self.vault.dispatch(&self.batch.events, self.turn.as_ref())?;
         }
-        self.batch.receipts().ok_or(Error::Overloaded)
+        let receipts = self.batch.receipts().ok_or(Error::Overloaded)?;
+        self.turn.iter().for_each(Turn::pass);
+        Ok(receipts)
     }
 }
 
 impl Batch<'_> {
     fn fill(&mut self, done: &Committed) {
-        for (number, (at, leaf)) in self.positions.iter().zip(&done.leaves).enumerate() {
-            if let Some(slot) = self.receipts.get_mut(*at) {
-                *slot = Some(Receipt {
-                    index: EntryIndex(done.first.0 + number as u64),
-                    time: done.time,
-                    leaf: *leaf,
-                    checkpoint: done.checkpoint.clone(),
-                    duplicate: false,
-                });
-            }
+        for (at, receipt) in self.positions.iter().zip(Receipt::all_of(done)) {
+            self.receipts.get_mut(*at).into_iter().for_each(|slot| *slot = Some(receipt.clone()));
         }
         self.events.clear();
     }
@@ -466,7 +499,7 @@ enum Settled {
 }
 
 /// A place in the pool of bytes in flight.
-struct Place<'v> {
+pub(crate) struct Place<'v> {
     vault: &'v Vault,
     bytes: usize,
 }
@@ -480,6 +513,10 @@ impl Drop for Place<'_> {
 fn weight(event: &Event<'_>) -> usize {
     let values = event.groups.iter().flat_map(|g| g.fields.iter().map(|f| f.value.len()));
     256 + event.clear.len() + values.sum::<usize>()
+}
+
+fn behind() -> Error {
+    Error::denied("BATCH_BEHIND_REFUSED", "a batch before this one was refused; begin a new line")
 }
 
 fn conflict(first: Option<EntryIndex>) -> Error {

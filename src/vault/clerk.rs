@@ -9,8 +9,10 @@ use crate::base::world::Entropy;
 use crate::crypto::lanes::Lanes;
 use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::vault::clock::LogClock;
+use crate::vault::crew::Crew;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::BatchKeys;
+use crate::vault::line::Turn;
 use crate::vault::meter::Meter;
 use crate::vault::seal::{Act, Sealed, Sealer, bare};
 use crate::vault::sequencer::{Check, Committed, Message, Outcome, Rejected};
@@ -28,6 +30,7 @@ pub(crate) struct Clerk {
     pub(crate) inbox: SyncSender<Message>,
     pub(crate) class: ClassId,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) crew: Arc<Crew>,
 }
 
 impl Clerk {
@@ -37,11 +40,16 @@ impl Clerk {
         Sealer { tenant: self.tenant, lanes, entropy, day, meter: &self.meter }
     }
 
-    /// Sends a sealed batch; the answer comes once it is durable.
-    pub(crate) fn send(&self, sealed: Sealed, check: Option<Check>) -> Receiver<Outcome> {
+    /// Sends the parts of a sealed batch; the answer comes once it is durable.
+    pub(crate) fn send(
+        &self,
+        sealed: Vec<Sealed>,
+        check: Option<Check>,
+        turn: Option<Turn>,
+    ) -> Receiver<Outcome> {
         let (reply, answer) = sync_channel(1);
         // When the sequencer is gone the sender of the answer drops, and `wait` says so.
-        let _ = self.inbox.send(Message::Append { sealed, check, reply });
+        let _ = self.inbox.send(Message::Append { sealed, check, turn, reply });
         answer
     }
 
@@ -52,7 +60,7 @@ impl Clerk {
 
     /// Appends an act without sealed fields and does not wait.
     pub(crate) fn ask(&self, kind: Kind, code: EventCode, clear: Vec<u8>) {
-        let _ = self.bare(kind, code, clear).map(|sealed| self.send(sealed, None));
+        let _ = self.bare(kind, code, clear).map(|sealed| self.send(vec![sealed], None, None));
     }
 
     /// Appends an act without sealed fields.
@@ -60,7 +68,7 @@ impl Clerk {
     /// # Errors
     /// Those of the append.
     pub(crate) fn record(&self, kind: Kind, code: EventCode, clear: Vec<u8>) -> Result<Committed> {
-        let answer = self.send(self.bare(kind, code, clear)?, None);
+        let answer = self.send(vec![self.bare(kind, code, clear)?], None, None);
         accept(Clerk::wait(&answer))
     }
 
@@ -82,7 +90,7 @@ impl Clerk {
         day: Day,
         check: Option<Check>,
     ) -> Result<Committed> {
-        let answer = self.send(self.sealer(day).act(act, event, &keys)?, check);
+        let answer = self.send(vec![self.sealer(day).act(act, event, &keys)?], check, None);
         accept(Clerk::wait(&answer))
     }
 }

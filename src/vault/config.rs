@@ -52,6 +52,8 @@ pub struct Tuning {
     pub snapshot_pause: u64,
     /// What the window of event ids remembers.
     pub dedupe: Bounds,
+    /// Threads that seal at once at most; none = one a processor.
+    pub sealers: Option<usize>,
 }
 
 impl Default for Tuning {
@@ -61,6 +63,7 @@ impl Default for Tuning {
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_pause: SNAPSHOT_PAUSE_NANOS,
             dedupe: Bounds::default(),
+            sealers: None,
         }
     }
 }

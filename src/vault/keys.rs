@@ -6,6 +6,8 @@
 //! derived group key a little longer; the fence keeps what it seals out of the log.
 
 mod lookup;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use crate::vault::keys::lookup::{BatchKeys, EventKeys};
 
@@ -188,17 +190,7 @@ impl Keyring {
             Some(_) => limits::KEY_CACHE_READ_BYTES_MAX,
             None => limits::KEY_CACHE_BYTES_MAX,
         };
-        if cache.bytes > limit {
-            cache.empty();
-        }
-        let texts = identifiers.iter().map(|(i, _)| IDENTIFIER_BYTES + i.value.len());
-        let cells = persons.iter().map(|(_, p)| PERSON_BYTES + p.keys.len() * CLASS_KEY_BYTES);
-        cache.bytes += texts.chain(cells).sum::<usize>();
-        for (person, cell) in persons {
-            cache.persons.insert(*person, PersonKeys::of(cell));
-        }
-        cache.identifiers.extend(identifiers);
-        cache.class_days.extend(class_days);
+        cache.take(limit, identifiers, persons, class_days);
     }
 
     /// Persons an identifier names, the current one and those erased in part, with all peers.
@@ -332,6 +324,28 @@ impl Keyring {
 }
 
 impl Cache {
+    /// Takes in what a batch needs, after forgetting everything when there is more than `limit`:
+    /// never more than that and one batch is kept.
+    fn take(
+        &mut self,
+        limit: usize,
+        identifiers: Vec<(Identifier, PersonId)>,
+        persons: &[(PersonId, PersonCell)],
+        class_days: Vec<(ClassDay, Key)>,
+    ) {
+        if self.bytes > limit {
+            self.empty();
+        }
+        let texts = identifiers.iter().map(|(i, _)| IDENTIFIER_BYTES + i.value.len());
+        let cells = persons.iter().map(|(_, p)| PERSON_BYTES + p.keys.len() * CLASS_KEY_BYTES);
+        self.bytes += texts.chain(cells).sum::<usize>();
+        for (person, cell) in persons {
+            self.persons.insert(*person, PersonKeys::of(cell));
+        }
+        self.identifiers.extend(identifiers);
+        self.class_days.extend(class_days);
+    }
+
     /// The one person all identifiers of a subject are known to name.
     fn person_of(&self, subject: &Subject) -> Option<PersonId> {
         let (first, others) = subject.identifiers.split_first()?;

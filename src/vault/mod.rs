@@ -1,9 +1,10 @@
 //! The verbs: append, read, search, erase, hold, retain, checkpoint, prove, verify.
 //!
 //! A vault is one tenant's log, bodies, keys and index, opened by one process. Callers seal in
-//! their own threads; one sequencer gives places and commits; one housekeeper follows with index
-//! and seals; the key tree changes under one mutex. Lock order: key tree, then key cache, then
-//! facts; the sequencer takes none of the first two. It never knows HTTP.
+//! their own threads, a large batch on free processors too; one sequencer gives places and
+//! commits; one housekeeper follows with index and seals; the key tree changes under one mutex.
+//! Lock order: key tree, then key cache, then facts; the sequencer takes none of the first two.
+//! It never knows HTTP.
 
 pub mod anchor;
 pub mod append;
@@ -17,6 +18,7 @@ pub mod error;
 pub mod facts;
 pub mod hold;
 pub mod keys;
+pub mod line;
 pub mod logkey;
 pub mod meter;
 pub mod open;
@@ -35,6 +37,7 @@ pub mod witness;
 
 mod clerk;
 mod committer;
+mod crew;
 mod housekeeper;
 mod keyplane;
 mod learn;

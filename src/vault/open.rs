@@ -31,6 +31,7 @@ use crate::vault::clerk::Clerk;
 use crate::vault::clock::{self, LogClock};
 use crate::vault::committer::Published;
 use crate::vault::config::{Config, Places, Tuning, VaultFile};
+use crate::vault::crew::Crew;
 use crate::vault::error::{Error, NO_THREAD, Result};
 use crate::vault::facts::Facts;
 use crate::vault::keyplane::{self, Judge, KeyDirs};
@@ -435,6 +436,7 @@ impl Opening {
             inbox,
             class: ClassId(VAULT_CLASS),
             meter: Arc::new(Meter::new(self.world.clock.clone())),
+            crew: Arc::new(config.tuning.sealers.map_or_else(Crew::here, Crew::of)),
         };
         let facts = Arc::new(RwLock::new(facts));
         let mut notices = self.notices.clone();

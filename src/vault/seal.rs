@@ -15,6 +15,7 @@ use crate::crypto::kdf::tag;
 use crate::crypto::lanes::Lanes;
 use crate::format::entry::{FieldView, GroupView, HeadView, TAIL_BYTES};
 use crate::format::{body, entry, wire};
+use crate::vault::crew::{Crew, ranges, side_by_side};
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::{BatchKeys, EventKeys};
 use crate::vault::meter::{Lap, Meter, Stage};
@@ -47,7 +48,7 @@ pub(crate) struct SealedRecord {
     pub(crate) clear: Vec<u8>,
 }
 
-/// A sealed batch.
+/// A sealed batch, or a part of one.
 pub(crate) struct Sealed {
     pub(crate) day: Day,
     /// Entries as a unit holds them: each with its length in front.
@@ -81,6 +82,16 @@ struct Layout<'e> {
     positions: Vec<u8>,
     /// Bytes of all names and values.
     bytes: usize,
+    /// Record ids, of each record one.
+    ids: &'e [u8],
+    /// Seed and nonce of each group.
+    drawn: &'e [u8],
+}
+
+/// A batch to be sealed, and the randomness drawn for it.
+struct Batch<'e> {
+    events: &'e [Event<'e>],
+    keys: &'e BatchKeys,
     /// Record id of each record, then seed and nonce of each group.
     random: Wiped<u8>,
 }
@@ -103,12 +114,23 @@ pub(crate) struct Act {
 }
 
 impl Sealer<'_> {
-    /// Seals events with their keys.
+    /// Seals events with their keys: the parts of one batch, in order.
     ///
     /// # Errors
     /// `Invalid` naming the event whose entry would be too long.
-    pub(crate) fn events(&self, events: &[Event<'_>], keys: &BatchKeys) -> Result<Sealed> {
-        self.seal(events, keys, |event| (Kind::Event, event.clear.as_slice()))
+    pub(crate) fn events(
+        &self,
+        events: &[Event<'_>],
+        keys: &BatchKeys,
+        crew: &Crew,
+    ) -> Result<Vec<Sealed>> {
+        let batch = Batch::draw(events, keys, self.entropy)?;
+        let shift = crew.shift(events.len());
+        let parts: Vec<Range<usize>> = ranges(events.len(), shift.parts).collect();
+        let sealed = side_by_side(&parts, |part| {
+            self.seal(&batch, part.clone(), |event| (Kind::Event, event.clear.as_slice()))
+        });
+        sealed.into_iter().collect()
     }
 
     /// Seals one act of the vault; `event` holds its sealed fields and code.
@@ -116,26 +138,19 @@ impl Sealer<'_> {
     /// # Errors
     /// As `events`.
     pub(crate) fn act(&self, act: &Act, event: &Event<'_>, keys: &BatchKeys) -> Result<Sealed> {
-        self.seal(std::slice::from_ref(event), keys, |_| (act.kind, act.clear.as_slice()))
+        let batch = Batch::draw(std::slice::from_ref(event), keys, self.entropy)?;
+        self.seal(&batch, 0..1, |_| (act.kind, act.clear.as_slice()))
     }
 
     fn seal<'e>(
         &self,
-        events: &'e [Event<'e>],
-        keys: &'e BatchKeys,
+        batch: &'e Batch<'e>,
+        part: Range<usize>,
         kind: impl Fn(&'e Event<'e>) -> (Kind, &'e [u8]),
     ) -> Result<Sealed> {
         let mut lap = self.meter.start();
-        let mut layout = Layout::new(events.len());
-        for (position, (event, own)) in events.iter().zip(&keys.events).enumerate() {
-            let there = |at: &u8| usize::from(*at) < own.subjects.len();
-            if !event.groups.iter().all(|group| group.subjects.iter().all(there)) {
-                let refusal = misshapen("a group of a subject that is not there");
-                return Err(Error::Invalid { position, refusal });
-            }
-            layout.add(event, (own, keys), kind(event));
-        }
-        layout.draw(self.entropy);
+        let keys = batch.keys;
+        let layout = Layout::of(batch, part.clone(), kind);
         lap.end(Stage::Layout);
         let salts = self.salts(&layout);
         lap.end(Stage::Salts);
@@ -144,7 +159,13 @@ impl Sealer<'_> {
         let digests = self.digests(&layout, &commitments);
         let group_keys = self.group_keys(&layout, keys, &digests);
         lap.end(Stage::GroupKeys);
-        let mut sealed = self.heads(&layout, keys, &commitments, &mut lap)?;
+        let mut sealed =
+            self.heads(&layout, keys, &commitments, &mut lap).map_err(|e| match e {
+                Error::Invalid { position, refusal } => {
+                    Error::Invalid { position: part.start + position, refusal }
+                }
+                other => other,
+            })?;
         self.bodies(&layout, &digests, &group_keys, &mut sealed);
         lap.end(Stage::Bodies);
         Ok(sealed)
@@ -204,24 +225,25 @@ impl Sealer<'_> {
     }
 
     fn group_keys(&self, layout: &Layout<'_>, keys: &BatchKeys, digests: &[Hash32]) -> Vec<Key> {
-        let mut states = Vec::with_capacity(digests.len());
-        let mut preimages = Vec::with_capacity(digests.len());
+        let count = digests.len();
+        let mut inner = Wiped(Vec::with_capacity(count));
+        let mut outer = Wiped(Vec::with_capacity(count));
+        let mut preimages = Vec::with_capacity(count);
         for (at, record) in layout.records.iter().enumerate() {
             let bases = keys.groups.get(record.keys.groups.clone()).unwrap_or_default();
             let own = digests.get(record.groups.clone()).unwrap_or_default();
             for (group, (base, digest)) in bases.iter().zip(own).enumerate() {
-                states.push((*base.inner(), *base.outer()));
+                inner.0.push(*base.inner());
+                outer.0.push(*base.outer());
                 let id = layout.record_id(at);
                 preimages.push(body::group_key_preimage(&id, group as u8, digest));
             }
         }
         let messages: Vec<&[u8]> = preimages.iter().map(|p| p.as_slice()).collect();
         let mut middle = Wiped(vec![Hash32::ZERO; messages.len()]);
-        let inner: Vec<State> = states.iter().map(|(inner, _)| *inner).collect();
         self.lanes.finish_many(&inner, 64, &messages, &mut middle.0);
         let messages: Vec<&[u8]> = middle.iter().map(|h| h.0.as_slice()).collect();
         let mut out = Wiped(vec![Hash32::ZERO; messages.len()]);
-        let outer: Vec<State> = states.iter().map(|(_, outer)| *outer).collect();
         self.lanes.finish_many(&outer, 64, &messages, &mut out.0);
         out.iter().map(|h| Key::new(h.0)).collect()
     }
@@ -331,17 +353,49 @@ fn file_of(files: &mut Vec<(ClassDay, Vec<u8>)>, class_day: ClassDay, room: usiz
     })
 }
 
+impl<'e> Batch<'e> {
+    fn draw(events: &'e [Event<'e>], keys: &'e BatchKeys, entropy: &dyn Entropy) -> Result<Self> {
+        for (position, (event, own)) in events.iter().zip(&keys.events).enumerate() {
+            let there = |at: &u8| usize::from(*at) < own.subjects.len();
+            if !event.groups.iter().all(|group| group.subjects.iter().all(there)) {
+                let refusal = misshapen("a group of a subject that is not there");
+                return Err(Error::Invalid { position, refusal });
+            }
+        }
+        let groups: usize = events.iter().map(|event| event.groups.len()).sum();
+        let len = events.len() * RECORD_RANDOM + groups * GROUP_RANDOM;
+        let mut random = Wiped(vec![0; len]);
+        entropy.fill(&mut random.0);
+        Ok(Batch { events, keys, random })
+    }
+}
+
 impl<'e> Layout<'e> {
-    fn new(count: usize) -> Self {
-        Layout {
+    /// Lays a part of a batch out.
+    fn of(
+        batch: &'e Batch<'e>,
+        part: Range<usize>,
+        kind: impl Fn(&'e Event<'e>) -> (Kind, &'e [u8]),
+    ) -> Self {
+        let (before, events) = batch.events.split_at(part.start.min(batch.events.len()));
+        let count = part.len();
+        let groups = |events: &[Event<'_>]| events.iter().map(|e| e.groups.len()).sum::<usize>();
+        let drawn = batch.events.len() * RECORD_RANDOM + groups(before) * GROUP_RANDOM;
+        let mut layout = Layout {
             records: Vec::with_capacity(count),
             fields: Vec::with_capacity(count * 6),
             tags: Vec::with_capacity(count),
             groups: Vec::with_capacity(count),
             positions: Vec::with_capacity(count),
             bytes: 0,
-            random: Wiped::default(),
+            ids: batch.random.get(part.start * RECORD_RANDOM..).unwrap_or_default(),
+            drawn: batch.random.get(drawn..).unwrap_or_default(),
+        };
+        let own = batch.keys.events.get(part).unwrap_or_default();
+        for (event, own) in events.iter().zip(own) {
+            layout.add(event, (own, batch.keys), kind(event));
         }
+        layout
     }
 
     fn add(
@@ -388,22 +442,16 @@ impl<'e> Layout<'e> {
         self.records.push(Record { event, keys: own, kind, clear, fields, tags, groups });
     }
 
-    fn draw(&mut self, entropy: &dyn Entropy) {
-        let len = self.records.len() * RECORD_RANDOM + self.groups.len() * GROUP_RANDOM;
-        self.random = Wiped(vec![0; len]);
-        entropy.fill(&mut self.random.0);
-    }
-
     fn record_id(&self, record: usize) -> RecordId {
-        match self.random.get(record * RECORD_RANDOM..).and_then(<[u8]>::first_chunk) {
+        match self.ids.get(record * RECORD_RANDOM..).and_then(<[u8]>::first_chunk) {
             Some(id) => RecordId(*id),
             None => unreachable!("random bytes were drawn for every record"),
         }
     }
 
     fn drawn<const N: usize>(&self, group: usize, at: usize) -> &[u8; N] {
-        let at = self.records.len() * RECORD_RANDOM + group * GROUP_RANDOM + at;
-        match self.random.get(at..).and_then(<[u8]>::first_chunk) {
+        let at = group * GROUP_RANDOM + at;
+        match self.drawn.get(at..).and_then(<[u8]>::first_chunk) {
             Some(bytes) => bytes,
             None => unreachable!("random bytes were drawn for every group"),
         }

@@ -26,6 +26,7 @@ use crate::vault::committer::{Failed, Failure, Observed, Ready, Work};
 use crate::vault::dedupe::{Seen, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
+use crate::vault::line::Turn;
 use crate::vault::meter::{Lap, Meter, Stage};
 use crate::vault::proven::Proven;
 use crate::vault::seal::Sealed;
@@ -72,6 +73,8 @@ pub(crate) enum Rejected {
     Fenced,
     /// Sealed too long ago: seal again with today's key.
     StaleDay,
+    /// A batch before it in its line was turned away.
+    OutOfTurn,
     /// Refused or failed.
     Failed(Error),
 }
@@ -99,8 +102,13 @@ pub(crate) type Known = Result<Vec<(usize, Original)>, Error>;
 pub(crate) enum Message {
     /// Say which of these were sent before, without appending anything.
     Seen { names: Vec<Name>, reply: SyncSender<Known> },
-    /// Append a batch, all or nothing.
-    Append { sealed: Sealed, check: Option<Check>, reply: SyncSender<Outcome> },
+    /// Append the parts of a batch, all or nothing.
+    Append {
+        sealed: Vec<Sealed>,
+        check: Option<Check>,
+        turn: Option<Turn>,
+        reply: SyncSender<Outcome>,
+    },
     /// Hand over to another key, alone between two commits.
     Roll { next: Arc<Signer>, act: RollAct, promote: Promote, reply: SyncSender<Rolled> },
     /// Publish the checkpoint now.
@@ -144,8 +152,9 @@ pub(crate) struct Sequencer {
 
 /// A batch that waits for its place.
 struct Job {
-    sealed: Sealed,
+    sealed: Vec<Sealed>,
     check: Option<Check>,
+    turn: Option<Turn>,
     reply: SyncSender<Outcome>,
 }
 
@@ -165,8 +174,8 @@ struct Commit {
 
 impl Commit {
     /// Whether a unit can still name the body files of this batch.
-    fn has_room_for(&self, sealed: &Sealed) -> bool {
-        let new = sealed.files.iter().filter(|(day, _)| !self.files.contains_key(day)).count();
+    fn has_room_for(&self, sealed: &[Sealed]) -> bool {
+        let new = class_days(sealed).iter().filter(|day| !self.files.contains_key(day)).count();
         self.leaves.is_empty() || self.files.len() + new <= unit::SPANS_MAX
     }
 }
@@ -186,8 +195,8 @@ impl Sequencer {
                 Err(RecvTimeoutError::Disconnected) => Message::Close,
             };
             match message {
-                Message::Append { sealed, check, reply } => {
-                    if self.group(inbox, Job { sealed, check, reply }) {
+                Message::Append { sealed, check, turn, reply } => {
+                    if self.group(inbox, Job { sealed, check, turn, reply }) {
                         return;
                     }
                     self.follow();
@@ -236,7 +245,7 @@ impl Sequencer {
         };
         let (reply, answer) = sync_channel(1);
         let mut commit = Commit { time: self.clock.now(), ..Commit::default() };
-        self.take(&mut commit, Job { sealed, check: None, reply });
+        self.take(&mut commit, Job { sealed: vec![sealed], check: None, turn: None, reply });
         self.successor = Some(next.clone());
         self.finish(commit);
         self.successor = None;
@@ -267,8 +276,8 @@ impl Sequencer {
             self.take(&mut commit, job);
             while commit.entries.len() < UNIT_BYTES_TARGET && next.is_none() && after.is_none() {
                 match inbox.try_recv() {
-                    Ok(Message::Append { sealed, check, reply }) => {
-                        let job = Job { sealed, check, reply };
+                    Ok(Message::Append { sealed, check, turn, reply }) => {
+                        let job = Job { sealed, check, turn, reply };
                         match commit.has_room_for(&job.sealed) {
                             true => self.take(&mut commit, job),
                             false => next = Some(job),
@@ -285,7 +294,7 @@ impl Sequencer {
 
     /// Checks one job against the state at its place, and gives it the place.
     fn take(&mut self, commit: &mut Commit, job: Job) {
-        let Job { sealed, check, reply } = job;
+        let Job { sealed, check, turn, reply } = job;
         if let Some(code) = self.read_only {
             let error = Error::denied(code, "this vault is open for reading only");
             commit.rejected.push((reply, Rejected::Failed(error)));
@@ -300,6 +309,10 @@ impl Sequencer {
             commit.rejected.push((reply, Rejected::Failed(failed.error())));
             return;
         }
+        if turn.as_ref().is_some_and(|turn| !turn.has_come()) {
+            commit.rejected.push((reply, Rejected::OutOfTurn));
+            return;
+        }
         let meter = self.meter.clone();
         let mut lap = meter.start();
         if let Err(rejected) = self.admit(&sealed, commit.time, check) {
@@ -307,38 +320,44 @@ impl Sequencer {
             return;
         }
         lap.end(Stage::Admit);
-        let first = EntryIndex(self.tree.size().0 + commit.leaves.len() as u64);
-        let count = sealed.records.len();
-        self.place(commit, sealed, first);
+        let before = commit.leaves.len();
+        let first = EntryIndex(self.tree.size().0 + before as u64);
+        for part in sealed {
+            self.place(commit, part);
+        }
+        let count = commit.leaves.len() - before;
+        turn.iter().for_each(Turn::pass);
         lap.end(Stage::Place);
         commit.accepted.push((reply, first, count));
     }
 
     fn admit(
         &mut self,
-        sealed: &Sealed,
+        sealed: &[Sealed],
         now: UtcNanos,
         check: Option<Check>,
     ) -> Result<(), Rejected> {
-        let today = now.day();
-        if sealed.day != today && sealed.day.0 + 1 != today.0 && !sealed.files.is_empty() {
+        let (today, class_days) = (now.day(), class_days(sealed));
+        if class_days.iter().any(|sealed| sealed.day != today && sealed.day.0 + 1 != today.0) {
             return Err(Rejected::StaleDay);
         }
-        if sealed.files.len() > unit::SPANS_MAX {
+        if class_days.len() > unit::SPANS_MAX {
             let refusal = Refusal::new("BATCH_TOO_MANY_CLASSES", "send fewer classes at a time");
             let refusal = refusal.limit(unit::SPANS_MAX as u64);
             return Err(Rejected::Failed(refusal.into()));
         }
         let fenced = &self.own.fenced;
-        if (!fenced.is_empty() && sealed.persons.iter().any(|p| fenced.contains(p)))
-            || sealed.files.iter().any(|(day, _)| self.own.fenced_days.contains(day))
+        let mut persons = sealed.iter().flat_map(|part| &part.persons);
+        if (!fenced.is_empty() && persons.any(|p| fenced.contains(p)))
+            || class_days.iter().any(|day| self.own.fenced_days.contains(day))
         {
             return Err(Rejected::Fenced);
         }
         if let Some(check) = check {
             check(&self.own).map_err(Rejected::Failed)?;
         }
-        let names = sealed.records.iter().map(|r| (r.source, r.source_seq, r.event_id));
+        let records = sealed.iter().flat_map(|part| &part.records);
+        let names = records.map(|r| (r.source, r.source_seq, r.event_id));
         let duplicates = self.duplicates(names).map_err(Rejected::Failed)?;
         match duplicates.is_empty() {
             true => Ok(()),
@@ -372,7 +391,8 @@ impl Sequencer {
 
     /// Gives a batch its places: the end of each entry, the last block of each leaf, the index in
     /// each frame.
-    fn place(&mut self, commit: &mut Commit, mut sealed: Sealed, first: EntryIndex) {
+    fn place(&mut self, commit: &mut Commit, mut sealed: Sealed) {
+        let first = EntryIndex(self.tree.size().0 + commit.leaves.len() as u64);
         let mut groups: HashMap<ClassDay, u64> = HashMap::new();
         let mut class_day = ClassDay::default();
         let mut count = 0;
@@ -527,6 +547,15 @@ impl Sequencer {
             std::iter::once(&*self.signer).chain(self.successor.as_deref()).collect();
         checkpoint.sign(&signers).unwrap_or_default()
     }
+}
+
+/// The class-days whose files a batch has frames for, ascending.
+fn class_days(parts: &[Sealed]) -> Vec<ClassDay> {
+    let mut found: Vec<ClassDay> =
+        parts.iter().flat_map(|part| part.files.iter().map(|(day, _)| *day)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// Whether all are of one counting source, in rising order: then no two are the same.

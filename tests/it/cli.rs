@@ -3,6 +3,7 @@
 mod binary;
 mod demo;
 mod keys;
+mod pipeline;
 mod proofs;
 mod traces;
 mod upkeep;

@@ -25,6 +25,7 @@ mod keys_attacks;
 mod keytree;
 mod lanes;
 mod laws;
+mod lines;
 mod logkey;
 mod merkle;
 mod mirror;

@@ -1,12 +1,17 @@
-//! `chancery append`: events from a file or a pipe, in batches, each all or nothing. Memory stays
-//! bounded by one batch and a short queue, whatever the file's size; a slow pipe is committed
-//! after a short wait, so that nothing hangs back. Every event is counted: accepted, duplicate,
-//! or refused with its line and a code.
+//! `chancery append`: events from a file or a pipe, in batches, each all or nothing. A few batches
+//! are on the way at once, in one line, so that none gets ahead of one before it: where a batch is
+//! refused and the run stops, nothing behind it is in the log. Memory stays bounded by those
+//! batches and a short queue, whatever the file's size; a slow pipe is committed after a short
+//! wait, so that nothing hangs back. Every event is counted: accepted, duplicate, or refused with
+//! its line and a code.
+
+mod feed;
 
 use crate::base::event::{Draft, Event};
 use crate::base::refusal::Refusal;
 use crate::cli::args::record::Append;
-use crate::cli::cmd::lines::{Piece, Pieces};
+use crate::cli::cmd::append::feed::{Fed, Feed};
+use crate::cli::cmd::lines::Piece;
 use crate::cli::error::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Failure};
 use crate::cli::output::Progress;
 use crate::cli::output::escape::{escape, json_line};
@@ -16,22 +21,21 @@ use crate::policy::classify::{Policies, Scratch};
 use crate::vault::Vault;
 use crate::vault::append::Receipt;
 use crate::vault::error::Error as VaultError;
+use crate::vault::line::{Line, Waiting};
 use anyhow::Result;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Events read ahead of the batch being committed.
-const AHEAD: usize = 256;
-/// A batch is closed at this many bytes although it could take more events.
-const BATCH_BYTES: usize = 16 << 20;
-/// How long a batch waits for company on a slow pipe.
-const LINGER: Duration = Duration::from_millis(200);
+/// Batches on the way at once: the disk and every thread have work while one is waited for.
+const ON_THE_WAY: usize = 4;
+/// Times a full pool is waited out, and for how long each.
+const BUSY_TRIES: u32 = 50;
+const BUSY_WAIT: Duration = Duration::from_millis(100);
 /// Refusals listed one by one; beyond it they are counted.
 const LISTED_MAX: u64 = 1_000;
 
@@ -60,6 +64,31 @@ struct Run<'r> {
     tally: Tally,
     receipts: Option<(&'r Path, BufWriter<File>)>,
     last: Option<Receipt>,
+    progress: &'r Progress,
+    scratch: Scratch,
+    line: Line<'r>,
+    /// Batches in the order of the input, the oldest first.
+    on_the_way: VecDeque<Batch<'r>>,
+}
+
+/// A batch as it was read, and where it is.
+struct Batch<'r> {
+    pieces: Vec<Piece>,
+    /// What may not be stored as it stands: place among the pieces, and why.
+    bad: Vec<(usize, Refusal)>,
+    /// None when it was not sent off.
+    waiting: Option<Waiting<'r>>,
+}
+
+impl Batch<'_> {
+    fn good(&self) -> impl Iterator<Item = &Piece> {
+        let bad = |at: &usize| self.bad.binary_search_by_key(at, |(at, _)| *at).is_ok();
+        self.pieces.iter().enumerate().filter(move |(at, _)| !bad(at)).map(|(_, piece)| piece)
+    }
+
+    fn good_lines(&self) -> Vec<u64> {
+        self.good().map(|piece| piece.line).collect()
+    }
 }
 
 /// Runs the command.
@@ -75,42 +104,32 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
     let vault = context.open()?;
     let policies = vault.policies();
     let source = source_name(&policies, args)?;
-    let mut run = Run {
-        vault: &vault,
-        policies: &policies,
-        source: &source,
-        partial: args.partial,
-        json: context.global.json,
-        tally: Tally::default(),
-        receipts,
-        last: None,
-    };
     let progress = Progress::new(&context.out.style, "appending", length);
     let started = Instant::now();
-    let pieces = read_ahead(input)?;
+    let mut feed = Feed::start(input)?;
     let size = usize::try_from(args.batch).unwrap_or(1);
-    let mut ended = None;
-    loop {
-        let (batch, more) = next_batch(&pieces, size, context)?;
-        let bytes: usize = batch.iter().map(|piece| piece.json.len() + 1).sum();
-        if !batch.is_empty() && !run.batch(&batch)? {
-            ended = Some("stopped at the first batch with a refused event");
-            break;
+    let (tally, last, ended) = {
+        let mut run = Run {
+            vault: &vault,
+            policies: &policies,
+            source: &source,
+            partial: args.partial,
+            json: context.global.json,
+            tally: Tally::default(),
+            receipts,
+            last: None,
+            progress: &progress,
+            scratch: Scratch::default(),
+            line: vault.begin_line(),
+            on_the_way: VecDeque::new(),
+        };
+        let ended = run.all(&mut feed, size, context)?;
+        if let Some((path, receipts)) = &mut run.receipts {
+            receipts.flush().map_err(|e| unwritten(path, &e))?;
         }
-        progress.add(bytes as u64);
-        if context.stopped() {
-            ended = Some("interrupted");
-            break;
-        }
-        if !more {
-            break;
-        }
-    }
+        (run.tally, run.last, ended)
+    };
     progress.done();
-    if let Some((path, receipts)) = &mut run.receipts {
-        receipts.flush().map_err(|e| unwritten(path, &e))?;
-    }
-    let Run { tally, last, .. } = run;
     vault.checkpoint()?;
     drop(vault);
     conclude(context, &tally, last.as_ref(), ended, started.elapsed())
@@ -167,142 +186,181 @@ fn source_name(policies: &Policies, args: &Append) -> Result<String> {
     })
 }
 
-/// A thread that cuts the stream: it ends with the stream, or with the process.
-fn read_ahead(input: Box<dyn Read + Send>) -> Result<Receiver<std::io::Result<Piece>>> {
-    let (send, receive) = sync_channel(AHEAD);
-    let work = move || {
-        let mut pieces = Pieces::new(BufReader::with_capacity(256 << 10, input));
+impl<'r> Run<'r> {
+    /// Appends what the feed gives. Returns why it ended before the feed did, if so.
+    fn all(
+        &mut self,
+        feed: &mut Feed,
+        size: usize,
+        context: &Context,
+    ) -> Result<Option<&'static str>> {
+        let refused = Some("stopped at the first batch with a refused event");
         loop {
-            match pieces.next() {
-                Ok(Some(piece)) => {
-                    if send.send(Ok(piece)).is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    let _ = send.send(Err(error));
-                    return;
-                }
+            let (pieces, more) = match feed.next(size)? {
+                Fed::Batch(pieces, more) => (pieces, more),
+                Fed::Nothing => (Vec::new(), true),
+            };
+            // When nothing comes for a while, what is on the way is durable or refused by now:
+            // let it be said.
+            let goes_on = match pieces.is_empty() {
+                true => self.settle(0)?,
+                false => self.take(pieces)?,
+            };
+            if !goes_on {
+                return Ok(refused);
             }
-        }
-    };
-    let started = std::thread::Builder::new().name("reader".to_owned()).spawn(work);
-    started.map_err(|e| Failure::failed("NO_THREAD", format!("{e}; nothing was appended")))?;
-    Ok(receive)
-}
-
-/// Up to `size` events, and whether more may come.
-fn next_batch(
-    pieces: &Receiver<std::io::Result<Piece>>,
-    size: usize,
-    context: &Context,
-) -> Result<(Vec<Piece>, bool)> {
-    let (mut batch, mut bytes) = (Vec::with_capacity(size), 0);
-    while batch.len() < size && bytes < BATCH_BYTES {
-        match pieces.recv_timeout(LINGER) {
-            Ok(piece) => {
-                let piece = piece?;
-                bytes += piece.json.len();
-                batch.push(piece);
+            let stopped = context.stopped();
+            if (stopped || !more) && !self.settle(0)? {
+                return Ok(refused);
             }
-            Err(RecvTimeoutError::Timeout) if batch.is_empty() && !context.stopped() => {}
-            Err(RecvTimeoutError::Timeout) => return Ok((batch, true)),
-            Err(RecvTimeoutError::Disconnected) => return Ok((batch, false)),
+            match (stopped, more) {
+                (true, _) => return Ok(Some("interrupted")),
+                (false, true) => {}
+                (false, false) => return Ok(None),
+            }
         }
     }
-    Ok((batch, true))
-}
 
-impl<'r> Run<'r> {
-    /// Appends a batch. False when something was refused and the run must stop.
-    fn batch(&mut self, pieces: &[Piece]) -> Result<bool> {
-        let mut scratch = Scratch::default();
-        let (mut good, mut events) = (Vec::with_capacity(pieces.len()), Vec::new());
-        let mut bad = Vec::new();
-        for piece in pieces {
-            match self.parse(piece, &mut scratch) {
-                Ok(event) => {
-                    good.push(piece.line);
-                    events.push(event);
+    /// Sends a batch off. False when something was refused and the run must stop.
+    fn take(&mut self, pieces: Vec<Piece>) -> Result<bool> {
+        let (events, bad) = read(self.policies, self.source, pieces.iter(), &mut self.scratch);
+        let stops = !bad.is_empty() && !self.partial;
+        let mut waiting = None;
+        let mut tries = BUSY_TRIES;
+        while !stops && !events.is_empty() && waiting.is_none() {
+            match self.line.submit(&events) {
+                Ok(sent) => waiting = Some(sent),
+                // Nothing is dropped because the vault is busy.
+                Err(VaultError::Overloaded) if !self.on_the_way.is_empty() => {
+                    if !self.settle(self.on_the_way.len() - 1)? {
+                        return Ok(false);
+                    }
                 }
-                Err(refusal) => bad.push((piece.line, refusal)),
+                Err(VaultError::Overloaded) if tries > 0 => {
+                    tries -= 1;
+                    std::thread::sleep(BUSY_WAIT);
+                }
+                // Said in its turn, when everything before it is settled.
+                Err(VaultError::Invalid { .. } | VaultError::Conflict { .. }) => break,
+                Err(error) => return Err(error.into()),
             }
         }
-        for (line, refusal) in &bad {
-            let code = refusal.code;
-            self.refuse(*line, code, &refusal.to_string())?;
+        drop(events);
+        let sent = waiting.is_some();
+        self.on_the_way.push_back(Batch { pieces, bad, waiting });
+        // What was not sent off has no place in the line: it is seen to before anything follows.
+        self.settle(if sent { ON_THE_WAY - 1 } else { 0 })
+    }
+
+    /// Waits until at most `most` batches are on the way, in order. False when the run must stop:
+    /// what is still on the way then is not in the log and will not be.
+    fn settle(&mut self, most: usize) -> Result<bool> {
+        // Batches whose line is broken go in before anything else is sent off.
+        while self.on_the_way.len() > if self.is_broken() { 0 } else { most } {
+            let Some(batch) = self.on_the_way.pop_front() else { break };
+            let bytes: usize = batch.pieces.iter().map(|piece| piece.json.len() + 1).sum();
+            if !self.settle_one(batch)? {
+                self.on_the_way.clear();
+                return Ok(false);
+            }
+            self.progress.add(bytes as u64);
         }
-        if !bad.is_empty() && !self.partial {
-            for line in good {
+        Ok(true)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.on_the_way.iter().any(|batch| batch.waiting.is_none())
+    }
+
+    /// Nothing behind the batch at hand will come into the log by the old line.
+    fn break_line(&mut self) {
+        self.line = self.vault.begin_line();
+        self.on_the_way.iter_mut().for_each(|batch| batch.waiting = None);
+    }
+
+    fn settle_one(&mut self, mut batch: Batch<'r>) -> Result<bool> {
+        for (at, refusal) in &batch.bad {
+            let line = batch.pieces.get(*at).map_or(0, |piece| piece.line);
+            self.refuse(line, refusal.code, &refusal.to_string())?;
+        }
+        let lines = batch.good_lines();
+        if !batch.bad.is_empty() && !self.partial {
+            for line in lines {
                 let text = "another event of its batch was refused; send it again";
                 self.refuse(line, "BATCH_REFUSED", text)?;
             }
             return Ok(false);
         }
-        self.commit(&good, events)
-    }
-
-    fn parse<'p>(
-        &self,
-        piece: &'p Piece,
-        scratch: &mut Scratch,
-    ) -> std::result::Result<Event<'p>, Refusal>
-    where
-        'r: 'p,
-    {
-        if piece.too_large {
-            let limit = crate::base::limits::EVENT_BYTES_MAX as u64;
-            return Err(Refusal::new("EVENT_TOO_LARGE", "send documents elsewhere").limit(limit));
+        let (policies, source, mut scratch) = (self.policies, self.source, Scratch::default());
+        let Some(waiting) = batch.waiting.take() else {
+            let (events, _) = read(policies, source, batch.good(), &mut scratch);
+            return self.commit(&lines, events);
+        };
+        let error = match waiting.wait(|| Ok(read(policies, source, batch.good(), &mut scratch).0))
+        {
+            Ok(receipts) => return self.accept(&lines, receipts).map(|()| true),
+            Err(error) => error,
+        };
+        self.break_line();
+        let (events, _) = read(policies, source, batch.good(), &mut scratch);
+        match error {
+            VaultError::Overloaded => self.commit(&lines, events),
+            VaultError::Invalid { .. } | VaultError::Conflict { .. } => {
+                self.halve(&lines, events, &error)
+            }
+            error => Err(error.into()),
         }
-        self.policies.event(Draft { source: self.source, json: &piece.json }, scratch)
     }
 
-    /// Commits classified events; halves what is refused until the bad ones stand alone.
+    /// Commits classified events, one batch at a time.
     fn commit(&mut self, lines: &[u64], events: Vec<Event<'_>>) -> Result<bool> {
         if events.is_empty() {
             return Ok(true);
         }
-        let retry = (events.len() > 1).then(|| events.clone());
-        let error = match self.append(events) {
-            Ok(receipts) => {
-                self.accept(lines, receipts)?;
-                return Ok(true);
+        match self.append(&events) {
+            Ok(receipts) => self.accept(lines, receipts).map(|()| true),
+            Err(error @ (VaultError::Invalid { .. } | VaultError::Conflict { .. })) => {
+                self.halve(lines, events, &error)
             }
-            Err(error @ (VaultError::Invalid { .. } | VaultError::Conflict { .. })) => error,
-            Err(error) => return Err(error.into()),
-        };
-        match retry {
-            None => {
-                let line = lines.first().copied().unwrap_or(0);
-                self.refuse(line, error.code(), &error.to_string())?;
-                Ok(self.partial)
-            }
-            Some(_) if !self.partial => {
-                let from = lines.first().copied().unwrap_or(0);
-                self.refuse(from, error.code(), &format!("batch from this line: {error}"))?;
-                let rest = lines.len() as u64 - 1;
-                *self.tally.refused.entry("BATCH_REFUSED".to_owned()).or_default() += rest;
-                Ok(false)
-            }
-            Some(mut left) => {
-                let right = left.split_off(left.len() / 2);
-                let (first, second) = lines.split_at(left.len());
-                self.commit(first, left)?;
-                self.commit(second, right)
-            }
+            Err(error) => Err(error.into()),
         }
     }
 
+    /// Halves what is refused until the bad ones stand alone; without `--partial` it is refused
+    /// whole.
+    fn halve(
+        &mut self,
+        lines: &[u64],
+        mut left: Vec<Event<'_>>,
+        error: &VaultError,
+    ) -> Result<bool> {
+        if left.len() == 1 {
+            let line = lines.first().copied().unwrap_or(0);
+            self.refuse(line, error.code(), &error.to_string())?;
+            return Ok(self.partial);
+        }
+        if !self.partial {
+            let from = lines.first().copied().unwrap_or(0);
+            self.refuse(from, error.code(), &format!("batch from this line: {error}"))?;
+            let rest = lines.len() as u64 - 1;
+            *self.tally.refused.entry("BATCH_REFUSED".to_owned()).or_default() += rest;
+            return Ok(false);
+        }
+        let right = left.split_off(left.len() / 2);
+        let (first, second) = lines.split_at(left.len());
+        self.commit(first, left)?;
+        self.commit(second, right)
+    }
+
     /// Waits out a full pool: nothing is dropped because the vault is busy.
-    fn append(&self, events: Vec<Event<'_>>) -> std::result::Result<Vec<Receipt>, VaultError> {
-        for _ in 0..50 {
-            match self.vault.append_events(events.clone()) {
-                Err(VaultError::Overloaded) => std::thread::sleep(Duration::from_millis(100)),
+    fn append(&self, events: &[Event<'_>]) -> std::result::Result<Vec<Receipt>, VaultError> {
+        for _ in 0..BUSY_TRIES {
+            match self.vault.append_events(events.to_vec()) {
+                Err(VaultError::Overloaded) => std::thread::sleep(BUSY_WAIT),
                 other => return other,
             }
         }
-        self.vault.append_events(events)
+        self.vault.append_events(events.to_vec())
     }
 
     fn accept(&mut self, lines: &[u64], receipts: Vec<Receipt>) -> Result<()> {
@@ -345,6 +403,29 @@ impl<'r> Run<'r> {
         };
         Ok(())
     }
+}
+
+/// Reads pieces: the events, and what may not be stored as it stands by its place.
+fn read<'p>(
+    policies: &Policies,
+    source: &'p str,
+    pieces: impl Iterator<Item = &'p Piece>,
+    scratch: &mut Scratch,
+) -> (Vec<Event<'p>>, Vec<(usize, Refusal)>) {
+    let mut events = Vec::with_capacity(pieces.size_hint().1.unwrap_or(0));
+    let mut bad = Vec::new();
+    for (at, piece) in pieces.enumerate() {
+        let read = match piece.too_large {
+            true => Err(Refusal::new("EVENT_TOO_LARGE", "send documents elsewhere")
+                .limit(crate::base::limits::EVENT_BYTES_MAX as u64)),
+            false => policies.event(Draft { source, json: &piece.json }, scratch),
+        };
+        match read {
+            Ok(event) => events.push(event),
+            Err(refusal) => bad.push((at, refusal)),
+        }
+    }
+    (events, bad)
 }
 
 fn conclude(

@@ -4,7 +4,7 @@
 //! skipped to its end and reported, so that what follows it is still read.
 
 use crate::base::limits::EVENT_BYTES_MAX;
-use std::io::{BufRead, Result};
+use std::io::{BufRead, BufReader, Read, Result};
 
 /// One event as cut.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +29,13 @@ pub(crate) struct Pieces<R> {
     input: R,
     line: u64,
     mode: Option<Mode>,
+}
+
+impl<R: Read> Pieces<BufReader<R>> {
+    /// Whether the next event can be cut without reading from the stream, as far as is easily told.
+    pub(crate) fn has_whole_line(&self) -> bool {
+        self.mode == Some(Mode::Lines) && self.input.buffer().contains(&b'\n')
+    }
 }
 
 impl<R: BufRead> Pieces<R> {
@@ -97,18 +104,14 @@ impl<R: BufRead> Pieces<R> {
     fn next_line(&mut self) -> Result<Option<Piece>> {
         loop {
             let mut piece = Piece { line: self.line, json: Vec::new(), too_large: false };
-            let mut ended = false;
-            while !ended {
-                let buffer = self.input.fill_buf()?;
-                if buffer.is_empty() {
-                    break;
-                }
-                let end = buffer.iter().position(|byte| *byte == b'\n');
-                let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-                keep(&mut piece, part);
-                let used = part.len() + usize::from(end.is_some());
-                ended = end.is_some();
-                self.input.consume(used);
+            let room = EVENT_BYTES_MAX as u64 + 1;
+            self.input.by_ref().take(room).read_until(b'\n', &mut piece.json)?;
+            let mut ended = piece.json.last() == Some(&b'\n');
+            if ended {
+                piece.json.pop();
+            } else if piece.json.len() as u64 == room {
+                piece.too_large = true;
+                ended = self.skip_line()?;
             }
             self.line += 1;
             if !piece.json.trim_ascii().is_empty() {
@@ -116,6 +119,18 @@ impl<R: BufRead> Pieces<R> {
             }
             if !ended {
                 return Ok(None);
+            }
+        }
+    }
+
+    /// Passes over the rest of a line; whether it had an end.
+    fn skip_line(&mut self) -> Result<bool> {
+        loop {
+            let buffer = self.input.fill_buf()?;
+            let (len, end) = (buffer.len(), buffer.iter().position(|byte| *byte == b'\n'));
+            self.input.consume(end.map_or(len, |end| end + 1));
+            if end.is_some() || len == 0 {
+                return Ok(end.is_some());
             }
         }
     }
@@ -172,7 +187,6 @@ fn wraps_an_array(start: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::BufReader;
 
     fn check(input: &str, expect: &[(u64, &str)]) {
         for capacity in [1, 3, 4_096] {

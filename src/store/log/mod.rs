@@ -13,7 +13,7 @@ mod table;
 pub use crate::store::log::table::{Placed, SegmentRow};
 
 use crate::base::id::{Hash32, TenantId};
-use crate::base::limits::SEGMENT_BYTES_MAX;
+use crate::base::limits::{CACHED_BYTES, SEGMENT_BYTES_MAX};
 use crate::base::unit::{EntryIndex, TreeSize};
 use crate::format::unit::{self, UnitHead};
 use crate::store::disk::{Disk, DiskFile, Mode};
@@ -21,6 +21,7 @@ use crate::store::error::{Error, ErrorKind, Result};
 use crate::store::log::heads::Heads;
 use crate::store::log::table::{Places, Recent, Table};
 use crate::store::packed::segment::{self, Job, Opened, Saved};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -54,6 +55,21 @@ struct Writer {
     segment: u32,
     file: Arc<dyn DiskFile>,
     len: u64,
+    /// Closed segments that are still in memory, oldest first.
+    closed: VecDeque<(Arc<dyn DiskFile>, u64)>,
+}
+
+impl Writer {
+    /// What this full segment leaves to the next one: closed segments that may stay in memory.
+    fn close(&mut self) -> VecDeque<(Arc<dyn DiskFile>, u64)> {
+        let mut closed = std::mem::take(&mut self.closed);
+        closed.push_back((self.file.clone(), self.len));
+        while closed.iter().map(|(_, len)| len).sum::<u64>() + SEGMENT_BYTES_MAX > CACHED_BYTES {
+            let Some((file, len)) = closed.pop_front() else { break };
+            file.forget(0..len);
+        }
+        closed
+    }
 }
 
 /// Where a walk over the segments stopped.
@@ -533,7 +549,7 @@ impl UnitLog {
     fn commit_inner(&self, head: UnitHead, hash: Hash32, bytes: &[u8]) -> Result<()> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if writer.as_ref().is_none_or(|w| w.len >= self.segment_bytes) {
-            *writer = Some(self.next_writer(writer.as_ref())?);
+            *writer = Some(self.next_writer(writer.as_mut())?);
         }
         let Some(writer) = writer.as_mut() else { return Ok(()) };
         writer.file.write_at(writer.len, bytes)?;
@@ -545,20 +561,21 @@ impl UnitLog {
     }
 
     /// The segment to write to: the last one if it has room, else a new one.
-    fn next_writer(&self, full: Option<&Writer>) -> Result<Writer> {
+    fn next_writer(&self, full: Option<&mut Writer>) -> Result<Writer> {
         let last = self.segments()?.last().copied();
-        if let (None, Some(segment)) = (full, last) {
+        if let (None, Some(segment)) = (&full, last) {
             let file = self.disk.open(&self.path(segment), Mode::Write)?;
             let len = file.len()?;
             if len < self.segment_bytes {
                 // A crash may have come between making this segment and making its name durable.
                 self.disk.sync_dir(&self.dir)?;
-                return Ok(Writer { segment, file, len });
+                return Ok(Writer { segment, file, len, closed: VecDeque::new() });
             }
         }
         let segment = last.map_or(0, |s| s + 1);
         let file = self.disk.open(&self.path(segment), Mode::CreateNew)?;
         self.disk.sync_dir(&self.dir)?;
-        Ok(Writer { segment, file, len: 0 })
+        let closed = full.map_or_else(VecDeque::new, Writer::close);
+        Ok(Writer { segment, file, len: 0, closed })
     }
 }

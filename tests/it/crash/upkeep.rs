@@ -19,8 +19,13 @@ fn mirrored(told: &mut Teller) {
 /// A snapshot as soon as anything lies behind the last one, small segments, a small window.
 fn eager(told: &mut Teller) {
     let dedupe = Bounds { ids: 8, nanos: 1 };
-    let (snapshot_entries, snapshot_pause) = (1, 0);
-    told.config.tuning = Tuning { segment_bytes: 3_000, snapshot_entries, snapshot_pause, dedupe };
+    told.config.tuning = Tuning {
+        segment_bytes: 3_000,
+        snapshot_entries: 1,
+        snapshot_pause: 0,
+        dedupe,
+        ..Tuning::default()
+    };
 }
 
 /// As `eager`, but an opening writes one snapshot at its first commit, and none after it.

@@ -1,0 +1,58 @@
+//! The bound of the key cache: its arithmetic is that of the structures, and it holds however many
+//! persons come.
+
+use super::*;
+use crate::format::cell::ClassKey;
+
+fn person(number: u64) -> (PersonId, PersonCell) {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let key = ClassKey { class: ClassId(1), created: Day(20_000), key: Key::new([1; 32]) };
+    let cell = PersonCell {
+        id: PersonId(id),
+        retired: false,
+        created: Day(20_000),
+        token: Key::new([2; 32]),
+        keys: vec![key],
+        links: Vec::new(),
+        peers: Vec::new(),
+    };
+    (PersonId(id), cell)
+}
+
+fn named(number: u64) -> Identifier {
+    Identifier { kind: "user_id".into(), value: format!("u-{number:06}").into() }
+}
+
+#[test]
+fn rows_take_what_the_arithmetic_says() {
+    assert!(size_of::<(Identifier, PersonId)>() <= 48);
+    assert!(size_of::<(PersonId, PersonKeys)>() <= 144);
+    assert!(size_of::<SubjectKeys>() <= 216);
+    assert!(size_of::<(SubjectTag, (PersonId, ClassId))>() <= 40);
+    // The number of persons that the limit's comment promises.
+    let one = IDENTIFIER_BYTES + 12 + PERSON_BYTES + CLASS_KEY_BYTES;
+    assert!(limits::KEY_CACHE_BYTES_MAX / one > 330_000, "{one}");
+}
+
+#[test]
+fn the_cache_never_holds_more_than_its_limit_and_one_batch() {
+    const LIMIT: usize = 200_000;
+    const BATCH: u64 = 50;
+    let one = IDENTIFIER_BYTES + 8 + PERSON_BYTES + CLASS_KEY_BYTES;
+    let most = LIMIT + BATCH as usize * one;
+    let mut cache = Cache::default();
+    for batch in 0..100 {
+        let numbers = batch * BATCH..(batch + 1) * BATCH;
+        let persons: Vec<_> = numbers.clone().map(person).collect();
+        let identifiers = numbers.clone().map(|n| (named(n), person(n).0)).collect();
+        cache.take(LIMIT, identifiers, &persons, Vec::new());
+        assert!(cache.bytes <= most, "{} bytes", cache.bytes);
+        assert!(cache.persons.len() * one <= most && cache.identifiers.len() * one <= most);
+        // What was just taken in is there: a batch finds its own keys.
+        let there = |n| cache.identifiers.get(&named(n)).is_some_and(|id| *id == person(n).0);
+        assert!(numbers.clone().all(there));
+    }
+    // Each eviction is counted, so that keys computed before it are not kept after it.
+    assert!(cache.evictions > 10, "{}", cache.evictions);
+}
