@@ -52,6 +52,8 @@ pub struct Tuning {
     pub snapshot_pause: u64,
     /// What the window of event ids remembers.
     pub dedupe: Bounds,
+    /// Whether to pack in the background while the vault is open for writing.
+    pub pack: bool,
 }
 
 impl Default for Tuning {
@@ -61,6 +63,7 @@ impl Default for Tuning {
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_pause: SNAPSHOT_PAUSE_NANOS,
             dedupe: Bounds::default(),
+            pack: true,
         }
     }
 }

@@ -37,6 +37,8 @@ use crate::vault::keyplane::{self, Judge, KeyDirs};
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::logkey::{self, LogKeys};
 use crate::vault::meter::Meter;
+use crate::vault::packer::Bell;
+use crate::vault::press::Press;
 use crate::vault::proven::Proven;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
@@ -169,6 +171,7 @@ impl Vault {
             // From here on a log without a checkpoint is one that lost it.
             vault.checkpoint()?;
         }
+        vault.pack_in_background(config.tuning.pack);
         Ok(vault)
     }
 
@@ -444,6 +447,20 @@ impl Opening {
             notices.push(clock::not_accepted());
         }
         let anchors = self.anchors(config, &clerk, &facts);
+        let keys = Arc::new(keys);
+        let press = Press {
+            tenant: self.file.tenant,
+            log: self.log.clone(),
+            proven: self.proven(),
+            bodies: self.bodies.clone(),
+            keys: keys.clone(),
+            facts: facts.clone(),
+            clock: clock.clone(),
+            entropy: self.world.entropy.clone(),
+            one: Arc::default(),
+        };
+        let bell = Arc::new(Bell::default());
+        bell.signed(self.sealed);
         let inner = Inner {
             tenant: self.file.tenant,
             origin: self.file.origin().into(),
@@ -463,6 +480,8 @@ impl Opening {
             gate: Arc::new(Gate::default()),
             desk,
             anchors: Arc::new(anchors),
+            press,
+            bell,
             pool: AtomicUsize::new(0),
             scratches: Mutex::default(),
             erased: Mutex::default(),

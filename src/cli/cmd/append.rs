@@ -72,9 +72,13 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
         }
         None => None,
     };
-    let vault = context.open()?;
+    let config = context.config()?;
+    let vault = context.open_with(&config)?;
     let policies = vault.policies();
     let source = source_name(&policies, args)?;
+    // A pipe may stay open for months: what it fills is packed meanwhile. At the end it stops
+    // where it is.
+    vault.pack_in_background(config.pack_background);
     let mut run = Run {
         vault: &vault,
         policies: &policies,
@@ -112,6 +116,9 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
     }
     let Run { tally, last, .. } = run;
     vault.checkpoint()?;
+    if let Some(why) = vault.packing().failed {
+        context.note("PACK_FAILED", &why);
+    }
     drop(vault);
     conclude(context, &tally, last.as_ref(), ended, started.elapsed())
 }
