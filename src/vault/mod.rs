@@ -227,6 +227,11 @@ impl Vault {
         Ok(published.note.clone())
     }
 
+    /// Entries that the index covers; seals may be owed beyond.
+    pub fn indexed(&self) -> TreeSize {
+        self.inner.gate.wait(TreeSize(0))
+    }
+
     /// Waits until index and seals have followed the log.
     pub fn settle(&self) {
         let mut size = self.size();

@@ -243,7 +243,7 @@ pub struct Bench {
     /// Subjects in the erasure measurement
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub subjects: u32,
-    /// Measure this only; repeat for more: ingest, commit, verify, erase, disk, speed
+    /// Measure this only; repeat for more: ingest, commit, verify, prove, erase, disk, speed
     #[arg(long = "only", value_name = "PART")]
     pub only: Vec<String>,
 }
@@ -273,8 +273,8 @@ Examples:
   chancery bench open --entries 1000000 --entries 10000000 --dir /mnt/disk
 
 One vault is filled to each size in turn and killed there; opening it again is measured as the
-kill left it, with the index removed, and with snapshots removed. 10,000,000 entries take about
-10 GB of disk.")]
+kill left it, with the index removed, after a clean close, and with snapshots removed. 10,000,000
+entries take about 10 GB of disk.")]
 pub struct OpenBench {
     /// Directory to measure in; its file system is what is measured [default: temporary]
     #[arg(long, value_name = "DIR")]
@@ -294,7 +294,7 @@ Example:
   chancery bench open-child open --dir /tmp/chancery-bench-1")]
 pub struct OpenChild {
     /// What to do
-    #[arg(value_parser = ["fill", "open"])]
+    #[arg(value_parser = ["fill", "open", "close"])]
     pub act: String,
     /// The bench's directory
     #[arg(long, value_name = "DIR")]

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod erasing;
 pub mod ingest;
 pub mod opening;
+pub mod proving;
 pub mod reading;
 pub(crate) mod soak;
 pub mod speed;
@@ -32,7 +33,7 @@ pub struct Plan<'a> {
     pub seconds: u32,
     /// Subjects of the erasure measurement.
     pub subjects: u32,
-    /// Parts to measure: ingest, commit, verify, erase, speed; empty = all but speed.
+    /// Parts to measure: ingest, commit, verify, prove, erase, disk, speed; empty = all but speed.
     pub only: &'a [String],
 }
 
@@ -47,15 +48,19 @@ impl Plan<'_> {
 /// # Errors
 /// Those of the vault; `Invalid` for an unknown part.
 pub fn run(world: &World, plan: &Plan<'_>, say: &mut dyn FnMut(&str)) -> Result<Numbers> {
-    const PARTS: [&str; 6] = ["ingest", "commit", "verify", "erase", "disk", "speed"];
+    const PARTS: [&str; 7] = ["ingest", "commit", "verify", "prove", "erase", "disk", "speed"];
     if plan.only.iter().any(|part| !PARTS.contains(&part.as_str())) {
-        let fix = "--only takes ingest, commit, verify, erase, disk or speed";
+        let fix = "--only takes ingest, commit, verify, prove, erase, disk or speed";
         return Err(Refusal::new("BENCH_PART_UNKNOWN", fix).into());
     }
     let mut numbers = Numbers::new();
     if plan.wants("ingest") || plan.wants("verify") {
         say("ingest: 589-byte events, four values sealed and the rest as data");
         ingest::run(world, plan, &mut numbers)?;
+    }
+    if plan.wants("prove") {
+        say("prove: one entry, its check, a thousand entries as a range");
+        proving::run(world, plan, &mut numbers)?;
     }
     if plan.wants("disk") {
         say("disk: bytes for each raw byte, before and after packing");

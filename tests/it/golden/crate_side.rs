@@ -27,7 +27,7 @@ use chancery::format::slot::Slot;
 use chancery::format::trust::Trust;
 use chancery::format::unit::{BodySpan, UnitHead};
 use chancery::format::vkey::{Algorithm, Signer};
-use chancery::format::wire::Write;
+use chancery::format::wire::{Malformed, Write};
 use chancery::format::{body, canon, entry, node, roll, unit};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
@@ -367,13 +367,7 @@ fn payloads(out: &mut Vectors) {
     let (first, last) = (EntryIndex(1), EntryIndex(2));
     let disclose = control::Disclose { act: "read".into(), records: 2, first, last, fields };
     let grow = KeyRoll::GrowthIntent { generation: from };
-    let policies = Config::Policies { version: 1, policies: policy, mode: Mode::SingleOperator };
-    let link = Config::Link { mode, persons: vec![PersonId([0x41; 16])] };
-    let source = Config::Source { source: SourceHandle([0xfe; 16]) };
-    let mut add = |name: &str, bytes: Result<Vec<u8>, _>| {
-        let _: Result<_, chancery::format::wire::Malformed> =
-            bytes.map(|bytes| text(out, &format!("control.{name}"), &bytes));
-    };
+    let mut add = |name: &str, bytes| add_control(out, name, bytes);
     add("erase-intent", control::encode(&erase));
     add("erase-done", control::encode(&done));
     let missed = Some(ReplicaId([0xfe; 16]));
@@ -390,14 +384,27 @@ fn payloads(out: &mut Vectors) {
     add("disclose", control::encode(&disclose));
     add("growth-intent", control::encode(&grow));
     add("growth-done", control::encode(&KeyRoll::GrowthDone { root }));
+    settings(out);
+    add_control(out, "conflict", control::encode(&control::Conflict { first }));
+}
+
+fn add_control(out: &mut Vectors, name: &str, bytes: Result<Vec<u8>, Malformed>) {
+    let _: Result<_, Malformed> = bytes.map(|bytes| text(out, &format!("control.{name}"), &bytes));
+}
+
+/// What a config entry may say.
+fn settings(out: &mut Vectors) {
+    let (mode, policy, size) = (Mode::TwoPerson, Hash32([8; 32]), TreeSize(7));
+    let policies = Config::Policies { version: 1, policies: policy, mode: Mode::SingleOperator };
+    let link = Config::Link { mode, persons: vec![PersonId([0x41; 16])] };
+    let source = Config::Source { source: SourceHandle([0xfe; 16]) };
+    let mut add = |name: &str, bytes| add_control(out, name, bytes);
     add("policies", control::encode(&policies));
     add("source", control::encode(&source));
     add("link", control::encode(&link));
-    let size = TreeSize(7);
     add("unwitnessed", control::encode(&Config::Unwitnessed { size, witnesses: 2 }));
     let (sight, time) = (control::Sight::Timestamp, NOW);
     add("anchor", control::encode(&Config::Anchor { sight, size, hash: policy, time }));
-    add("conflict", control::encode(&control::Conflict { first }));
 }
 
 fn cells(out: &mut Vectors) {
