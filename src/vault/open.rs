@@ -448,19 +448,7 @@ impl Opening {
         }
         let anchors = self.anchors(config, &clerk, &facts);
         let keys = Arc::new(keys);
-        let press = Press {
-            tenant: self.file.tenant,
-            log: self.log.clone(),
-            proven: self.proven(),
-            bodies: self.bodies.clone(),
-            keys: keys.clone(),
-            facts: facts.clone(),
-            clock: clock.clone(),
-            entropy: self.world.entropy.clone(),
-            one: Arc::default(),
-        };
-        let bell = Arc::new(Bell::default());
-        bell.signed(self.sealed);
+        let press = self.press(&keys, &facts, &clock);
         let inner = Inner {
             tenant: self.file.tenant,
             origin: self.file.origin().into(),
@@ -481,7 +469,7 @@ impl Opening {
             desk,
             anchors: Arc::new(anchors),
             press,
-            bell,
+            bell: Arc::new(Bell::told(self.sealed)),
             pool: AtomicUsize::new(0),
             scratches: Mutex::default(),
             erased: Mutex::default(),
@@ -494,6 +482,25 @@ impl Opening {
         };
         let round = Round::new(&config.outside, met, &inner, &self.places);
         self.staff(config, inner, round, messages, (notify, news))
+    }
+
+    fn press(
+        &self,
+        keys: &Arc<Keyring>,
+        facts: &Arc<RwLock<Facts>>,
+        clock: &Arc<LogClock>,
+    ) -> Press {
+        Press {
+            tenant: self.file.tenant,
+            log: self.log.clone(),
+            proven: self.proven(),
+            bodies: self.bodies.clone(),
+            keys: keys.clone(),
+            facts: facts.clone(),
+            clock: clock.clone(),
+            entropy: self.world.entropy.clone(),
+            one: Arc::default(),
+        }
     }
 
     fn anchors(&self, config: &Config, clerk: &Clerk, facts: &Arc<RwLock<Facts>>) -> Anchors {

@@ -54,6 +54,13 @@ impl Bell {
         self.changed.notify_all();
     }
 
+    /// A bell that knows how much is signed already.
+    pub(crate) fn told(signed: TreeSize) -> Bell {
+        let bell = Bell::default();
+        bell.signed(signed);
+        bell
+    }
+
     /// A checkpoint of this size is durable.
     pub(crate) fn signed(&self, size: TreeSize) {
         self.tell(|state| (state.signed, state.news) = (size, true));

@@ -195,6 +195,7 @@ fn seeds() -> Seeds {
     seeds.insert("control", acts.map(|(_, text)| text.clone().into_bytes()).collect());
     notes(&vectors, &mut seeds);
     stored(&vectors, &mut seeds);
+    beside(&vectors, &mut seeds);
     shown(&vectors, &mut seeds);
     inputs_from_outside(&mut seeds);
     seeds
@@ -236,7 +237,7 @@ fn notes(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
     seeds.insert("tile_path", vec![plain("tile/0/000"), plain("tile/entries/x001/234.p/7")]);
 }
 
-/// Packed files, snapshots, runs, changes of the key tree's file and of its mirror.
+/// Packed segments and body files.
 fn stored(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
     let bytes = |name: &str| unhex(&vectors[name]);
     let after = |way: u8, rest: &[u8]| [&[way], rest].concat();
@@ -280,7 +281,12 @@ fn stored(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
     let rows = [of_bodies.encode(), of_segment.encode()].map(|b| b[..b.len() - 12].to_vec());
     let [of_bodies, of_segment] = rows;
     seeds.insert("packed_rows", vec![of_bodies, of_segment, packed.finish().0[8..].to_vec()]);
+}
 
+/// Plaintexts, snapshots, runs, changes of the key tree's file and of its mirror.
+fn beside(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
+    let bytes = |name: &str| unhex(&vectors[name]);
+    let after = |way: u8, rest: &[u8]| [&[way], rest].concat();
     let mut plain = Vec::new();
     let event = corpus(4, 1).remove(0);
     let fields = [("actor.email", "\"a@b.example\""), ("data", event.as_str())];
