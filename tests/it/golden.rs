@@ -6,6 +6,7 @@ pub(crate) mod by_the_page;
 mod complete;
 mod crate_side;
 mod derived;
+mod packed;
 mod story;
 
 use sha2::{Digest, Sha256};

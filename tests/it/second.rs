@@ -3,6 +3,7 @@
 //! the other: `docs/format.md` is. `CHANCERY_MUTANTS` sets how many; each run prints its seed.
 
 use crate::support::artefacts::{Artefact, Files, artefacts, judge_all, mutants};
+use crate::support::lives::lives;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chancery::cli::judge::Judgement as Said;
@@ -107,11 +108,16 @@ fn golden() -> Vec<Artefact> {
         .collect()
 }
 
+/// Young and grown, packed, rolled, mirrored, continued, frozen.
+fn everything() -> Vec<Artefact> {
+    artefacts(1).into_iter().chain(lives(1)).chain(golden()).collect()
+}
+
 #[test]
 #[ignore = "needs node"]
 fn both_verifiers_agree_on_all_evidence_and_the_golden_vectors() {
     let mut all = Vec::new();
-    for artefact in artefacts(1).into_iter().chain(golden()) {
+    for artefact in everything() {
         let mut unpinned = artefact.clone();
         (unpinned.trust, unpinned.since) = (None, None);
         all.push((artefact.clone(), format!("{}, whole", artefact.name)));
@@ -127,6 +133,6 @@ fn both_verifiers_agree_on_thousands_of_spoiled_artefacts() {
     let seed = number("CHANCERY_SEED").unwrap_or(1);
     let count = number("CHANCERY_MUTANTS").unwrap_or(10_000);
     println!("seed {seed}, {count} mutants");
-    let of: Vec<Artefact> = artefacts(1).into_iter().chain(golden()).collect();
+    let of = everything();
     agree(&mutants(&of, seed, count as usize));
 }

@@ -4,7 +4,7 @@
 
 import { hex } from './text.mjs';
 import { decodePayload } from './payload.mjs';
-import { malformed, Refusal } from './verdict.mjs';
+import { malformed, refuse, Refusal } from './verdict.mjs';
 import { readRoll } from './roll.mjs';
 
 export class Acts {
@@ -103,14 +103,12 @@ export class Acts {
     this.partial.delete(done);
   }
 
-  // Trust moves by the note alone, and only from a key that is held.
+  // A roll that does not hold is evidence against the log, whoever is pinned.
   async #roll(index, text) {
     try {
       const roll = await readRoll(text);
       if (roll.until !== BigInt(index) + 1n) malformed('a roll holds up to and with its own entry');
-      if (!this.logKeys.follow(roll)) {
-        this.findings.doubt('UNTRUSTED_KEY', `entry ${index} rolls a log key that is not held here`);
-      }
+      if (!this.logKeys.follow(roll)) refuse('UNTRUSTED_KEY', 'the key that hands over is not the one in force');
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       this.findings.add(error.code, `the roll of the log key: ${error.message}`, index);

@@ -19,9 +19,10 @@ export class Anchors {
     this.folder = folder;
     this.trust = trust;
     this.named = new Map();
-    this.files = trust === null ? [] : folder.names().map((name) => FILE.exec(name)).filter(Boolean);
-    this.lower = [];
-    this.count = 0;
+    const there = folder.names().map((name) => FILE.exec(name)).filter(Boolean);
+    this.files = trust === null ? [] : there;
+    this.unread = there.length - this.files.length;
+    this.held = [];
   }
 
   /** Sizes at which the walk keeps root and time. */
@@ -55,6 +56,7 @@ export class Anchors {
         const at = { name, size: BigInt(size), origin, trust, entries, mark };
         const found = ending === 'note' ? await this.#note(at) : await this.#stamp(at);
         this.#bound(found, at, times);
+        this.held.push({ size, stamped: ending === 'tsr', time: found.to });
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
         const fails = error.code === 'ROLLED_BACK' || error.code === 'INCONSISTENT';
@@ -89,7 +91,6 @@ export class Anchors {
   // Entries below the size are not after its later instant, those from the naming one on not
   // before its earlier one; both with five minutes to spare. Log time never falls.
   #bound({ from, to }, { name, size, mark }, times) {
-    this.count++;
     if (size > 0n && mark.time > to + BRACKET) {
       this.findings.add('TIME_BRACKET', `log time ${timeText(mark.time)} is after ${name} was signed`, Number(size) - 1);
     }
@@ -98,5 +99,22 @@ export class Anchors {
     if (time !== undefined && time + BRACKET < from) {
       this.findings.add('TIME_BRACKET', `log time ${timeText(time)} is before ${name} was signed`, named.index);
     }
+  }
+
+  /** What outsiders said of when, and what of it was not asked: sentences. */
+  speak(said, open) {
+    const stamped = this.held.filter((one) => one.stamped);
+    for (const [list, what] of [
+      [stamped, 'A time-stamp that leads to a pinned certificate says'],
+      [this.held.filter((one) => !one.stamped), 'An anchored checkpoint that a pinned witness cosigned says'],
+    ]) {
+      const last = list.reduce((most, one) => (most === null || one.size > most.size ? one : most), null);
+      if (last === null) continue;
+      const more = list.length > 1 ? ` ${list.length - 1} earlier of this kind hold as well.` : '';
+      said.push(`${what} that the first ${BigInt(last.size)} entries were there at ${timeText(last.time)} at the latest.${more}`);
+    }
+    if (stamped.length > 0) open.push('Whether the certificate of a time-stamp had been revoked was not asked.');
+    if (this.unread > 0) open.push(`${this.unread} anchors lie beside the log; without a trust file they are not read.`);
+    if (this.held.length === 0 && this.unread === 0) open.push('Nobody outside says when: log times are the word of the vault.');
   }
 }

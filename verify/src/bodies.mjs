@@ -3,7 +3,8 @@
 
 import { Reader } from './wire.mjs';
 import { dayText } from './text.mjs';
-import { bodyHeadHolds, bodyPath, walkSpan } from './body.mjs';
+import { bodyHeadHolds, bodyPath, matchFrames, walkSpan } from './body.mjs';
+import { PackedBody, packedHeadHolds } from './packedbody.mjs';
 
 export class Bodies {
   constructor(findings, folder, tenant) {
@@ -59,15 +60,20 @@ export class Bodies {
     }
     const end = Number(span.end);
     state.end = Math.max(state.end, end);
-    const bytes = state.whole ? await state.file.read(Number(span.start), Math.min(end, state.file.size)) : [];
-    const { damaged, extra } = state.whole ? walkSpan(bytes, expected) : { damaged: expected, extra: 0 };
+    const { damaged, extra } = await this.#match(state, span, expected);
     this.present += expected.length - damaged.length;
     for (const { index, group } of damaged) {
       this.pending.push({ key, code: 'BODY_AUTH_FAIL', message: `the body of group ${group} in ${state.name} is damaged`, index });
     }
     if (extra > 0 && sure) {
-      this.pending.push({ key, code: 'BODY_EXTRA', message: `${extra} bytes in ${state.name} belong to no entry`, index: null });
+      this.pending.push({ key, code: 'BODY_EXTRA', message: `${extra} ${state.packed ? 'groups' : 'bytes'} in ${state.name} belong to no entry`, index: null });
     }
+  }
+
+  async #match({ file, whole, packed }, { start, end }, expected) {
+    if (packed) return matchFrames(await packed.span(start, end), expected);
+    if (!whole) return { damaged: expected, extra: 0 };
+    return walkSpan(await file.read(Number(start), Math.min(Number(end), file.size)), expected);
   }
 
   async #file(key, { cls, bucket, place }) {
@@ -75,11 +81,13 @@ export class Bodies {
     if (state) return state;
     const name = bodyPath(cls, bucket);
     const file = this.folder.get(name) ?? null;
-    state = { name, file, whole: false, end: 0 };
+    state = { name, file, whole: false, packed: null, end: 0 };
     if (file !== null) {
       const head = await file.read(0, Math.min(32, file.size));
       const inner = new Reader(place);
-      state.whole = bodyHeadHolds(head, { tenant: this.tenant, cls: inner.u16(), bucket: inner.u32() });
+      const of = { tenant: this.tenant, cls: inner.u16(), bucket: inner.u32() };
+      state.whole = bodyHeadHolds(head, of);
+      if (packedHeadHolds(head, of)) state.packed = await PackedBody.open(file);
     }
     this.files.set(key, state);
     return state;
@@ -107,8 +115,9 @@ export class Bodies {
     for (const name of this.folder.names()) {
       if (!/^bodies\/[0-9]+\/[0-9-]+\.seg$/.test(name)) continue;
       const state = known.get(name);
-      const beyond = this.folder.get(name).size - (state?.end ?? 0);
-      if (beyond > 0 && !(state && expired.has(state.key))) {
+      const length = state?.packed?.plain ?? BigInt(this.folder.get(name).size);
+      const beyond = length - BigInt(state?.end ?? 0);
+      if (beyond > 0n && !(state && expired.has(state.key))) {
         this.findings.add('BODY_UNCOMMITTED', `${beyond} bytes in ${name} that no unit names`);
       }
     }

@@ -7,7 +7,18 @@ import { crc32 } from './crc32.mjs';
 
 const FILE_HEAD = 32;
 const FRAME_HEAD = 46;
-const ALGORITHMS = [1];
+const TAG = 16;
+
+// What padding allows of a ciphertext without its tag, by algorithm.
+const LENGTHS = new Map([
+  [1, (length) => length >= 32 && length % 32 === 0],
+  [2, (length) => length >= 48 && length % 16 === 0],
+]);
+
+/** Whether a group may have this algorithm and this length, its tag not counted. */
+export function lengthHolds(algorithm, length) {
+  return LENGTHS.get(algorithm)?.(length) ?? false;
+}
 
 /** `bodies/<class>/<YYYY-MM-DD>.seg` of a class-day. */
 export function bodyPath(cls, bucket) {
@@ -48,6 +59,16 @@ export function walkSpan(bytes, expected) {
   return { damaged, extra: damaged.length === 0 ? extra : 0 };
 }
 
+/** The same for frames of a packed file: `extra` counts groups that no entry has. */
+export function matchFrames(frames, expected) {
+  const names = new Map(frames.map((frame) => [nameOf(frame), frame]));
+  const damaged = expected.filter((group) => {
+    const frame = names.get(nameOf(group));
+    return frame === undefined || !lengthHolds(frame.algorithm, frame.sealed - TAG);
+  });
+  return { damaged, extra: damaged.length === 0 ? frames.length - expected.length : 0 };
+}
+
 const nameOf = ({ index, group }) => `${index}/${group}`;
 
 function standsAt(bytes, at, { index, group }) {
@@ -80,9 +101,8 @@ function readFrame(bytes, at, group) {
   const covered = bytes.subarray(at + 16, end);
   const whole =
     crc32(covered) === crc &&
-    ALGORITHMS.includes(bytes[at + 17]) &&
-    equal(bytes.subarray(at + 18, at + 34), group.recordId) &&
-    sealed > 16 && (sealed - 16) % 32 === 0;
+    lengthHolds(bytes[at + 17], sealed - TAG) &&
+    equal(bytes.subarray(at + 18, at + 34), group.recordId);
   return { at, end, whole };
 }
 

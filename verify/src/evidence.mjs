@@ -221,6 +221,13 @@ function aboutReceipt(context, facts) {
       `${facts.completed.when} (entry ${facts.completed.index}).`,
     `Classes erased: ${facts.classes}. Records: ${facts.records}. Replicas: ${facts.replicas}.`,
   );
+  if (facts.final) {
+    const { when, index } = facts.final;
+    context.said.push(`A copy of the keys that was away at the erasure was scrubbed by ${when} (entry ${index}).`);
+  }
+  if (facts.replicas.endsWith(' E2-partial')) {
+    context.open.push('PARTIAL: a copy of the keys had not been reached when this was signed. What it holds may still open what was erased.');
+  }
   for (const { name, why, due, law } of facts.deferred) {
     context.said.push(`Deferred: class ${name}, ${why} (${law}), until ${due}.`);
   }

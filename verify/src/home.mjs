@@ -20,11 +20,21 @@ export async function readHome(folder) {
   const [name, tenantHex] = [values.get('name'), values.get('tenant')];
   const tenant = fromHex(tenantHex, 16);
   const known = values.size === 3 && [...tables.keys()].every((table) => table === '' || table === 'continues');
-  if (!known || format !== 1 || tenant === null || typeof name !== 'string') {
+  if (!known || !isBefore(tables.get('continues')) || format !== 1 || tenant === null || typeof name !== 'string') {
     refuse('STORE_CORRUPT', 'vault.toml does not hold format, name and tenant');
   }
   return { name, tenant, tenantHex, origin: `${name}/t/${tenantHex}` };
 }
+
+// What a log takes up after; the genesis entry says the same, signed, and counts.
+function isBefore(values) {
+  if (values === undefined) return true;
+  const [origin, size, root] = ['origin', 'size', 'root'].map((name) => values.get(name));
+  return values.size === 3 && typeof origin === 'string' && typeof size === 'number' && fromHex(root, 32) !== null;
+}
+
+const TABLE = /^\s*\[[ \t]*([a-z]+)[ \t]*\]\s*(?:#.*)?$/;
+const VALUE = /^\s*([a-z_]+)\s*=\s*(?:"([^"\\]*)"|'([^']*)'|\+?(0|[1-9][0-9]*(?:_[0-9]+)*))\s*(?:#.*)?$/;
 
 // Table names to their values: `name = "text"` or a number, one a line; comments are allowed.
 function readTables(text) {
@@ -32,13 +42,13 @@ function readTables(text) {
   let values = tables.get('');
   for (const line of text.split('\n')) {
     if (/^\s*(#.*)?$/.test(line)) continue;
-    const table = /^\s*\[([a-z]+)\]\s*(?:#.*)?$/.exec(line)?.[1];
-    const parts = /^\s*([a-z_]+)\s*=\s*(?:"([^"\\]*)"|([0-9]+))\s*(?:#.*)?$/.exec(line);
+    const table = TABLE.exec(line)?.[1];
+    const parts = VALUE.exec(line);
     if (table !== undefined && !tables.has(table)) {
       values = new Map();
       tables.set(table, values);
     } else if (parts && !values.has(parts[1])) {
-      values.set(parts[1], parts[2] ?? Number(parts[3]));
+      values.set(parts[1], parts[2] ?? parts[3] ?? Number(parts[4].replaceAll('_', '')));
     } else {
       refuse('STORE_CORRUPT', 'vault.toml cannot be read');
     }

@@ -1,5 +1,6 @@
-// Which key may sign a log, entry by entry: pinned keys, or genesis' own, and the rolls that follow.
-// docs/format.md sections 8 and 9. Never follows a roll whose old key it does not hold.
+// Which key may sign a log, entry by entry: pinned keys, or where none are, genesis' own and those
+// that the log's rolls name. docs/format.md sections 8, 9 and 12. A roll in the log retires a key;
+// it never pins one: whoever follows it moves his own trust file.
 
 import { SIZE_MAX } from './text.mjs';
 import { sameKey } from './vkey.mjs';
@@ -10,50 +11,59 @@ export class LogKeys {
   constructor(origin, trust) {
     this.origin = origin;
     this.trust = trust;
-    this.keys = (trust?.logs ?? [])
-      .filter((key) => key.name === origin)
-      .map((key) => ({ key, until: trust.until.get(key.idHex) ?? SIZE_MAX }));
-    this.rolled = false;
+    this.pinned = (trust?.logs ?? []).filter((key) => key.name === origin);
+    this.chain = [];
   }
 
   get some() {
-    return this.keys.length > 0;
+    return this.pinned.length > 0 || this.chain.length > 0;
   }
 
-  holds(key) {
-    return this.keys.some((one) => sameKey(one.key, key));
+  isPinned(key) {
+    return this.pinned.some((one) => sameKey(one, key));
   }
 
-  /** Genesis' own key, where none is pinned. */
-  adopt(key) {
-    this.keys.push({ key, until: SIZE_MAX });
+  /** Genesis' own key, with which the chain of rolls begins. */
+  begin(key) {
+    this.chain.push({ key, until: SIZE_MAX });
   }
 
-  /** Moves on by a roll at `until`; false when its old key is not held or has retired before. */
+  /** Goes on by a roll; false when its old key is not the one in force. */
   follow({ origin, old, next, until }) {
-    const held = this.keys.find((one) => sameKey(one.key, old));
-    if (origin !== this.origin || !held || held.until < until) return false;
-    held.until = until;
-    if (!this.holds(next)) this.keys.push({ key: next, until: SIZE_MAX });
-    this.rolled = true;
+    const last = this.chain.at(-1);
+    if (origin !== this.origin || last === undefined || !sameKey(last.key, old)) return false;
+    last.until = until;
+    this.chain.push({ key: next, until: SIZE_MAX });
     return true;
   }
 
+  // Keys that may sign, each with the largest size: what a trust file says, and the log's own rolls.
+  #inForce() {
+    if (this.trust === null) return this.chain;
+    return this.pinned.map((key) => {
+      const said = this.trust.until.get(key.idHex) ?? SIZE_MAX;
+      const rolled = this.chain.find((one) => sameKey(one.key, key))?.until ?? SIZE_MAX;
+      return { key, until: said < rolled ? said : rolled };
+    });
+  }
+
   async signed(unit) {
-    for (const { key, until } of this.keys) {
+    for (const { key, until } of this.#inForce()) {
       if (unit.end <= until && (await signatureHolds(unit, key.key))) return true;
     }
     return false;
   }
 
-  /** The trust file as the rolls of the log have moved it; quorum and witnesses stay. */
+  /** The trust to open this log's checkpoints with; `quorum` in the place of the pinned one. */
   moved(quorum) {
     const moved = Object.assign(new Trust(), { quorum: quorum ?? this.trust?.quorum ?? 'none' });
     if (this.trust) {
-      const { witnesses, groups, authorities } = this.trust;
+      const { witnesses, groups, authorities, logs } = this.trust;
       Object.assign(moved, { witnesses, groups, authorities });
+      moved.logs.push(...logs.filter((key) => key.name !== this.origin));
+      for (const [id, until] of this.trust.until) moved.until.set(id, until);
     }
-    for (const { key, until } of this.keys) {
+    for (const { key, until } of this.#inForce()) {
       moved.logs.push(key);
       if (until !== SIZE_MAX) moved.until.set(key.idHex, until);
     }

@@ -54,7 +54,7 @@ export class Notes {
 
   /** `marks` holds root and time at each size; `entries` is how many there are. */
   async judge(logKeys, marks, entries) {
-    this.moved = this.trust !== null && logKeys.rolled ? logKeys.moved() : this.trust;
+    this.moved = this.trust === null ? null : logKeys.moved();
     await this.#open(logKeys, this.moved);
     const holds = this.#newest(marks, entries);
     this.#older(marks, entries);

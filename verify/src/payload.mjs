@@ -1,5 +1,5 @@
 // Control payloads: `clear` of every kind but event. docs/format.md sections 10 and 11.
-// Never gives a meaning to the reserved kind; any other spelling than the canonical is MALFORMED.
+// Never reads an event's; any other spelling than the canonical is MALFORMED.
 
 import { utf8 } from './wire.mjs';
 import { day, decimal, decodeUtf8, fromHex, time, U64_MAX } from './text.mjs';
@@ -105,7 +105,7 @@ function change(value) {
 }
 
 function replicas(value) {
-  if (!/^[0-9]{1,3}\/[0-9]{1,3}$/.test(text(value))) malformed('replicas are written 1/1');
+  if (!/^(0|[1-9][0-9]{0,2})\/(0|[1-9][0-9]{0,2})$/.test(text(value))) malformed('replicas are written 1/1');
   return value;
 }
 
@@ -183,7 +183,7 @@ const SHAPES = {
 
 export const EPOCH = 65_536;
 
-/** What a control entry says; null for events and the reserved kind. */
+/** What a control entry says; null for events. */
 export function decodePayload(entry) {
   const shape = SHAPES[KINDS[entry.kind]];
   if (!shape) return null;

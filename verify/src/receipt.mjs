@@ -86,7 +86,7 @@ export function readReceipt(statement) {
   facts.store = reader.text('store');
   reader.need('store', facts.store === 'D');
   facts.replicas = reader.text('replicas');
-  reader.need('replicas', /^[0-9]{1,3}\/[0-9]{1,3}( E2-partial)?$/.test(facts.replicas));
+  reader.need('replicas', /^(0|[1-9][0-9]{0,2})\/(0|[1-9][0-9]{0,2})( E2-partial)?$/.test(facts.replicas));
   reader.need('replicas', !(facts.final && facts.replicas.endsWith('partial')));
   facts.classes = reader.text('classes');
   reader.need('classes', facts.classes === '-' || facts.classes.split(' ').every(isName));

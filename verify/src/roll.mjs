@@ -7,7 +7,7 @@ import { utf8 } from './wire.mjs';
 import { openNote, parseNote } from './note.mjs';
 import { LOG_TYPE, parseVkey, sameKey } from './vkey.mjs';
 
-/** `{ origin, old, next, until }` of a roll that both its keys signed; MALFORMED, BAD_SIGNATURE. */
+/** `{ origin, old, next, until }` of a roll that both its keys signed; MALFORMED, BAD_SIGNATURE, UNTRUSTED_KEY. */
 export async function readRoll(text) {
   const note = parseNote(utf8(text));
   const lines = note.text.split('\n');
@@ -21,7 +21,7 @@ export async function readRoll(text) {
   if (until === null || !named || sameKey(old, next)) malformed('the keys of a roll are two log keys of its origin');
   const signed = await openNote(note, [old, next]);
   for (const key of [old, next]) {
-    if (!signed.some((one) => sameKey(one.key, key))) refuse('BAD_SIGNATURE', 'a roll is signed by both its keys');
+    if (!signed.some((one) => sameKey(one.key, key))) refuse('UNTRUSTED_KEY', 'a roll is signed by both its keys');
   }
   return { origin, old, next, until };
 }

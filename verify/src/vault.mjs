@@ -66,7 +66,7 @@ class VaultCheck {
     this.seals = new SealChecker(this.findings, { percent, root, seed }, this.epochRoots);
     this.acts = new Acts(this.findings, this.seals, this.logKeys, this.anchors);
     this.bodies = new Bodies(this.findings, this.folder, this.home.tenant);
-    for await (const step of walkUnits(this.folder)) {
+    for await (const step of walkUnits(this.folder, this.home.tenant)) {
       if (!(await this.#step(step))) break;
       this.options.progress?.(this.entries);
     }
@@ -82,7 +82,7 @@ class VaultCheck {
       return false;
     }
     const { size } = this.notes;
-    const torn = step.tail && this.entries >= size;
+    const torn = step.tail && !step.lost && this.entries >= size;
     this.findings.add(torn ? 'TAIL_TORN' : 'UNIT_DAMAGED', `${step.gap} bytes are no unit: ${step.why}`, this.entries);
     return true;
   }
@@ -120,7 +120,7 @@ class VaultCheck {
     return true;
   }
 
-  // Without pinned trust the genesis entry's own key is what the log can be consistent with.
+  // The genesis entry's own key: where rolls begin, and without pinned trust what a log can agree with.
   async #useGenesis(bytes) {
     let key;
     try {
@@ -133,10 +133,10 @@ class VaultCheck {
       if (!(error instanceof Refusal)) throw error;
       return;
     }
-    if (this.context.trust !== null && !this.logKeys.holds(key)) {
+    if (this.context.trust !== null && !this.logKeys.isPinned(key)) {
       this.findings.doubt('UNTRUSTED_KEY', 'the log key that genesis names is not pinned');
     }
-    if (!this.logKeys.some) this.logKeys.adopt(key);
+    this.logKeys.begin(key);
   }
 
   #chainOf(unit, hashed, first) {
@@ -265,7 +265,7 @@ class VaultCheck {
       `${count(bodies.groups, 'sealed group')}: ${count(bodies.present, 'body', 'bodies')} there and undamaged, ${bodies.expired} expired by an entry.`,
       `${count(this.acts.erasures, 'erasure')}; ${count(this.gaps, 'number')} that a source skipped.`,
     );
-    if (this.anchors.count > 0) said.push(`${count(this.anchors.count, 'anchor')} outside bound the times of entries.`);
+    this.anchors.speak(said, open);
     if (this.unsigned > 0) open.push(`${this.unsigned} entries lie beyond the signed checkpoint.`);
     open.push(
       'Whether a body opens, and is what its entry commits to, needs the keys of the vault.',

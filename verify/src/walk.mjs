@@ -4,47 +4,45 @@
 import { compare } from './wire.mjs';
 import { Refusal } from './verdict.mjs';
 import { hashHolds, nextMagic, parseUnit } from './unit.mjs';
-
-/** Names of segments, ascending. */
-export function segmentsOf(folder) {
-  return folder.names().filter((name) => /^log\/[0-9]{8}\.seg$/.test(name));
-}
+import { piecesOf, segmentsOf } from './segment.mjs';
 
 /**
- * Yields `{ unit, hashed, last }` and `{ gap, tail, why, tooNew }` in order. `last` means that
- * nothing follows the unit, `tail` that nothing whole follows the gap.
+ * Yields `{ unit, hashed, last }` and `{ gap, tail, lost, why, tooNew }` in order. `last` means that
+ * nothing follows the unit, `tail` that nothing whole follows the gap, `lost` that packed bytes are
+ * part of it.
  */
-export async function* walkUnits(folder) {
-  const names = segmentsOf(folder);
+export async function* walkUnits(folder, tenant) {
+  const segments = segmentsOf(folder);
   let gap = null;
-  for (const [i, name] of names.entries()) {
-    const bytes = await folder.get(name).read();
-    const lastSegment = await restIsEmpty(folder, names.slice(i + 1));
-    let at = 0;
-    while (at < bytes.length) {
-      const found = await unitAt(bytes, at);
-      if (found.unit) {
-        if (gap !== null) yield { ...gap, tail: false };
-        gap = null;
-        at += found.unit.length;
-        yield { ...found, last: lastSegment && at === bytes.length };
-        continue;
+  const wider = (bytes, why, lost) => {
+    gap = { gap: (gap?.gap ?? 0) + bytes, why: gap?.why ?? why, lost: lost || (gap?.lost ?? false), tooNew: false };
+  };
+  for (const [i, segment] of segments.entries()) {
+    const lastSegment = segments.slice(i + 1).every(({ file }) => file.size === 0);
+    for await (const { bytes = [], damage = 0, why, last } of piecesOf(segment, tenant)) {
+      if (why !== undefined) wider(damage, why, true);
+      let at = 0;
+      while (at < bytes.length) {
+        const found = await unitAt(bytes, at);
+        if (found.unit) {
+          if (gap !== null) yield { ...gap, tail: false };
+          gap = null;
+          at += found.unit.length;
+          yield { ...found, last: lastSegment && last && at === bytes.length };
+          continue;
+        }
+        if (found.tooNew) {
+          yield { gap: bytes.length - at, tail: true, tooNew: true, why: found.why };
+          return;
+        }
+        const next = await nextWhole(bytes, at + 1);
+        const end = next < 0 ? bytes.length : next;
+        wider(end - at, found.why, false);
+        at = end;
       }
-      if (found.tooNew) {
-        yield { gap: bytes.length - at, tail: true, tooNew: true, why: found.why };
-        return;
-      }
-      const next = await nextWhole(bytes, at + 1);
-      const end = next < 0 ? bytes.length : next;
-      gap = { gap: (gap?.gap ?? 0) + end - at, why: gap?.why ?? found.why, tooNew: false };
-      at = end;
     }
   }
   if (gap !== null) yield { ...gap, tail: true };
-}
-
-async function restIsEmpty(folder, names) {
-  return names.every((name) => folder.get(name).size === 0);
 }
 
 // A unit at `at`: whole, or with a wrong hash but followed by the end or by another unit.

@@ -49,6 +49,39 @@ export class Reader {
     return this.take(this.u16());
   }
 
+  lp32() {
+    return this.take(this.u32());
+  }
+
+  /** Unsigned LEB128 in its shortest form, at most 64 bits: a BigInt. */
+  varint() {
+    const low = this.u8();
+    if (low < 0x80) return BigInt(low);
+    let value = BigInt(low & 0x7f);
+    for (let shift = 7n; ; shift += 7n) {
+      const byte = this.u8();
+      if (shift === 63n && byte > 1) malformed('a varint of more than 64 bits');
+      value |= BigInt(byte & 0x7f) << shift;
+      if (byte >= 0x80) continue;
+      if (byte === 0) malformed('a varint that is not in its shortest form');
+      return value;
+    }
+  }
+
+  /** A varint that is at most `most`, as a number. */
+  small(most) {
+    const value = this.varint();
+    if (value > BigInt(most)) malformed(`a number above ${most}`);
+    return Number(value);
+  }
+
+  /** A wrapping 64-bit difference added to `base`: a BigInt of 64 bits. */
+  near(base) {
+    const folded = this.varint();
+    const difference = (folded >> 1n) ^ -(folded & 1n);
+    return BigInt.asUintN(64, base + difference);
+  }
+
   end() {
     if (this.left !== 0) malformed(`${this.left} bytes too many`);
   }

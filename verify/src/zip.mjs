@@ -6,6 +6,7 @@ import { Reader } from './wire.mjs';
 import { decodeUtf8 } from './text.mjs';
 import { malformed } from './verdict.mjs';
 import { crc32 } from './crc32.mjs';
+import { inflate } from './inflate.mjs';
 import { Folder } from './files.mjs';
 
 const MEMBERS_MAX = 10_000;
@@ -154,31 +155,8 @@ function memberFile(file, member, kept) {
 async function unpack(file, member) {
   const packed = await file.read(member.start, member.start + member.packed);
   const bytes = member.method === STORED ? packed : await inflate(packed, member.size);
-  if (bytes.length !== member.size || crc32(bytes) !== member.crc) {
+  if (bytes === null || bytes.length !== member.size || crc32(bytes) !== member.crc) {
     malformed(`zip: ${JSON.stringify(member.name)} is damaged`);
   }
   return bytes;
-}
-
-// Stops as soon as more comes out than was announced.
-async function inflate(packed, size) {
-  const out = new Uint8Array(size);
-  let at = 0;
-  try {
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
-    const reader = stream.getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      if (at + value.length > size) {
-        await reader.cancel();
-        return new Uint8Array(0);
-      }
-      out.set(value, at);
-      at += value.length;
-    }
-  } catch {
-    return new Uint8Array(0);
-  }
-  return at === size ? out : new Uint8Array(0);
 }

@@ -218,10 +218,15 @@ test('receipts', async () => {
   }
   const final = `root 3 -> 4`;
   const later = (index) => (text) => text.replace(final, `final ${index} ${b64(LEAVES[2])} 2026-11-21T00:00:03Z\n${final}`);
-  await expectCode(receipt({ change: later(7) }), 'VERIFIED', 0);
+  const whole = await expectCode(receipt({ change: later(7) }), 'VERIFIED', 0);
+  assert.ok(whole.said.some((one) => one.includes('2026-11-21T00:00:03Z (entry 7)')) && !whole.open.some((one) => one.startsWith('PARTIAL')));
   await expectCode(receipt({ change: later(6) }), 'MALFORMED', 1);
-  await expectCode(receipt({ change: (text) => text.replace('1/1', '1/2 E2-partial') }), 'VERIFIED', 0);
+  const partial = await expectCode(receipt({ change: (text) => text.replace('1/1', '1/2 E2-partial') }), 'VERIFIED', 0);
+  assert.ok(partial.open.some((one) => one.startsWith('PARTIAL: ')));
   await expectCode(receipt({ change: (text) => later(7)(text).replace('1/1', '1/2 E2-partial') }), 'MALFORMED', 1);
+  for (const wrong of ['01/1', '1/1000', '1', 'one/two', '1/2  E2-partial', '1/2 e2-partial', '']) {
+    await expectCode(receipt({ change: (text) => text.replace('1/1', wrong) }), 'MALFORMED', 1);
+  }
   for (const [from, to] of [['records 17', 'records -'], [/deferred.*\n/, ''], ['classes 1y 6y', 'classes -']]) {
     await expectCode(receipt({ change: (text) => text.replace(from, to) }), 'VERIFIED', 0);
   }

@@ -4,6 +4,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { concat, label, lp32, lp8, u16, u32, u64, utf8 } from '../src/wire.mjs';
 import { hex } from '../src/text.mjs';
 import { decodeEntry } from '../src/entry.mjs';
@@ -17,7 +18,12 @@ import { parseTrust, openCheckpoint } from '../src/trust.mjs';
 import { openNote, parseNote } from '../src/note.mjs';
 import { parseVkey } from '../src/vkey.mjs';
 import { parseProof, verifyProof } from '../src/proof.mjs';
-import { bytes, GOLDEN, LOG, NEXT, sha, TENANT, unhex } from './support/signer.mjs';
+import { canonical } from '../src/jcs.mjs';
+import { parseJson } from '../src/json.mjs';
+import { judgeAny } from '../src/any.mjs';
+import { Folder, memoryFile } from '../src/files.mjs';
+import { piecesOf, segmentsOf } from '../src/segment.mjs';
+import { bytes, GOLDEN, LOG, NEXT, repo, sha, TENANT, unhex } from './support/signer.mjs';
 
 const golden = (name) => unhex(GOLDEN[name]);
 const fill = (byte, length) => new Uint8Array(length).fill(byte);
@@ -205,7 +211,7 @@ test('control payloads have one form each', () => {
   const kinds = {
     anchor: 12, conflict: 15, 'day-seal': 7, disclose: 11, 'erase-done': 2, 'erase-intent': 1, genesis: 14, 'growth-done': 8,
     'growth-intent': 8, 'hold-release': 10, 'hold-set.days': 9, 'hold-set.person': 9, link: 12, policies: 12,
-    'prune-done': 5, 'prune-intent': 4, seal: 6, source: 12,
+    'prune-done': 5, 'prune-intent': 4, seal: 6, source: 12, 'erase-done.missed': 2, 'erase-final': 3, 'prune-done.missed': 5, unwitnessed: 12,
   };
   const names = ['event', 'erase-intent', 'erase-done', 'erase-final', 'prune-intent', 'prune-done', 'seal', 'day-seal',
     'key-roll', 'hold-set', 'hold-release', 'disclose', 'config', 'scan', 'genesis', 'conflict'];
@@ -221,7 +227,60 @@ test('control payloads have one form each', () => {
   }
 });
 
+test('scans, and a genesis that takes up after another log', () => {
+  const read = (kind, kindName, value) => decodePayload({ kind, kindName, clear: bytes(canonical(parseJson(bytes(JSON.stringify(value))))) });
+  const finding = { index: null, part: 'keys', verdict: 'KEY_NODE_UNREADABLE', what: 'finding' };
+  const pass = { bytes: 1, end: 2, findings: 0, full: true, groups: 3, opened: 3, replicas: '2/2', started: '2026-11-21T08:00:00Z', units: 2, what: 'pass' };
+  for (const good of [finding, { ...finding, index: 7, part: 'log' }, pass, { ...pass, full: false }]) assert.ok(read(13, 'scan', good));
+  for (const bad of [
+    { ...finding, part: 'disk' }, { ...finding, index: -1 }, { ...finding, index: '7' }, { ...finding, more: 1 }, { what: 'finding' }, { ...finding, what: 'look' },
+    { ...pass, full: 1 }, { ...pass, started: '2026-11-21' }, { ...pass, bytes: 0.5 }, { ...pass, index: null },
+  ]) assert.throws(() => read(13, 'scan', bad), { code: 'MALFORMED' }, JSON.stringify(bad));
+  const genesis = JSON.parse(GOLDEN['control.genesis']);
+  const continues = { origin: 'old.example/t/ab', root: '09'.repeat(32), size: 77 };
+  assert.equal(read(14, 'genesis', { ...genesis, continues }).continues.size, 77);
+  for (const bad of [{}, { ...continues, size: '77' }, { ...continues, root: '09' }, { ...continues, more: 1 }, null]) {
+    assert.throws(() => read(14, 'genesis', { ...genesis, continues: bad }), { code: 'MALFORMED' }, JSON.stringify(bad));
+  }
+});
+
 test('wire helpers', () => {
   assert.equal(hex(concat(u16(0x1234), u32(0xfffefdfc), u64(1n << 60n))), '1234fffefdfc1000000000000000');
   assert.equal(hex(concat(lp8(Uint8Array.of(7)), lp32(Uint8Array.of(8)))), '01070000000108');
+});
+
+test('range and answer files of the vectors', async () => {
+  const judged = (data, trust = GOLDEN.trust) => judgeAny({ file: memoryFile(data) }, { trustBytes: trust === null ? null : bytes(trust), sinceBytes: null });
+  const expect = [['range', 'VERIFIED', 0], ['range.window', 'RANGE_OPEN_END', 4], ['answer', 'VERIFIED', 0]];
+  for (const [name, code, exit] of expect) {
+    const data = golden(name);
+    const verdict = await judged(data);
+    assert.deepEqual([verdict.code, verdict.exit], [code, exit], `${name}: ${verdict.message}`);
+    assert.equal((await judged(data, null)).exit, 4, name);
+    for (let at = 0; at < data.length; at++) {
+      const bad = data.slice();
+      bad[at] ^= 1 << (at % 8);
+      // Another key of the same kind is another question, and this file answers it as well.
+      const question = name === 'answer' && at >= 55 && at < 71;
+      assert.ok(question || [1, 4].includes((await judged(bad)).exit), `${name}: byte ${at}`);
+      if (at % 5 === 0) assert.notEqual((await judged(data.slice(0, at))).exit, 0, `${name}: cut at ${at}`);
+    }
+  }
+});
+
+test('the packed vault of the vectors: verified, and its segments come back byte for byte', async () => {
+  const { files, segments, since, trust } = JSON.parse(readFileSync(repo('tests/golden/format/packed.json'), 'utf8'));
+  const folder = new Folder(Object.entries(files).map(([name, data]) => [name, memoryFile(unhex(data))]));
+  const verdict = await judgeAny({ folder }, { trustBytes: bytes(trust), sinceBytes: bytes(since) });
+  assert.deepEqual([verdict.exit, verdict.failures.filter((one) => one.code !== 'SOURCE_GAP')], [0, []], verdict.message);
+  const tenant = Object.keys(files).find((name) => name.startsWith('tenants/')).split('/')[1];
+  const log = folder.below(`tenants/${tenant}`);
+  const found = {};
+  for (const segment of segmentsOf(log)) {
+    const parts = [];
+    for await (const piece of piecesOf(segment, unhex(tenant))) parts.push(piece.bytes);
+    found[`tenants/${tenant}/log/${String(segment.number).padStart(8, '0')}.seg`] = hex(sha(...parts.map((part) => part ?? new Uint8Array(0))));
+  }
+  assert.ok(Object.keys(files).filter((name) => name.endsWith('.pak')).length > 1);
+  assert.deepEqual(found, segments);
 });

@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Browser, needsBrowser } from './support/browser.mjs';
 import { Maker } from './support/maker.mjs';
-import { b64, checkpoint, GOLDEN, repo, treeRoot, TRUST, unhex } from './support/signer.mjs';
+import { b64, checkpoint, GOLDEN, note, repo, REPORT, TENANT, treeRoot, TRUST, unhex } from './support/signer.mjs';
 import { zipOf } from './support/zip.mjs';
 
 const PAGE = repo('verify/verify.html');
@@ -140,4 +140,60 @@ test('a good, a tampered and an untrusted proof, several files, a folder, a zip,
   const reached = await browser.run(`return fetch('data:text/plain,x').then(() => 'reached', () => 'refused')`);
   assert.equal(reached, 'refused');
   assert.equal(await browser.run('return performance.getEntriesByType("resource").length'), 0);
+});
+
+const HASH = b64(unhex(GOLDEN['leaf.0']));
+const RECEIPT = `vault.example/r/${TENANT}/erasure-receipt/v1
+tenant ${TENANT}
+erasure ${'31'.repeat(16)}
+basis gdpr-17-1
+mode two-person
+requested 5 ${HASH} 2026-11-21T00:00:01Z
+completed 6 ${HASH} 2026-11-21T00:00:02Z
+root 3 -> 4 ${HASH} ${HASH}
+store D
+replicas 1/1
+classes 1y
+records 17
+limits what a copy made before holds
+`;
+
+test('a packed vault, whole and damaged, and a receipt that is partial', needsBrowser, async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'verify-page-'));
+  const shots = process.env.VERIFY_SCREENSHOTS;
+  const put = (name, data) => {
+    writeFileSync(join(home, name), data);
+    return join(home, name);
+  };
+  const browser = await Browser.open();
+  t.after(async () => {
+    await browser.close();
+    rmSync(home, { recursive: true, force: true });
+  });
+  const seen = async (name, look) => {
+    await browser.until(`return document.querySelector(".verdict.${look} .subject")?.textContent.startsWith("${name}")`);
+    const [verdict] = await browser.run(SEEN);
+    await browser.size(900, 2000);
+    if (shots) await browser.screenshot(join(shots, `${name}.png`));
+    return verdict;
+  };
+  const { files, trust } = JSON.parse(readFileSync(repo('tests/golden/format/packed.json'), 'utf8'));
+  const members = Object.entries(files).map(([name, data]) => ({ name: `data/${name}`, data: unhex(data) }));
+  await browser.goto(pathToFileURL(PAGE).href);
+  await browser.choose('#trust', put('trust.policy', trust));
+  await browser.choose('#evidence', put('packed.zip', zipOf(members)));
+  const whole = await seen('packed.zip', 'good');
+  assert.deepEqual([whole.code, whole.exit], ['VERIFIED', '0'], whole.text);
+  assert.match(whole.text, /Whether a body opens, and is what its entry commits to, needs the keys of the vault/);
+  assert.match(whole.text, /Nobody outside says when/);
+  const spoil = (end) => members.map((one) => (one.name.endsWith(end) ? { ...one, data: one.data.map((byte, i) => (i === 200 ? byte ^ 1 : byte)) } : one));
+  await browser.choose('#evidence', put('damaged.zip', zipOf(spoil('/00000001.pak'))));
+  const damaged = await seen('damaged.zip', 'bad');
+  assert.match(damaged.text, /UNIT_DAMAGED: .*log\/00000001\.pak/);
+
+  await browser.choose('#trust', put('clinic.policy', TRUST));
+  const receipt = RECEIPT.replace('1/1', '1/2 E2-partial');
+  await browser.choose('#evidence', put('receipt.note', note(receipt, REPORT)));
+  const partial = await seen('receipt.note', 'good');
+  assert.match(partial.text, /PARTIAL: a copy of the keys had not been reached/);
 });

@@ -102,11 +102,15 @@ test('anchors beside a log bound its times, and contradict another history', nee
     const files = {};
     for (const [ending, data] of [['tsq', query], ['tsr', response], ['note', note]]) files[`T/anchors/${'2'.padStart(20, '0')}.${ending}`] = spoil(ending, data);
     const verdict = await judgeAny({ folder: await maker.folder({ files }) }, { trustBytes: bytes(trust) });
-    return [verdict.exit, verdict.failures.map((one) => one.code), verdict.message];
+    return [verdict.exit, verdict.failures.map((one) => one.code), verdict];
   };
   const codes = async (options) => (await judged(options)).slice(0, 2);
   const day = 86_400_000_000_000n;
   assert.deepEqual(await codes({}), [0, []]);
+  const [, , whole] = await judged({});
+  assert.ok(whole.said.some((one) => /^A time-stamp .* first 2 entries were there at .* at the latest\.$/.test(one)), whole.said.join('\n'));
+  assert.ok(whole.said.some((one) => one.startsWith('An anchored checkpoint that a pinned witness cosigned')));
+  assert.ok(whole.open.some((one) => one.includes('revoked was not asked')));
   assert.deepEqual(await codes({ start: now - day, seconds: (now - day) / 1_000_000_000n }), [1, ['TIME_BRACKET']]);
   assert.deepEqual(await codes({ start: now + day }), [1, ['TIME_BRACKET']]);
   assert.deepEqual(await codes({ seconds: (now + day) / 1_000_000_000n }), [1, ['TIME_BRACKET']]);

@@ -162,35 +162,80 @@ test('a quorum that only an older checkpoint has', async () => {
   assert.deepEqual([(await judged(plain, { trust })).exit, (await judged(plain, { trust })).code], [4, 'INCONCLUSIVE']);
 });
 
-test('rolls of the log key move trust, and nothing else does', async () => {
-  const rolled = async ({ keys = [LOG, NEXT], until = 4, old = LOG, origin = ORIGIN, last = NEXT } = {}) => {
-    const maker = new Maker();
-    maker.genesis();
-    await maker.commit();
-    for (let i = 0; i < 2; i++) maker.add();
-    await maker.commit();
-    const text = `${origin}\nchancery/key-roll/v1\nold ${old.vkey}\nnew ${NEXT.vkey}\nuntil ${until}\n`;
-    maker.add({ kind: 'key-roll', cls: 10, payload: { mode: 'two-person', note: note(text, ...keys), what: 'log-key' } });
-    await maker.commit();
-    maker.add();
-    await maker.commit({ key: last });
-    return maker;
-  };
-  const by = (maker, key, size = 5) => maker.folder({ files: { 'T/checkpoint': null } }).then(async (folder) => {
-    const files = [...folder.files, [`tenants/${TENANT}/checkpoint`, memoryFile(bytes(await maker.checkpoint(size, key)))]];
-    return new Folder(files);
-  });
+const PINNED = [
+  ['the old key', `log ${LOG.vkey}\nquorum none\n`],
+  ['both keys', `log ${LOG.vkey}\nlog ${NEXT.vkey}\nuntil ${LOG.vkey.split('+')[1]} 4\nquorum none\n`],
+  ['both, neither retired', `log ${LOG.vkey}\nlog ${NEXT.vkey}\nquorum none\n`],
+];
+
+async function rolled({ keys = [LOG, NEXT], until = 4, old = LOG, origin = ORIGIN, last = NEXT } = {}) {
+  const maker = new Maker();
+  maker.genesis();
+  await maker.commit();
+  for (let i = 0; i < 2; i++) maker.add();
+  await maker.commit();
+  const text = `${origin}\nchancery/key-roll/v1\nold ${old.vkey}\nnew ${NEXT.vkey}\nuntil ${until}\n`;
+  maker.add({ kind: 'key-roll', cls: 10, payload: { mode: 'two-person', note: note(text, ...keys), what: 'log-key' } });
+  await maker.commit();
+  maker.add();
+  await maker.commit({ key: last });
+  return maker;
+}
+const by = (maker, key, size = 5, files = {}) => maker.folder({ files: { 'T/checkpoint': null, ...files } }).then(async (folder) => {
+  const all = [...folder.files, [`tenants/${TENANT}/checkpoint`, memoryFile(bytes(await maker.checkpoint(size, key)))]];
+  return new Folder(all);
+});
+
+test('a roll in the log retires a key and pins none', async () => {
   const good = await rolled();
-  await expectPassed(await by(good, NEXT));
-  await expectPassed(await by(good, LOG, 4));
-  await expectPassed(await by(good, NEXT, 4), [], { since: await good.checkpoint(3) });
+  const [[, one], [, both], [, open]] = PINNED;
+  await expectPassed(await by(good, NEXT), [], { trust: both });
+  await expectPassed(await by(good, NEXT, 4), [], { trust: both, since: await good.checkpoint(3) });
+  await expectPassed(await by(good, LOG, 4), [], { trust: both });
+  await expectPassed(await by(good, LOG, 4), ['TAIL_TORN'], { trust: one });
+  await expectPassed(await by(await rolled({ last: LOG }), LOG, 4), ['TAIL_TORN'], { trust: both });
   assert.equal((await judged(await by(good, NEXT), { trust: null })).code, 'INCONCLUSIVE');
-  await expectFailed(await by(good, LOG), ['KEY_RETIRED']);
-  await expectPassed(await by(await rolled({ last: LOG }), LOG, 4), ['TAIL_TORN']);
-  await expectFailed(await by(await rolled({ keys: [NEXT] }), LOG), ['BAD_SIGNATURE']);
-  await expectFailed(await by(await rolled({ until: 5 }), LOG), ['MALFORMED']);
-  const stranger = await judged(await by(await rolled({ old: STRANGER, keys: [STRANGER, NEXT] }), NEXT));
-  assert.deepEqual([stranger.exit, stranger.code], [4, 'INCONCLUSIVE']);
+  const unpinned = await judged(await by(good, NEXT), { trust: one });
+  assert.deepEqual([unpinned.exit, unpinned.code], [4, 'INCONCLUSIVE']);
+  assert.match(unpinned.message, /UNTRUSTED_KEY/);
+  const thief = await by(good, LOG);
+  for (const trust of [one, both, open]) await expectFailed(thief, ['KEY_RETIRED'], { trust });
+  await expectFailed(thief, ['CHECKPOINT_SIGNATURE'], { trust: null });
+  for (const [, trust] of [...PINNED, [null, null]]) {
+    const wrong = async (options, code) => {
+      const verdict = await judged(await by(await rolled(options), NEXT), { trust });
+      assert.ok(verdict.exit === 1 && verdict.facts.codes.includes(code), `${JSON.stringify(options.until)} ${verdict.facts.codes}`);
+      assert.equal(verdict.failures.find((found) => found.code === code).index, 3);
+    };
+    await wrong({ keys: [NEXT] }, 'UNTRUSTED_KEY');
+    await wrong({ keys: [LOG] }, 'UNTRUSTED_KEY');
+    await wrong({ old: STRANGER, keys: [STRANGER, NEXT] }, 'UNTRUSTED_KEY');
+    await wrong({ until: 5 }, 'MALFORMED');
+    await wrong({ origin: 'other.example/t/11' }, 'MALFORMED');
+  }
+});
+
+test('witnesses over a roll: cosignatures hold for the key that was in force at their size', async () => {
+  const witness = signer('w1.example', 0x61, 4);
+  const trust = `${PINNED[1][1].replace('quorum none\n', '')}witness w1 ${witness.vkey}\nquorum w1\n`;
+  const good = await rolled();
+  const seconds = NOON / 1_000_000_000n + 1n;
+  const cosigned = async (size, key) => {
+    const plain = await good.checkpoint(size, key);
+    return bytes(plain + cosignature(`${plain.split('\n\n')[0]}\n`, witness, seconds));
+  };
+  const under = async (size, key) => by(good, NEXT, 5, { 'T/checkpoint.witnessed': await cosigned(size, key) });
+  await expectPassed(await under(3, LOG), ['UNWITNESSED_TAIL'], { trust });
+  await expectPassed(await under(4, LOG), ['UNWITNESSED_TAIL'], { trust });
+  await expectPassed(await under(5, NEXT), [], { trust });
+  await expectFailed(await under(5, LOG), ['KEY_RETIRED'], { trust });
+  const files = { 'T/checkpoint': await cosigned(5, LOG) };
+  await expectFailed(await good.folder({ files }), ['KEY_RETIRED'], { trust });
+  const anchored = async (size, key) => by(good, NEXT, 5, {
+    [`T/anchors/${String(size).padStart(20, '0')}.note`]: await cosigned(size, key), 'T/checkpoint.witnessed': await cosigned(5, NEXT),
+  });
+  await expectPassed(await anchored(3, LOG), [], { trust });
+  await expectPassed(await anchored(5, LOG), ['ANCHOR_UNVERIFIED'], { trust });
 });
 
 test('bodies: there, damaged, gone, and gone with a reason', async () => {
@@ -311,6 +356,13 @@ test('vault.toml, foreign vaults, and no entries', async () => {
   await expectExit(await toml(good.replace('1', '2')), 4, 'STORE_TOO_NEW');
   for (const text of ['', 'x', `${good}x = 1\n`, good.replace('format', '#'), `${good}# \u0001\n`]) {
     await expectExit(await toml(text), 3, 'STORE_CORRUPT');
+  }
+  const before = ['[continues]', 'origin = "old.example/t/ab"', 'size = 77', `root = "${'09'.repeat(32)}"`];
+  const after = (lines) => toml(`${good}\n${lines.join('\n')}\n`);
+  await expectPassed(await after(before));
+  for (let i = 1; i < before.length; i++) await expectExit(await after(before.filter((_, n) => n !== i)), 3, 'STORE_CORRUPT');
+  for (const line of ['x = 1', 'size = "77"', 'size = 07', 'root = "09"', '[other]', '[continues]']) {
+    await expectExit(await after([...before.filter((one) => !one.startsWith(line.split(' ')[0]) || line[0] === '['), line]), 3, 'STORE_CORRUPT');
   }
   const foreign = await judged(await toml(good.replace('vault.example', 'other.example')));
   assert.ok(foreign.exit === 1 && foreign.facts.codes.includes('TENANT_MISMATCH'));

@@ -99,7 +99,7 @@ impl Artefact {
 }
 
 /// A thing of one file.
-fn single(name: &str, bytes: impl Into<Vec<u8>>, trust: &str) -> Artefact {
+pub(crate) fn single(name: &str, bytes: impl Into<Vec<u8>>, trust: &str) -> Artefact {
     Artefact {
         name: name.to_owned(),
         files: Files::from([(name.to_owned(), bytes.into())]),
@@ -115,7 +115,7 @@ pub(crate) fn trust_of(vault: &Vault) -> String {
 }
 
 /// Everything below a directory of a simulated disk.
-fn below(disk: &SimDisk, dir: &str) -> Files {
+pub(crate) fn below(disk: &SimDisk, dir: &str) -> Files {
     let own = disk.files().into_iter().filter(|path| path.starts_with(dir));
     own.map(|path| {
         let name = path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
@@ -169,7 +169,7 @@ pub(crate) fn artefacts(seed: u64) -> Vec<Artefact> {
     made
 }
 
-fn folder(name: &str, files: Files, trust: &str, since: Option<String>) -> Artefact {
+pub(crate) fn folder(name: &str, files: Files, trust: &str, since: Option<String>) -> Artefact {
     let trust = Some(trust.as_bytes().to_vec());
     Artefact { name: name.to_owned(), files, trust, since: since.map(String::into_bytes) }
 }

@@ -16,13 +16,13 @@ export const NOON = BigInt(DAY) * 86_400_000_000_000n + 43_200_000_000_000n;
 const KIND = { event: 0, 'erase-intent': 1, 'erase-done': 2, 'prune-intent': 4, 'prune-done': 5, seal: 6, 'day-seal': 7, 'key-roll': 8, genesis: 14 };
 
 /** ENTRY without its tail: what a writer knows before its place. */
-function head({ kind = 'event', recordId, tenant = TENANT, fields = [], cls = 4, source, sequence = null, eventId = null, bucket = DAY, clear = '' }) {
+function head({ kind = 'event', recordId, tenant = TENANT, fields = [], cls = 4, source, sequence = null, eventId = null, bucket = DAY, clear = '', claimed = 0n }) {
   const flags = (fields.length > 0 ? 1 : 0) | (sequence === null ? 0 : 2);
   const group = concat(Uint8Array.of(0), u16(cls), u32(bucket), Uint8Array.of(0));
   const sealed = fields.map((name) => concat(lp8(bytes(name)), Uint8Array.of(0), sha(bytes(name))));
   const clearBytes = bytes(clear);
   return concat(
-    bytes('CHE1'), Uint8Array.of(KIND[kind] ?? kind, flags), u16(cls), u64(0), unhex(tenant), recordId,
+    bytes('CHE1'), Uint8Array.of(KIND[kind] ?? kind, flags), u16(cls), u64(claimed), unhex(tenant), recordId,
     eventId ?? new Uint8Array(16), source ?? new Uint8Array(16), u64(sequence ?? 0),
     Uint8Array.of(kind === 'event' ? 5 : 16, kind === 'event' ? 2 : 0, 1, 0), Uint8Array.of(0, fields.length > 0 ? 1 : 0), u16(fields.length),
     fields.length > 0 ? group : new Uint8Array(0), ...sealed, u16(clearBytes.length), clearBytes,
