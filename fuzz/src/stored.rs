@@ -88,8 +88,8 @@ pub fn packed_rows(data: &[u8]) -> bool {
         rows.raw(end);
         if let Ok(found) = bodies::Rows::decode(&rows) {
             assert_eq!(found.encode(), rows);
-            for span in [0..1, 32..40, 0..u64::MAX, 100..90] {
-                let place = found.covering(span.start, span.end);
+            for (start, end) in [(0, 1), (32, 40), (0, u64::MAX), (100, 100)] {
+                let place = found.covering(start, end);
                 assert!(place.end <= found.packed_end);
             }
             accepted = true;

@@ -94,7 +94,7 @@ impl Bell {
 
     /// Waits for news; the size that is signed, or `None` at the end.
     fn wait(&self) -> Option<TreeSize> {
-        let idle = |s: &mut State| !s.closed && !(s.news && s.packing.on);
+        let idle = |s: &mut State| !(s.closed || s.news && s.packing.on);
         let state = self.changed.wait_while(self.state(), idle);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         if state.closed {
