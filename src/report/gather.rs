@@ -64,7 +64,7 @@ pub fn gather(vault: &Vault, ask: Ask) -> Result<(Inputs, Facts)> {
     let end = first_at(vault, ask.period.end)?;
     vault.for_each_entry(first..end, &mut |entry, leaf| {
         let name = match entry.head.kind {
-            Kind::Event => vault.source_name(&entry.head.source),
+            Kind::Event => vault.source_name(&entry.head.source)?,
             _ => None,
         };
         inputs.observe(&entry, &leaf, name.as_deref());

@@ -139,12 +139,16 @@ impl Bodies {
         };
         let Some((first, others)) = files.split_first() else { return Ok(()) };
         let result: Result<()> = std::thread::scope(|scope| {
-            let running: Vec<_> = others.iter().map(|f| scope.spawn(|| f.sync())).collect();
+            let start = |f: &'_ Arc<dyn DiskFile>| {
+                let f = f.clone();
+                std::thread::Builder::new().spawn_scoped(scope, move || f.sync())
+            };
+            let running: Vec<_> = others.iter().map(start).collect();
             let mut result = first.sync();
-            for other in running {
-                let other = other
-                    .join()
-                    .unwrap_or_else(|_| Err(Error::corrupt(&self.dir, "a sync did not come back")));
+            for (file, other) in others.iter().zip(running) {
+                let gone = |_| Err(Error::corrupt(&self.dir, "a sync did not come back"));
+                // Without a thread for it, this one does it.
+                let other = other.map_or_else(|_| file.sync(), |t| t.join().unwrap_or_else(gone));
                 result = result.and(other);
             }
             result

@@ -179,13 +179,12 @@ impl Disk for OsDisk {
     }
 
     fn create_dir(&self, dir: &Path) -> Result<()> {
-        let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.exists()).collect();
+        // A relative path ends in an empty ancestor, which is the working directory.
+        let named = dir.ancestors().filter(|d| !d.as_os_str().is_empty());
+        let missing: Vec<&Path> = named.take_while(|d| !d.exists()).collect();
         if missing.is_empty() {
             // A kill may have come between making it and making its name durable.
-            return match dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-                Some(parent) => self.sync_dir(parent),
-                None => Ok(()),
-            };
+            return dir.parent().map_or(Ok(()), |parent| self.sync_dir(parent));
         }
         for part in missing.iter().rev() {
             match fs::create_dir(part) {
@@ -195,7 +194,7 @@ impl Disk for OsDisk {
             }
             fs::set_permissions(part, fs::Permissions::from_mode(0o700))
                 .map_err(|e| Error::io(part, "cannot set permissions", e))?;
-            if let Some(parent) = part.parent().filter(|p| !p.as_os_str().is_empty()) {
+            if let Some(parent) = part.parent() {
                 self.sync_dir(parent)?;
             }
         }
@@ -211,6 +210,8 @@ impl Disk for OsDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
+        // The parent of a bare name is empty and means the working directory.
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let handle = File::open(dir).map_err(|e| Error::io(dir, "cannot open directory", e))?;
         handle.sync_all().map_err(|e| Error::io(dir, "cannot sync directory", e))
     }

@@ -8,6 +8,9 @@ use crate::format::wire::Malformed;
 use crate::store;
 use std::fmt;
 
+/// A thread that the system refuses.
+pub(crate) const NO_THREAD: &str = "NO_THREAD: the system gives no thread";
+
 /// A verb's failure.
 #[derive(Debug)]
 pub enum Error {

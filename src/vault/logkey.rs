@@ -75,6 +75,12 @@ impl LogKeys {
         past.map_or(self.signer.verifier(), |(key, _)| key)
     }
 
+    /// Whether a key may vouch for a log of this size: it was in force then, or later.
+    pub(crate) fn may_vouch(&self, key: &Verifier, size: TreeSize) -> bool {
+        let until = self.past.iter().find(|(past, _)| past == key).map(|(_, until)| *until);
+        until.is_none_or(|until| size <= until)
+    }
+
     /// Every key that ever was in force, the newest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Verifier> {
         let past = self.past.iter().rev().map(|(key, _)| key);

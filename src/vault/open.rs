@@ -31,7 +31,7 @@ use crate::vault::clerk::Clerk;
 use crate::vault::clock::{self, LogClock};
 use crate::vault::committer::Published;
 use crate::vault::config::{Config, Places, Tuning, VaultFile};
-use crate::vault::error::{Error, Result};
+use crate::vault::error::{Error, NO_THREAD, Result};
 use crate::vault::facts::Facts;
 use crate::vault::keyplane::{self, Judge, KeyDirs};
 use crate::vault::keys::{Keyring, tenant_cell};
@@ -183,8 +183,7 @@ impl Vault {
         work: impl FnOnce() + Send + 'static,
     ) -> Result<()> {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-        let what = "NO_THREAD: the system gives no thread";
-        self.threads.push(thread.map_err(|e| StoreError::io(&config.data, what, e))?);
+        self.threads.push(thread.map_err(|e| StoreError::io(&config.data, NO_THREAD, e))?);
         Ok(())
     }
 

@@ -207,9 +207,9 @@ impl Vault {
                 let entry = entry::decode(bytes)?;
                 if range.contains(&entry.index) {
                     next = EntryIndex(entry.index.0 + 1);
-                    let record =
-                        self.record_of(entry, leaf_hash(bytes), reading, &mut frames, &erased)?;
-                    each(record)?;
+                    let leaf = leaf_hash(bytes);
+                    let record = self.record_of(entry, leaf, reading, &mut frames, &erased)?;
+                    each(self.named(record)?)?;
                 }
             }
             next = next.max(EntryIndex(unit.head.end.0));
@@ -220,8 +220,18 @@ impl Vault {
     /// One record.
     ///
     /// # Errors
-    /// As `entry`.
+    /// As `entry`, also of the entry that names the record's source.
     pub fn record(&self, index: EntryIndex, reading: Reading<'_>) -> Result<Record> {
+        self.named(self.unnamed(index, reading)?)
+    }
+
+    fn named(&self, record: Record) -> Result<Record> {
+        let source = self.source_name(&record.entry.head.source)?;
+        Ok(Record { source, ..record })
+    }
+
+    /// One record without the name of its source, which another entry holds.
+    pub(crate) fn unnamed(&self, index: EntryIndex, reading: Reading<'_>) -> Result<Record> {
         let erased = self.prepare(reading)?;
         let unit =
             self.inner.log.unit_of(index)?.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
@@ -262,8 +272,7 @@ impl Vault {
             }
         }
         let tokens = reading.destination.map_or(Vec::new(), |name| self.tokens(head, name));
-        let source = self.source_name(&head.source);
-        Ok(Record { leaf, source, groups, fields, tokens, entry })
+        Ok(Record { leaf, source: None, groups, fields, tokens, entry })
     }
 
     fn tokens(&self, head: &Head, destination: &[u8]) -> Vec<SubjectToken> {

@@ -406,7 +406,7 @@ impl Step<'_> {
             if known || !chosen || entry.head.groups.is_empty() {
                 continue;
             }
-            let Ok(record) = self.vault.record(entry.index, reading) else {
+            let Ok(record) = self.vault.unnamed(entry.index, reading) else {
                 self.find("body", "UNREADABLE", Some(entry.index));
                 continue;
             };

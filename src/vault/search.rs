@@ -101,20 +101,25 @@ impl Vault {
         Ok(())
     }
 
-    /// Name of a source, as its registration says.
-    pub(crate) fn source_name(&self, handle: &SourceHandle) -> Option<Arc<str>> {
-        let mut sources = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = sources.get(handle) {
-            return Some(name.clone());
+    /// Name of a source, as its registration says; none when it was never registered, or when
+    /// the name cannot be opened any more.
+    ///
+    /// # Errors
+    /// Those of reading the registration: a source that could not be read has a name all the same.
+    pub(crate) fn source_name(&self, handle: &SourceHandle) -> Result<Option<Arc<str>>> {
+        let known = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = known.get(handle) {
+            return Ok(Some(name.clone()));
         }
-        let index = *self.facts().sources.get(handle)?;
-        drop(sources);
-        let record = self.record(index, Reading { open: true, destination: None }).ok()?;
-        let name: String = serde_json::from_slice(record.value("source.name")?).ok()?;
+        drop(known);
+        let Some(index) = self.facts().sources.get(handle).copied() else { return Ok(None) };
+        let record = self.unnamed(index, Reading { open: true, destination: None })?;
+        let Some(value) = record.value("source.name") else { return Ok(None) };
+        let Ok(name) = serde_json::from_slice::<String>(value) else { return Ok(None) };
         let name: Arc<str> = name.into();
-        sources = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.insert(*handle, name.clone());
-        Some(name)
+        let mut known = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(*handle, name.clone());
+        Ok(Some(name))
     }
 
     /// Makes sure that every source of a batch is registered.

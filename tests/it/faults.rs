@@ -120,6 +120,36 @@ fn a_write_that_takes_nothing_and_a_call_that_is_interrupted_do_no_harm() {
     report("writes of nothing, interrupted calls", &all, try_all(&states, &all));
 }
 
+/// A process that gets no further thread says so and ends: whatever it had begun is closed again.
+#[test]
+#[ignore = "needs strace"]
+fn a_thread_that_the_system_refuses_ends_the_command_and_never_hangs_it() {
+    let states = states();
+    let (number, step) = (0, &STEPS[0]);
+    let (mut refused, mut bad) = (0, Vec::new());
+    for nth in 1..40 {
+        let home = tempfile::tempdir().unwrap();
+        copy(states[number].path(), home.path());
+        let log = home.path().with_extension("strace");
+        let action = format!("inject=clone3,clone:error=EAGAIN:when={nth}");
+        // The limit is no measurement: a hang would last for ever.
+        let before = ["timeout", "60", "strace", "-f", "-qq", "-o", log.to_str().unwrap()];
+        let ran = run_step(home.path(), step, &[&before[..], &["-e", &action]].concat());
+        let injected = std::fs::read_to_string(&log).unwrap_or_default().contains("(INJECTED)");
+        let _ = std::fs::remove_file(&log);
+        if !injected {
+            break;
+        }
+        refused += usize::from(ran.code != 0);
+        if let Err(why) = judge::after(home.path(), number, &ran) {
+            bad.push(format!("thread {nth}: {why}"));
+        }
+    }
+    println!("threads refused: {refused} runs ended for it, {} bad", bad.len());
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    assert!(refused >= 5, "{refused} runs met the refusal");
+}
+
 /// The shell's limit on file sizes makes the kernel write a part and refuse the rest: the torn
 /// write of a full disk, at every kibibyte, without strace.
 #[test]

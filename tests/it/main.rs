@@ -9,6 +9,7 @@ mod support;
 
 mod attacks;
 mod bad_input;
+mod bare_paths;
 mod canon;
 mod cli;
 mod complete;

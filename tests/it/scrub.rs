@@ -9,6 +9,7 @@ use chancery::format::control::Scan;
 use chancery::store::disk::Disk;
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
+use chancery::vault::read::Reading;
 use chancery::vault::scrub::{Finding, Scrub};
 use chancery::vault::verify::{Options, verify_data};
 use std::collections::BTreeSet;
@@ -193,4 +194,34 @@ fn a_pass_goes_on_where_it_was_and_keeps_its_pace() {
         }
     }
     assert!(finished.is_some(), "{read} bytes read");
+}
+
+/// The name of a source lies in the entry that registered it. When that cannot be read, a record
+/// without a name would be a wrong answer, for good once it has left the house.
+#[test]
+fn a_source_whose_registration_cannot_be_read_is_an_error_and_no_nameless_record() {
+    let reading = Reading { open: true, destination: None };
+    let (scene, vault) = Scene::new(40);
+    let events = (0..vault.size().0).map(EntryIndex);
+    let event = events.rev().find(|at| vault.entry(*at).unwrap().head.source_seq == Some(700));
+    let event = event.expect("the last event");
+    let registered = *vault.facts_now().sources.values().next().unwrap();
+    drop(vault);
+    let vault = Vault::open(scene.world(41), &scene.config).unwrap();
+    let whole = vault.record(event, reading).unwrap();
+    assert_eq!(whole.source.as_deref(), Some("ehr"));
+    drop(vault);
+    // The name is not known yet when the sector rots.
+    let vault = Vault::open(scene.world(42), &scene.config).unwrap();
+    let entry = vault.entry_bytes(registered).unwrap();
+    let segment = scene.file("/log/00000000.seg");
+    let bytes = scene.disk.bytes(&segment).unwrap();
+    let at = bytes.windows(entry.len()).position(|window| window == entry).expect("the entry");
+    scene.disk.write_through(&segment, at, 0xff);
+    let error = vault.record(event, reading).expect_err("a record that has lost its source");
+    assert_eq!(error.code(), vault.entry(registered).expect_err("damaged").code());
+    // The scrub names what is damaged, and not every record that came from there.
+    let (found, _) = pass(&vault, true);
+    assert!(!found.is_empty());
+    assert!(found.iter().all(|f| f.part == "log"), "{found:?}");
 }

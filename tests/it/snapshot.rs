@@ -466,3 +466,64 @@ fn packed_segments_lie_below_a_snapshot_as_plain_ones_do() {
     told.check(&vault, "packed");
     assert_sound(&vault, "packed");
 }
+
+fn roll(disk: &SimDisk, clock: &Arc<HandClock>, vault: Vault) {
+    let world = world(Arc::new(disk.clone()), clock, 78);
+    let kek = chancery::vault::logkey::kek_of(&world, &config()).unwrap();
+    vault.roll_log_key(&kek, &two_people()).unwrap();
+}
+
+/// A snapshot is worth as much after the log was handed over to another key as before, whichever
+/// of the two signed it, and whether or not the vault was closed in between.
+#[test]
+fn a_snapshot_from_before_a_roll_of_the_log_key_serves_after_it() {
+    let check = |disk: &SimDisk, clock: &Arc<HandClock>, told: &Told, context: &str| {
+        let vault = open(disk, clock).unwrap_or_else(|e| panic!("{context}: {e}"));
+        assert!(codes(&vault).is_empty(), "{context}: {:?}", vault.notices());
+        let full = open_in_full(disk, clock).unwrap_or_else(|e| panic!("{context}: {e}"));
+        assert_eq!((facts(&vault), full.vouched()), (facts(&full), TreeSize(0)), "{context}");
+        let vouched = vault.vouched();
+        drop(full);
+        told.check(&vault, context);
+        assert_sound(&vault, context);
+        vouched
+    };
+    for midnight in [false, true] {
+        let (context, clock) = (format!("midnight passed: {midnight}"), clock());
+        let (disk, mut told) = told(&clock);
+        let before = in_snapshots(&disk, ".snap");
+        let vault = open(&disk, &clock).unwrap();
+        if midnight {
+            // The entry of the roll is the day's first: the seal that is owed then is signed by
+            // the new key before the vault is closed.
+            clock.pass_days(1);
+        }
+        let size = vault.size();
+        roll(&disk, &clock, vault);
+        // The newest snapshot may be from after the roll: without it the one before must do.
+        let old = disk.fork();
+        for path in in_snapshots(&old, ".snap").iter().filter(|p| !before.contains(p)) {
+            old.remove(path).unwrap();
+        }
+        let vouched = check(&old, &clock, &told, &format!("{context}, from before"));
+        assert!(vouched.0 > 0 && vouched <= size, "{context}: {vouched} of {size}");
+        // Opened at the very size at which the keys changed, which leaves a snapshot, twice.
+        for again in 0..2 {
+            let vouched = check(&disk, &clock, &told, &format!("{context}, opening {again}"));
+            assert!(vouched.0 > 0, "{context}, opening {again}");
+        }
+        let vault = open(&disk, &clock).unwrap();
+        told.named(&vault, &[60, 61]).unwrap();
+        vault.settle();
+        vault.checkpoint().unwrap();
+        // Killed, and handed over once more.
+        let killed = disk.fork();
+        check(&killed, &clock, &told, &format!("{context}, killed"));
+        roll(&disk, &clock, vault);
+        assert!(check(&disk, &clock, &told, &format!("{context}, second roll")).0 > 0);
+        let outside: Arc<dyn Disk> = Arc::new(disk.clone());
+        let data = Path::new(HOME).join("data");
+        let report = verify_data(&outside, &data, None, &Options::default(), &mut |_, _| {});
+        assert_eq!(report.unwrap().failures, 0, "{context}: verify");
+    }
+}

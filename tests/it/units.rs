@@ -170,3 +170,45 @@ fn a_head_changed_in_a_segment_nobody_read_is_named_by_who_asks() {
         assert!(open(&disk).is_err(), "and an opening that reads all refuses, byte {at}");
     }
 }
+
+/// A torn end may reach over several segments: the units that come after it must not lie behind
+/// what is left of it.
+#[test]
+fn junk_in_the_segments_behind_a_torn_end_goes_with_it() {
+    let path = |segment: u32| PathBuf::from(format!("{DIR}/{segment:08}.seg"));
+    let opened = |disk: &SimDisk| {
+        let disk: Arc<SimDisk> = Arc::new(disk.clone());
+        let (log, found) = UnitLog::open(disk, Path::new(DIR), TreeSize(0)).unwrap();
+        (log.closing_at(SEGMENT_BYTES), found)
+    };
+    for (junk, by_signature) in [(0, false), (1, false), (700, false), (700, true), (0, true)] {
+        let context = format!("{junk} bytes of junk, {by_signature}");
+        let (disk, mut rng) = (disk(), Rng::new(12));
+        let (log, units) = grown(&disk, &mut rng);
+        let last = units.last().unwrap().clone();
+        drop(log);
+        let bytes: Vec<u8> = (0..junk).map(|_| rng.next() as u8).collect();
+        for behind in 1..3 {
+            disk.plant(&path(last.segment + behind), &bytes);
+        }
+        if !by_signature {
+            disk.flip(&path(last.segment), (last.offset + last.head.len) as usize - 1, 1);
+            disk.flip(&path(last.segment), last.offset as usize + 1, 1);
+        }
+        let (log, found) = opened(&disk);
+        // An opening that does not believe the last unit drops it so.
+        if by_signature {
+            log.drop_last().unwrap();
+        }
+        assert_eq!(found.dropped.is_some(), junk > 0 || !by_signature, "{context}");
+        log.settle(TreeSize(0)).unwrap();
+        let kept = log.unit_count();
+        assert_eq!(kept, last.head.number, "{context}: the last one is dropped");
+        for _ in 0..40 {
+            commit(&log, 2, &mut rng);
+        }
+        drop(log);
+        let (log, found) = opened(&disk);
+        assert_eq!((log.unit_count(), found.dropped), (kept + 40, None), "{context}");
+    }
+}

@@ -326,7 +326,8 @@ fn sources(context: &Context, vault: &Vault, found: &mut Findings) -> Result<Vec
     progress.done();
     let mut rows = Vec::with_capacity(tally.len());
     for (handle, (events, unknown)) in tally {
-        let name = vault.source_name(&handle).map_or_else(|| handle.to_string(), |n| n.to_string());
+        let name = vault.source_name(&handle)?;
+        let name = name.map_or_else(|| handle.to_string(), |n| n.to_string());
         if unknown > 0 {
             let text = format!(
                 "source {name}: {} of {} events hold unregistered fields and name no person: they \

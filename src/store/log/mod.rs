@@ -183,6 +183,11 @@ impl UnitLog {
         segment::clean(&*self.disk, &self.dir)?;
         let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((segment, offset)) = damage {
+            // Nothing whole lies in the segments behind it, or opening had refused. The last goes
+            // first: whatever a crash leaves is still a torn end.
+            for later in self.segments()?.into_iter().rev().filter(|later| *later > segment) {
+                self.cut(later, 0)?;
+            }
             self.cut(segment, offset)?;
         }
         let Some(last) = self.last().filter(|last| last.head.end > sealed) else { return Ok(()) };
@@ -476,6 +481,7 @@ impl UnitLog {
         };
         self.recent().forget(last.segment);
         self.table_mut().pop(before);
+        // What was torn behind it lies behind the new end, and goes with it.
         self.mark(last.segment, last.offset);
         Ok(())
     }

@@ -26,6 +26,10 @@ impl Opening {
         messages: Receiver<Message>,
         (notify, news): (Sender<()>, Receiver<()>),
     ) -> Result<Vault> {
+        // Made first, so dropped last: when the system gives no further thread, what the others
+        // would have owned is gone before those that run are waited for, and so they end.
+        let mut vault = Vault { inner, threads: Vec::new() };
+        let inner = &vault.inner;
         let packer = Packer {
             press: inner.press.clone(),
             bell: inner.bell.clone(),
@@ -33,11 +37,10 @@ impl Opening {
             seen: None,
             damaged: BTreeSet::new(),
         };
-        let keeper = self.housekeeper(&inner, inner.clerk.clone());
+        let keeper = self.housekeeper(inner, inner.clerk.clone());
         let desk = inner.desk.clone();
         let (archivist, (archive, handover, jobs)) = self.archive();
-        let (sequencer, committer, works) = self.writers(&inner, notify, (archive, handover));
-        let mut vault = Vault { inner, threads: Vec::new() };
+        let (sequencer, committer, works) = self.writers(inner, notify, (archive, handover));
         let commit = move || {
             committer.run(&works);
             desk.close();
@@ -58,7 +61,6 @@ impl Opening {
             disk: self.world.disk.clone(),
             dir: self.places.snapshots(),
             tenant: self.file.tenant,
-            signer: self.signer.clone(),
             log: self.log.clone(),
             tuning: self.tuning,
             ends: self.loaded.ends.clone(),

@@ -66,6 +66,7 @@ impl Sequencer {
             state: self.state_before,
             facts: self.own.clone(),
             window,
+            signer: self.signer.clone(),
         })
     }
 

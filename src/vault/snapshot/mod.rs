@@ -40,6 +40,8 @@ pub(crate) struct Capture {
     pub(crate) state: Option<EntryIndex>,
     pub(crate) facts: Facts,
     pub(crate) window: Captured,
+    /// The key in force.
+    pub(crate) signer: Arc<Signer>,
 }
 
 /// A state whose unit is durable and covered by the checkpoint on disk.
@@ -106,7 +108,9 @@ impl Handover {
         let Some(unit) = log.last().filter(|unit| unit.head.end == capture.tree.size()) else {
             return self.skip();
         };
-        let rows = log.segment_rows();
+        // A segment that a crash left empty behind the unit is not needed to find it.
+        let mut rows = log.segment_rows();
+        rows.retain(|row| row.segment <= unit.segment);
         if self.jobs.send(Job { unit, rows, capture }).is_err() {
             self.skip();
         }
@@ -123,7 +127,6 @@ pub(crate) struct Archivist {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) tenant: TenantId,
-    pub(crate) signer: Arc<Signer>,
     pub(crate) log: Arc<UnitLog>,
     pub(crate) tuning: Tuning,
     /// Committed ends of body files, up to unit `next`.
@@ -170,7 +173,7 @@ impl Archivist {
     /// needs.
     pub(crate) fn tick(&mut self, job: Job) -> Result<Vec<Arc<Run>>> {
         let Job { unit, rows, capture } = job;
-        let Capture { tree, prev, state, facts, window } = capture;
+        let Capture { tree, prev, state, facts, window, signer } = capture;
         self.disk.create_dir(&self.dir)?;
         self.learn_ends(unit.head.number)?;
         let full = self.tuning.dedupe.layer();
@@ -193,7 +196,7 @@ impl Archivist {
             runs: infos.clone(),
             facts: facts::encode(&facts)?,
         };
-        let bytes = snapshot::encode(&snapshot, |message| self.signer.sign_unit(message));
+        let bytes = snapshot::encode(&snapshot, |message| signer.sign_unit(message));
         self.disk.replace(&self.dir.join(name(end)), &bytes)?;
         let before = self.kept.replace((end, infos)).filter(|(before, _)| *before != end);
         self.tidy(before.as_ref())?;

@@ -103,7 +103,7 @@ impl Ground<'_> {
             by.is_some()
         };
         let snapshot = snapshot::decode(&bytes, verify).map_err(|e| other(e.to_string()))?;
-        if by != Some(self.keys.at(snapshot.end)) {
+        if !by.is_some_and(|key| self.keys.may_vouch(key, snapshot.end)) {
             return Err(other("signed by a key that had retired".to_owned()));
         }
         if snapshot.tenant != self.tenant {

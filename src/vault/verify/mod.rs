@@ -29,7 +29,7 @@ use crate::store::bodies::Bodies;
 use crate::store::disk::Disk;
 use crate::store::error::Error as StoreError;
 use crate::vault::config::{Places, VaultFile};
-use crate::vault::error::Result;
+use crate::vault::error::{NO_THREAD, Result};
 use crate::vault::verify::acts::Acts;
 use crate::vault::verify::brackets::Brackets;
 use crate::vault::verify::chain::{Chain, Stored};
@@ -197,7 +197,7 @@ fn in_order(
         for number in 0..workers {
             let (send, receive) = sync_channel(AHEAD);
             answers.push(receive);
-            scope.spawn(move || {
+            let work = move || {
                 let mut worker = Worker::new(disk, bodies, keep);
                 for found in units.iter().skip(number).step_by(workers) {
                     let answer = worker.check(found);
@@ -206,7 +206,9 @@ fn in_order(
                         return;
                     }
                 }
-            });
+            };
+            let started = std::thread::Builder::new().spawn_scoped(scope, work);
+            started.map_err(|e| StoreError::io(std::path::Path::new("log"), NO_THREAD, e))?;
         }
         for (found, answer) in units.iter().zip(answers.iter().cycle()) {
             let gone = || StoreError::corrupt(&found.segment, "a worker did not come back");

@@ -5,7 +5,7 @@ use crate::base::record::Fate;
 use crate::base::unit::{EntryIndex, Generation};
 use crate::store::error::Error as StoreError;
 use crate::vault::Vault;
-use crate::vault::error::Result;
+use crate::vault::error::{NO_THREAD, Result};
 use crate::vault::read::Reading;
 use crate::vault::verify::report::{LISTED_MAX, Verdict};
 use serde::Serialize;
@@ -101,12 +101,15 @@ impl Vault {
         };
         let mut report = std::thread::scope(|scope| -> Result<BodyReport> {
             let work = &work;
-            let threads: Vec<_> = (0..THREADS)
-                .map(|_| {
-                    let told = told.clone();
-                    scope.spawn(move || work(told))
-                })
-                .collect();
+            let start = |_| {
+                let told = told.clone();
+                std::thread::Builder::new().spawn_scoped(scope, move || work(told))
+            };
+            let threads: std::io::Result<Vec<_>> = (0..THREADS).map(start).collect();
+            let threads = threads.map_err(|e| {
+                stop.store(true, Ordering::SeqCst);
+                StoreError::io(std::path::Path::new("bodies"), NO_THREAD, e)
+            })?;
             drop(told);
             while news.recv_timeout(TELL_EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 progress(done.load(Ordering::SeqCst), size);

@@ -3,14 +3,18 @@
 //! not acknowledged happened whole or not at all.
 
 use super::scenes::calm;
-use super::told::{Act, HOME, Sure, Teller, config, send};
-use crate::support::clinic::{Visit, assert_sound, data_fate, patient, read, read_all, text};
+use super::told::{Act, HOME, MIRROR, Sure, Teller, named, send};
+use crate::support::clinic::{
+    Visit, append_json, assert_sound, data_fate, patient, read, read_all, text,
+};
 use crate::support::keyhole::Keyhole;
 use crate::support::sim::SimDisk;
 use chancery::base::record::{Fate, Record};
+use chancery::format::roll::KeyRoll;
 use chancery::store::disk::Disk;
 use chancery::vault::Vault;
 use chancery::vault::prove::verify_proof;
+use chancery::vault::scrub::Scrub;
 use chancery::vault::verify::{Options, verify_data};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,8 +27,7 @@ pub(super) fn reopen(
     disk: &SimDisk,
     context: &str,
 ) -> Option<Vault> {
-    let world = told.world(disk);
-    match Vault::open(world, &config()) {
+    match told.open_on(disk) {
         Ok(vault) => {
             // A seal that is owed is asked for in the background: it is part of the recovery.
             calm(&vault).unwrap_or_else(|e| panic!("{context}: {e}"));
@@ -63,40 +66,81 @@ pub(super) fn check(
     assert_sound(vault, context);
     assert_eq!(vault.read_only(), None, "{context}");
     roots(vault, disk, context);
+    succession(told, instant, vault, disk, context);
     receipts(told, instant, vault, depth, context);
     fates(told, instant, vault, context);
     facts(told, instant, vault, disk, context);
     if depth == Depth::Whole {
+        scrubbed(vault, context);
         outside(told, instant, vault, disk, context);
         forgotten(told, instant, vault, disk, context);
     }
 }
 
-/// Exactly one root slot holds anything.
+/// Exactly one root slot holds anything, and a mirror that follows is the same to the byte.
 fn roots(vault: &Vault, disk: &SimDisk, context: &str) {
-    let slots = ["root.0", "root.1"].map(|name| {
-        let path = Path::new(HOME).join("keys").join(vault.tenant().to_string()).join(name);
-        disk.bytes(&path).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0))
-    });
+    let tenant = vault.tenant().to_string();
+    let own = Path::new(HOME).join("keys");
+    let of = |dir: &Path, name: &str| disk.bytes(&dir.join(&tenant).join(name));
+    let slots = ["root.0", "root.1"]
+        .map(|name| of(&own, name).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0)));
     assert_ne!(slots[0], slots[1], "{context}: exactly one root slot holds anything");
+    let replicas = vault.key_replicas();
+    if replicas.paired.is_none() || replicas.away.is_some() {
+        return;
+    }
+    let mirror = Path::new(MIRROR);
+    for name in ["root.0", "root.1", "nodes.seg"] {
+        assert!(of(&own, name) == of(mirror, name), "{context}: the mirror's {name} differs");
+    }
+    for name in ["kek", "signing/log.key", "signing/report.key"] {
+        let same = disk.bytes(&own.join(name)) == disk.bytes(&mirror.join(name));
+        assert!(same, "{context}: the mirror's {name} differs");
+    }
+    assert_eq!(vault.facts_now().partial(), 0, "{context}: the mirror has missed nothing");
+}
+
+/// Which key signs the log: as often handed over as was told, and no successor in waiting.
+fn succession(told: &Teller, instant: u64, vault: &Vault, disk: &SimDisk, context: &str) {
+    let count = |sure: Sure| {
+        let rolls = told.deeds.iter().filter(|deed| matches!(deed.act, Act::Roll));
+        rolls.filter(|deed| deed.at(instant) == sure).count()
+    };
+    let (certain, maybe, rolls) = (count(Sure::Certain), count(Sure::Maybe), vault.key_rolls());
+    let right = (certain..=certain + maybe).contains(&rolls.len());
+    assert!(right, "{context}: {} rolls, {certain} acknowledged", rolls.len());
+    if let Some(last) = rolls.last() {
+        let last = KeyRoll::open(last.as_bytes()).expect("a roll");
+        assert_eq!(*vault.log_key(), last.new, "{context}: the key in force");
+    }
+    let live = vault.key_replicas().away.is_none();
+    let left = disk.files().into_iter().filter(|path| path.ends_with("log-next.key"));
+    let left: Vec<_> = left.filter(|path| live || path.starts_with(HOME)).collect();
+    assert!(left.is_empty(), "{context}: {left:?}");
+    if told.continues.is_some() {
+        let genesis = vault.facts_now().genesis.expect("a genesis");
+        assert_eq!(genesis.continues, told.continues, "{context}: whom it takes up after");
+    }
 }
 
 /// Every acknowledged event lies where its receipt says, and can be proven.
 fn receipts(told: &Teller, instant: u64, vault: &Vault, depth: Depth, context: &str) {
     let mut last = Vec::new();
     for deed in told.deeds.iter().filter(|deed| deed.at(instant) == Sure::Certain) {
-        let Act::Append { receipts, .. } = &deed.act else { continue };
+        let (Act::Append { receipts, .. } | Act::Named { receipts, .. }) = &deed.act else {
+            continue;
+        };
         for (index, leaf) in receipts {
             let found = vault.leaf(*index);
             assert_eq!(found, Some(*leaf), "{context}: acknowledged entry {index}");
         }
         last.extend(receipts.last());
     }
-    let Some(trust) = told.trust.as_ref().filter(|_| depth == Depth::Whole) else { return };
+    let Some(trust) = told.trust(vault).filter(|_| depth == Depth::Whole) else { return };
     // The newest six are as many as any operation appends; the tree vouches for the rest.
     for (index, _) in last.iter().rev().take(6) {
         let proof = vault.prove(*index).unwrap_or_else(|e| panic!("{context}: {e}"));
-        let proved = verify_proof(&proof, trust).unwrap_or_else(|e| panic!("{context}: {e}"));
+        let proved = verify_proof(&proof, &trust).unwrap_or_else(|e| panic!("{context}: {e}"));
         assert_eq!(proved.entry.index, *index, "{context}");
     }
 }
@@ -192,7 +236,7 @@ pub(super) fn linked(vault: &Vault, names: &[String; 2]) -> bool {
 
 /// The outsider's verification, with nothing but the trust file and the checkpoints kept.
 fn outside(told: &Teller, instant: u64, vault: &Vault, disk: &SimDisk, context: &str) {
-    let Some(trust) = &told.trust else { return };
+    let Some(trust) = &told.trust(vault) else { return };
     vault.checkpoint().unwrap_or_else(|e| panic!("{context}: {e}"));
     let kept = told.notes.iter().filter(|(at, _)| *at <= instant);
     let retained = kept.map(|(_, note)| note.clone()).collect();
@@ -218,13 +262,54 @@ fn forgotten(told: &Teller, instant: u64, vault: &Vault, disk: &SimDisk, context
     if secrets.is_empty() {
         return;
     }
-    let hole = Keyhole::new(&Path::new(HOME).join("keys"), vault.tenant());
-    let known = hole.reachable_by_name(disk);
-    assert!(!secrets.iter().any(|s| known.contains(s)), "{context}: a dead key is reachable");
+    let replicas = vault.key_replicas();
+    let follows = replicas.paired.is_some() && replicas.away.is_none();
+    let mirror = follows.then(|| Path::new(MIRROR).to_owned());
+    for dir in [Some(Path::new(HOME).join("keys")), mirror].into_iter().flatten() {
+        let known = Keyhole::new(&dir, vault.tenant()).reachable_by_name(disk);
+        let dead = secrets.iter().any(|secret| known.contains(secret));
+        assert!(!dead, "{context}: a dead key is reachable in {}", dir.display());
+    }
+}
+
+/// Everything read again, from where a pass before the crash had come: nothing is damaged.
+fn scrubbed(vault: &Vault, context: &str) {
+    let mut scrub = Scrub::resume(vault, false, None);
+    loop {
+        let progress = scrub.tick(vault, vault.clock().now());
+        let progress = progress.unwrap_or_else(|e| panic!("{context}: {e}"));
+        assert_eq!(progress.findings, [], "{context}: scrub");
+        if progress.finished.is_some() {
+            return;
+        }
+    }
+}
+
+/// Ids that a window of the smallest size must know: the youngest eight.
+fn known_ids(told: &Teller, instant: u64, vault: &Vault, context: &str) {
+    let certain = told.deeds.iter().filter(|deed| deed.at(instant) == Sure::Certain);
+    let named_deeds = certain.filter_map(|deed| match &deed.act {
+        Act::Named { ids, receipts } => Some(ids.iter().zip(receipts)),
+        _ => None,
+    });
+    let all: Vec<_> = named_deeds.flatten().collect();
+    // Those that were asked and not answered may be among the youngest, too.
+    let open = told.deeds.iter().filter(|deed| deed.at(instant) == Sure::Maybe);
+    let open = open.map(|deed| match &deed.act {
+        Act::Named { ids, .. } => ids.len(),
+        _ => 0,
+    });
+    let sure = 8_usize.saturating_sub(open.sum());
+    for (id, (index, _)) in all.into_iter().rev().take(sure) {
+        let again = append_json(vault, "app", &[named(*id)]);
+        let again = again.unwrap_or_else(|e| panic!("{context}: id {id}: {e}"));
+        assert_eq!((again[0].index, again[0].duplicate), (*index, true), "{context}: id {id}");
+    }
 }
 
 /// The vault goes on: new and known people, a retry of what was not answered, a checkpoint.
 pub(super) fn goes_on(told: &Teller, instant: u64, vault: &Vault, context: &str) {
+    known_ids(told, instant, vault, context);
     let seq = AFTERWARDS + vault.size().0;
     let visits = [Visit::new(seq, "n1", "afterwards"), Visit::new(seq + 1, "n1", "living")];
     let texts: Vec<String> = visits.iter().map(Visit::json).collect();
@@ -241,7 +326,7 @@ pub(super) fn goes_on(told: &Teller, instant: u64, vault: &Vault, context: &str)
         assert_eq!(once.len(), 1, "{context}: all of it had been there, or nothing");
     }
     vault.checkpoint().unwrap_or_else(|e| panic!("{context}: {e}"));
-    if let Some(trust) = &told.trust {
+    if let Some(trust) = &told.trust(vault) {
         let proof = vault.prove(receipts[0].index).unwrap();
         assert!(verify_proof(&proof, trust).is_ok(), "{context}");
     }

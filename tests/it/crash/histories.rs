@@ -6,7 +6,7 @@
 use super::check::{Depth, check, linked};
 use super::matrix::seed;
 use super::scenes::{calm, tomorrow};
-use super::told::{Act, HOME, Sure, Teller, config};
+use super::told::{Act, HOME, Sure, Teller};
 use crate::support::clinic::{Visit, data_fate, patient, read_all, text};
 use crate::support::sim::{FailedSync, Rng, SimDisk, Survivors};
 use chancery::base::record::Fate;
@@ -177,7 +177,12 @@ impl History {
                     days.retain(|day| facts.expired.contains_key(day));
                     true
                 }
-                Act::Make | Act::Complete { .. } | Act::Policies { .. } | Act::Other => true,
+                Act::Make
+                | Act::Complete { .. }
+                | Act::Policies { .. }
+                | Act::Roll
+                | Act::Named { .. }
+                | Act::Other => true,
             };
             self.told.settle(number, happened);
         }
@@ -207,8 +212,7 @@ impl History {
         let disk = self.told.disk.fork();
         disk.rot(below, 1 + self.rng.below(6) as u64, self.rng.next());
         let context = format!("{context}, rot below {below}");
-        let world = self.told.world(&disk);
-        let opened = Vault::open(world, &config());
+        let opened = self.told.open_on(&disk);
         let mut dropped = false;
         match &opened {
             Err(error) => {
@@ -226,8 +230,8 @@ impl History {
         if disk.rotted() > 0 && ["/log/", "/bodies/"].contains(&below) && !dropped {
             let outside: Arc<dyn Disk> = Arc::new(disk);
             let (data, options) = (Path::new(HOME).join("data"), Options::default());
-            let trust = self.told.trust.as_ref();
-            let report = verify_data(&outside, &data, trust, &options, &mut |_, _| {});
+            let trust = self.told.first_trust();
+            let report = verify_data(&outside, &data, trust.as_ref(), &options, &mut |_, _| {});
             let exit = report.map_or(3, |report| report.exit_code());
             assert_ne!(exit, 0, "{context}: an outsider does not see it");
         }

@@ -2,6 +2,7 @@
 //! itself. Everything before is acknowledged and synced; the crash falls into the operation.
 
 use super::told::Teller;
+use super::upkeep::upkeep;
 use crate::support::clinic::Visit;
 use chancery::base::entry::Kind;
 use chancery::base::unit::{ClassId, EntryIndex};
@@ -12,10 +13,14 @@ use chancery::vault::error::Result;
 /// An operation under test.
 pub(super) struct Scene {
     pub(super) name: &'static str,
+    /// Sets the vault up: its mirror, its sizes.
+    pub(super) setup: fn(&mut Teller),
     /// Makes the state the operation starts from.
     pub(super) before: fn(&mut Teller, &Vault) -> Result<()>,
     /// The operation.
     pub(super) act: fn(&mut Teller, &Vault) -> Result<()>,
+    /// What follows it and closes the vault meanwhile.
+    pub(super) then: fn(&mut Teller, Vault) -> Result<Vault>,
     /// Whether the operation really did what the scene is named after.
     pub(super) done: fn(&Teller, &Vault) -> bool,
     /// Whether what an attacker could reach is worth computing.
@@ -37,20 +42,24 @@ pub(super) fn clinic(told: &mut Teller, vault: &Vault) -> Result<()> {
     told.append(vault, &[visit])
 }
 
-fn nothing(_: &mut Teller, _: &Vault) -> Result<()> {
+pub(super) fn nothing(_: &mut Teller, _: &Vault) -> Result<()> {
     Ok(())
+}
+
+fn stays(_: &mut Teller, vault: Vault) -> Result<Vault> {
+    Ok(vault)
 }
 
 fn always(_: &Teller, _: &Vault) -> bool {
     true
 }
 
-fn has(vault: &Vault, kind: Kind) -> bool {
+pub(super) fn has(vault: &Vault, kind: Kind) -> bool {
     let mut all = (0..vault.size().0).map(EntryIndex);
     all.any(|index| vault.entry(index).is_ok_and(|entry| entry.head.kind == kind))
 }
 
-fn many(told: &mut Teller, names: &str, count: usize) -> Vec<Visit> {
+pub(super) fn many(told: &mut Teller, names: &str, count: usize) -> Vec<Visit> {
     (0..count).map(|n| told.visit("n1", &format!("{names}{n}"))).collect()
 }
 
@@ -70,8 +79,9 @@ pub(super) fn calm(vault: &Vault) -> Result<()> {
     Ok(())
 }
 
-fn plain(name: &'static str, act: fn(&mut Teller, &Vault) -> Result<()>) -> Scene {
-    Scene { name, before: clinic, act, done: always, forgets: false }
+pub(super) fn plain(name: &'static str, act: fn(&mut Teller, &Vault) -> Result<()>) -> Scene {
+    let (setup, then): (fn(&mut Teller), _) = (|_| {}, stays as fn(&mut Teller, Vault) -> _);
+    Scene { name, setup, before: clinic, act, then, done: always, forgets: false }
 }
 
 fn appends() -> Vec<Scene> {
@@ -198,5 +208,5 @@ fn governance() -> Vec<Scene> {
 
 /// All of them.
 pub(super) fn all() -> Vec<Scene> {
-    [appends(), erasures(), governance()].into_iter().flatten().collect()
+    [appends(), erasures(), governance(), upkeep()].into_iter().flatten().collect()
 }

@@ -4,22 +4,27 @@
 use crate::support::clinic::{Visit, append_json, patient};
 use crate::support::keyhole::Keyhole;
 use crate::support::sim::SimDisk;
+use crate::support::split::Split;
 use crate::support::world::{self, HandClock, two_people, world};
 use chancery::base::event::{Draft, Identifier};
 use chancery::base::id::{CaseId, Hash32, TenantId};
 use chancery::base::record::Fate;
 use chancery::base::unit::{ClassDay, ClassId, Day, EntryIndex};
-use chancery::format::control::Scope;
+use chancery::format::control::{Continues, Scope};
 use chancery::format::trust::Trust;
+use chancery::format::vkey::Verifier;
 use chancery::vault::Vault;
 use chancery::vault::append::Receipt;
 use chancery::vault::config::Config;
 use chancery::vault::error::{Error, Result};
+use chancery::vault::logkey::kek_of;
+use chancery::vault::scrub::Scrub;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) const HOME: &str = "/sim";
+pub(super) const MIRROR: &str = "/mirror";
 const START: &str = "2026-11-21T08:00:00Z";
 
 /// Something asked of the vault.
@@ -58,6 +63,13 @@ pub(super) enum Act {
     },
     Policies {
         version: Option<EntryIndex>,
+    },
+    /// The log was handed over to another key.
+    Roll,
+    /// Events of a source that names them and does not count them.
+    Named {
+        ids: Vec<u64>,
+        receipts: Vec<(EntryIndex, Hash32)>,
     },
     /// Anything whose only trace is in the log.
     Other,
@@ -99,13 +111,22 @@ impl Deed {
 }
 
 /// A vault under test, and whatever it was told.
+#[derive(Clone)]
 pub(super) struct Teller {
     pub(super) disk: SimDisk,
     pub(super) clock: Arc<HandClock>,
     pub(super) deeds: Vec<Deed>,
     /// Checkpoints the vault has shown, and when.
     pub(super) notes: Vec<(u64, String)>,
-    pub(super) trust: Option<Trust>,
+    /// The keys that are pinned from the beginning: the log's first one, and the reports'.
+    pinned: Option<(Verifier, Verifier)>,
+    pub(super) config: Config,
+    /// The log this one takes up after.
+    pub(super) continues: Option<Continues>,
+    /// The disk of the mirror cannot be reached.
+    pub(super) away: bool,
+    /// The disk as the vault opened last sees it.
+    split: Option<Split>,
     pub(super) tenant: Option<TenantId>,
     pub(super) seed: u64,
     pub(super) seq: u64,
@@ -115,7 +136,7 @@ pub(super) struct Teller {
 }
 
 /// Months pass in the stories, so a person has accepted the clock.
-pub(super) fn config() -> Config {
+fn config() -> Config {
     Config { accept_time: true, ..world::config(Path::new(HOME)) }
 }
 
@@ -126,7 +147,11 @@ impl Teller {
             clock: HandClock::at(START),
             deeds: Vec::new(),
             notes: Vec::new(),
-            trust: None,
+            pinned: None,
+            config: config(),
+            continues: None,
+            away: false,
+            split: None,
             tenant: None,
             seed,
             seq: 0,
@@ -138,26 +163,61 @@ impl Teller {
     /// A world on a disk; every opening draws other randomness.
     pub(super) fn world(&mut self, disk: &SimDisk) -> chancery::vault::World {
         self.opened += 1;
-        world(Arc::new(disk.clone()), &self.clock, self.seed * 1_000_003 + self.opened)
+        let split = Split::new(disk, MIRROR);
+        if self.away {
+            split.fail_after(1);
+        }
+        self.split = Some(split.clone());
+        world(Arc::new(split), &self.clock, self.seed * 1_000_003 + self.opened)
     }
 
     pub(super) fn make(&mut self) -> Result<Vault> {
         let disk = self.disk.clone();
         let own = self.world(&disk);
-        let vault = self.tell(Act::Make, |_| Vault::init(own, &config(), "vault.example"))?;
+        let vault = self.tell(Act::Make, |told| {
+            Vault::init_after(own, &told.config, "vault.example", told.continues.clone())
+        })?;
         self.meet(&vault);
         Ok(vault)
     }
 
     fn meet(&mut self, vault: &Vault) {
-        let keys = [vault.log_key().clone()];
-        self.trust = Trust::of(&keys, &[vault.report_signer().verifier().clone()]).ok();
+        self.pinned = Some((vault.log_key().clone(), vault.report_signer().verifier().clone()));
         self.tenant = Some(vault.tenant());
+    }
+
+    /// The mirror's disk is gone from its `n`-th operation on.
+    pub(super) fn break_mirror(&self, n: u64) {
+        self.split.as_ref().expect("an open vault").fail_after(n);
+    }
+
+    /// The same on a copy of the disk, with a clock of its own.
+    pub(super) fn fork(&self) -> Self {
+        Teller { disk: self.disk.fork(), clock: self.clock.fork(), ..self.clone() }
+    }
+
+    /// What somebody trusts who pinned the first keys and heard nothing since.
+    pub(super) fn first_trust(&self) -> Option<Trust> {
+        let (log, report) = self.pinned.as_ref()?;
+        Trust::of(std::slice::from_ref(log), std::slice::from_ref(report)).ok()
+    }
+
+    /// What somebody trusts who pinned the first key and was given every roll since.
+    pub(super) fn trust(&self, vault: &Vault) -> Option<Trust> {
+        let mut trust = self.first_trust()?;
+        for roll in vault.key_rolls() {
+            trust.roll(roll.as_bytes()).expect("a roll of the key before");
+        }
+        Some(trust)
     }
 
     pub(super) fn open(&mut self) -> Result<Vault> {
         let disk = self.disk.clone();
-        Vault::open(self.world(&disk), &config())
+        self.open_on(&disk)
+    }
+
+    pub(super) fn open_on(&mut self, disk: &SimDisk) -> Result<Vault> {
+        Vault::open(self.world(disk), &self.config)
     }
 
     fn tell<T>(&mut self, act: Act, ask: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
@@ -316,7 +376,7 @@ impl Teller {
     }
 
     pub(super) fn policies(&mut self, vault: &Vault) -> Result<()> {
-        let mut changed = config();
+        let mut changed = self.config.clone();
         let classes = changed.policies.get_mut("classes.toml").expect("a policy");
         classes.push_str(&format!("\n# Revision {}.\n", self.deeds.len()));
         let act = Act::Policies { version: None };
@@ -331,6 +391,49 @@ impl Teller {
         let note = self.tell(Act::Other, |_| vault.checkpoint())?;
         self.notes.push((self.disk.operations(), note.to_string()));
         Ok(())
+    }
+
+    /// Hands the log over to another key, and opens the vault again.
+    pub(super) fn roll(&mut self, vault: Vault) -> Result<Vault> {
+        let disk = self.disk.clone();
+        let kek = kek_of(&self.world(&disk), &self.config)?;
+        self.tell(Act::Roll, |_| vault.roll_log_key(&kek, &two_people()))?;
+        self.open()
+    }
+
+    /// Sends events that bear these ids and no number.
+    pub(super) fn named(&mut self, vault: &Vault, ids: &[u64]) -> Result<()> {
+        let texts: Vec<String> = ids.iter().map(|id| named(*id)).collect();
+        let act = Act::Named { ids: ids.to_vec(), receipts: Vec::new() };
+        let receipts = self.tell(act, |_| append_json(vault, "app", &texts))?;
+        if let Some(Act::Named { receipts: told, .. }) = self.deeds.last_mut().map(|d| &mut d.act) {
+            *told = receipts.iter().map(|r| (r.index, r.leaf)).collect();
+        }
+        Ok(())
+    }
+
+    pub(super) fn compact(&mut self, vault: &Vault) -> Result<(u64, u64)> {
+        self.tell(Act::Other, |_| vault.compact_keys())
+    }
+
+    pub(super) fn pack(&mut self, vault: &Vault) -> Result<u64> {
+        self.tell(Act::Other, |_| vault.pack()).map(|packed| packed.files)
+    }
+
+    /// Reads everything again, a stretch at a time, so that the place is stored in between.
+    pub(super) fn scrub(&mut self, vault: &Vault) -> Result<()> {
+        let mut scrub = Scrub::resume(vault, false, Some(4_000));
+        let mut now = vault.clock().now();
+        self.tell(Act::Other, |_| {
+            loop {
+                now.0 += 1_000_000_000;
+                let progress = scrub.tick(vault, now)?;
+                assert_eq!(progress.findings, []);
+                if progress.finished.is_some() {
+                    return Ok(());
+                }
+            }
+        })
     }
 
     pub(super) fn disclose(&mut self, vault: &Vault, index: EntryIndex) -> Result<()> {
@@ -433,6 +536,13 @@ fn class_number(class: &str) -> u16 {
         "1y" => 4,
         _ => 5,
     }
+}
+
+pub(super) fn named(id: u64) -> String {
+    format!(
+        "{{\"id\":\"e{id}\",\"action\":\"record.open\",\"actor\":{{\"id\":\"n1\",\"type\":\"user\"}},\
+         \"data\":{{\"note\":\"note {id}\"}}}}"
+    )
 }
 
 pub(super) fn send(vault: &Vault, sources: &[&str], visits: &[Visit]) -> Result<Vec<Receipt>> {

@@ -27,6 +27,12 @@ impl HandClock {
         Arc::new(HandClock { wall: AtomicU64::new(wall), monotonic: AtomicU64::new(1) })
     }
 
+    /// Another clock that shows the same.
+    pub(crate) fn fork(&self) -> Arc<Self> {
+        let of = |time: &AtomicU64| AtomicU64::new(time.load(Ordering::SeqCst));
+        Arc::new(HandClock { wall: of(&self.wall), monotonic: of(&self.monotonic) })
+    }
+
     /// Time passes.
     pub(crate) fn pass(&self, nanos: u64) {
         self.wall.fetch_add(nanos, Ordering::SeqCst);

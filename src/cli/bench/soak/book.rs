@@ -205,11 +205,31 @@ impl Book {
         same.map(|(person, _)| *person).collect()
     }
 
-    /// Those who may be linked with somebody of this circle, and may go with it.
+    /// Those who may be linked with somebody of this circle, and may go with it: whoever may be
+    /// linked with anybody at all, and everybody known to be linked with one of those.
     fn perhaps(&self, circle: &[u64]) -> Vec<u64> {
+        let reached = |person: &u64| self.circle_of(*person);
         match circle.iter().any(|person| self.loose.contains(person)) {
-            true => self.loose.iter().copied().filter(|p| !circle.contains(p)).collect(),
+            true => {
+                let all: BTreeSet<u64> = self.loose.iter().flat_map(reached).collect();
+                all.into_iter().filter(|person| !circle.contains(person)).collect()
+            }
             false => Vec::new(),
+        }
+    }
+
+    /// Who may be linked with these may have gone with them.
+    fn doubt(&mut self, circle: &[u64]) {
+        let perhaps = self.perhaps(circle);
+        self.take_doubtful(perhaps);
+    }
+
+    /// Whether these went, and with it whether they are still linked, is not known.
+    fn take_doubtful(&mut self, persons: Vec<u64>) {
+        for person in persons {
+            self.doubtful.insert(person, u64::MAX);
+            self.circle.remove(&person);
+            self.loose.insert(person);
         }
     }
 
@@ -243,24 +263,21 @@ impl Book {
             (Order::Erase(person), Some(Ok(words))) => {
                 let intent = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
                 let circle = self.circle_of(*person);
-                let doubtful = self.perhaps(&circle).into_iter().map(|person| (person, u64::MAX));
-                self.doubtful.extend(doubtful);
+                self.doubt(&circle);
                 for person in circle {
                     ensure!(!self.held.contains_key(&person), "person {person} was held");
                     self.erased.insert(person, intent);
+                    // Whoever comes again by that name is linked with nobody.
                     self.circle.remove(&person);
+                    self.loose.remove(&person);
                 }
                 self.erasures += 1;
             }
             (Order::Erase(person), None) => {
                 // How far it came is found out by nobody but the vault.
                 let circle = self.circle_of(*person);
-                // Whether it happened, and with it whether they are still linked, is not known.
-                for person in self.perhaps(&circle).into_iter().chain(circle) {
-                    self.doubtful.insert(person, u64::MAX);
-                    self.circle.remove(&person);
-                    self.loose.insert(person);
-                }
+                self.doubt(&circle);
+                self.take_doubtful(circle);
             }
             (Order::Link(a, b), Some(Ok(_))) => self.link(*a, *b),
             (Order::Link(a, b), None) => {
@@ -285,6 +302,13 @@ impl Book {
                     self.hold_doubtful.extend(gone.into_keys());
                 }
             }
+            (Order::Free, Some(Ok(_))) => {
+                self.held.clear();
+                self.hold_doubtful.clear();
+            }
+            (Order::Free, None) => {
+                self.hold_doubtful.extend(std::mem::take(&mut self.held).into_keys());
+            }
             (Order::Expire, Some(Ok(words))) => {
                 self.class_days += words.first().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
             }
@@ -298,7 +322,7 @@ impl Book {
         let right = match code {
             "SUBJECT_UNKNOWN" => true,
             "HOLD_BLOCKED" => !self.held.is_empty() || !self.hold_doubtful.is_empty(),
-            "HOLD_UNKNOWN" => matches!(order, Order::Release(_)),
+            "HOLD_UNKNOWN" => matches!(order, Order::Release(_) | Order::Free),
             _ => false,
         };
         ensure!(right, "the order `{order}` was refused: {code}");
@@ -380,5 +404,31 @@ mod tests {
         assert!(book.refused(0, 0, "DUPLICATE_OF_ERASED").is_err());
         book.answered(&Order::Erase(5), None).unwrap();
         assert!(book.doubtful.contains_key(&5));
+        book.answered(&Order::Hold(6), Some(Ok(&["d".to_owned()]))).unwrap();
+        book.answered(&Order::Free, Some(Ok(&[]))).unwrap();
+        book.answered(&Order::Erase(6), Some(Ok(&["60".to_owned()]))).unwrap();
+    }
+
+    #[test]
+    fn who_is_linked_with_one_that_may_be_linked_may_be_gone_too() {
+        let (_dir, mut book) = book();
+        // 1 and 2 are linked; whether 1 was erased, and they with it parted, is not known.
+        book.answered(&Order::Link(1, 2), Some(Ok(&[]))).unwrap();
+        book.answered(&Order::Erase(1), None).unwrap();
+        book.answered(&Order::Link(2, 3), Some(Ok(&[]))).unwrap();
+        book.given(&Order::Erase(1));
+        assert!(book.pending.contains(&3));
+        book.answered(&Order::Erase(1), Some(Ok(&["40".to_owned()]))).unwrap();
+        assert!(book.doubtful.contains_key(&3), "3 may have gone with 1");
+        // If they did, 2 and 3 are strangers now: one does not go with the other for certain.
+        book.answered(&Order::Erase(2), Some(Ok(&["60".to_owned()]))).unwrap();
+        assert_eq!(book.erased, BTreeMap::from([(1, 40), (2, 60)]));
+        // And so it is when the order is not answered.
+        book.answered(&Order::Link(3, 4), Some(Ok(&[]))).unwrap();
+        book.answered(&Order::Erase(3), None).unwrap();
+        assert!(book.doubtful.contains_key(&4), "4 may have gone with 3");
+        // A name that was erased for certain is free of the past.
+        book.answered(&Order::Erase(4), Some(Ok(&["80".to_owned()]))).unwrap();
+        assert!(!book.loose.contains(&4) && book.loose.contains(&3));
     }
 }

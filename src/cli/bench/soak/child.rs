@@ -210,6 +210,11 @@ fn act(vault: &Vault, order: &Order) -> crate::vault::error::Result<Vec<String>>
             let case = CaseId::parse(case).ok_or(Error::NotFound { code: "HOLD_UNKNOWN" })?;
             vec![vault.release_hold(case, &consent)?.to_string()]
         }
+        Order::Free => {
+            let cases: Vec<CaseId> = vault.facts_now().holds.keys().copied().collect();
+            cases.iter().try_for_each(|case| vault.release_hold(*case, &consent).map(drop))?;
+            Vec::new()
+        }
         Order::Expire => {
             let expired = vault.expire(None)?;
             vec![expired.class_days.len().to_string()]

@@ -17,8 +17,9 @@ use crate::cli::bench::Numbers;
 use crate::cli::bench::soak::book::Book;
 use crate::cli::bench::soak::check::Checker;
 use crate::cli::bench::soak::child::{config, status_kib, world_ahead};
-use crate::cli::bench::soak::round::{End, Life, Round};
+use crate::cli::bench::soak::round::{End, Life, Orders, Round};
 use crate::cli::bench::soak::script::Script;
+use crate::cli::bench::soak::wire::Order;
 use crate::cli::demo::prng::Dice;
 use crate::vault::Vault;
 use anyhow::{Context, Result, ensure};
@@ -78,7 +79,8 @@ pub(crate) fn run(dir: &Path, args: &Soak, say: &mut dyn FnMut(&str)) -> Result<
         Some(appends) => {
             let mut order = 0;
             let (book, dice) = (&mut book, &mut dice);
-            let mut round = Round { dir, book, dice, ahead, orders: false, order: &mut order };
+            let orders = Orders::None;
+            let mut round = Round { dir, book, dice, ahead, orders, order: &mut order };
             let life = round.live(End::Finish(appends))?;
             sum.add(End::Finish(appends), &life);
         }
@@ -120,7 +122,8 @@ fn lives(
         let end = draw(dice, sum, args.receipts);
         let here = || format!("life {} ({end:?}), seed {}", sum.lives, args.seed);
         let before = book.events;
-        let mut round = Round { dir, book, dice, ahead, orders: true, order: &mut order };
+        let orders = Orders::Drawn;
+        let mut round = Round { dir, book, dice, ahead, orders, order: &mut order };
         let life = round.live(end).with_context(here)?;
         if book.events > before {
             lived = ahead;
@@ -137,10 +140,15 @@ fn lives(
             ));
         }
     }
-    // What was on its way is sent again, so that every event in the log is answered for.
-    let mut round = Round { dir, book, dice, ahead, orders: false, order: &mut order };
-    let life = round.live(End::Finish(1)).context("the last life")?;
-    sum.add(End::Finish(1), &life);
+    // What was on its way is sent again, so that every event in the log is answered for; and when
+    // nobody is held any more, what was kept long enough goes.
+    ahead = lived + CLOCK_ACCEPT_DAYS - 1;
+    for last in [Order::Free, Order::Expire] {
+        let orders = Orders::One(last);
+        let mut round = Round { dir, book, dice, ahead, orders, order: &mut order };
+        let life = round.live(End::Finish(1)).context("a last life")?;
+        sum.add(End::Finish(1), &life);
+    }
     Ok(ahead)
 }
 

@@ -47,13 +47,23 @@ pub(crate) struct Life {
     pub(crate) space_kib: u64,
 }
 
+/// What a life is ordered to do beside writing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Orders {
+    None,
+    /// Now and then something that is drawn.
+    Drawn,
+    /// This, at once.
+    One(Order),
+}
+
 /// One life.
 pub(crate) struct Round<'r> {
     pub(crate) dir: &'r Path,
     pub(crate) book: &'r mut Book,
     pub(crate) dice: &'r mut Dice,
     pub(crate) ahead: u64,
-    pub(crate) orders: bool,
+    pub(crate) orders: Orders,
     /// Number of the next order.
     pub(crate) order: &'r mut u64,
 }
@@ -129,7 +139,7 @@ impl Round<'_> {
                 Told::Acked { writer, batch, receipts } => {
                     acked += 1;
                     self.book.acked(writer, batch, &receipts)?;
-                    if asked.is_none() && self.orders && self.dice.below(ORDER_EVERY) == 0 {
+                    if asked.is_none() && self.is_time() {
                         asked = self.give(child);
                         left = left.or(Some(0));
                     }
@@ -177,11 +187,35 @@ impl Round<'_> {
         Ok(life)
     }
 
-    /// Draws an order and gives it.
+    /// Whether an order is to be given now.
+    fn is_time(&mut self) -> bool {
+        match self.orders {
+            Orders::None => false,
+            Orders::Drawn => self.dice.below(ORDER_EVERY) == 0,
+            Orders::One(_) => true,
+        }
+    }
+
+    /// Gives an order.
     fn give(&mut self, child: &mut Child) -> Option<(u64, Order)> {
+        let order = match std::mem::replace(&mut self.orders, Orders::None) {
+            Orders::None => None,
+            Orders::One(order) => Some(order),
+            Orders::Drawn => {
+                self.orders = Orders::Drawn;
+                self.draw()
+            }
+        }?;
+        *self.order += 1;
+        self.book.given(&order);
+        tell(child, &format!("{} {order}", self.order));
+        Some((*self.order, order))
+    }
+
+    fn draw(&mut self) -> Option<Order> {
         let person = self.dice.below(self.book.script.people);
         let other = self.dice.below(self.book.script.people);
-        let order = match self.dice.weighted(&[40, 20, 15, 15, 10]) {
+        Some(match self.dice.weighted(&[35, 20, 10, 10, 10, 15]) {
             0 => Order::Erase(person),
             1 if person != other && self.book.circle_of(person).len() < 8 => {
                 Order::Link(person, other)
@@ -191,13 +225,10 @@ impl Round<'_> {
                 let cases: Vec<&String> = self.book.held.values().collect();
                 Order::Release((*self.dice.choose(&cases)?).clone())
             }
-            4 => Order::Expire,
+            4 => Order::Free,
+            5 => Order::Expire,
             _ => return None,
-        };
-        *self.order += 1;
-        self.book.given(&order);
-        tell(child, &format!("{} {order}", self.order));
-        Some((*self.order, order))
+        })
     }
 }
 

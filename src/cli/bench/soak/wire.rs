@@ -105,6 +105,8 @@ pub(crate) enum Order {
     Hold(u64),
     /// Release a case.
     Release(String),
+    /// Release every case, known to the checker or not: while anybody is held, nothing expires.
+    Free,
     /// Expire what is due.
     Expire,
 }
@@ -116,6 +118,7 @@ impl fmt::Display for Order {
             Order::Link(a, b) => write!(f, "link {a} {b}"),
             Order::Hold(person) => write!(f, "hold {person}"),
             Order::Release(case) => write!(f, "release {case}"),
+            Order::Free => f.write_str("free"),
             Order::Expire => f.write_str("expire"),
         }
     }
@@ -130,6 +133,7 @@ impl Order {
             ["link", a, b] => Order::Link(number(a)?, number(b)?),
             ["hold", person] => Order::Hold(number(person)?),
             ["release", case] => Order::Release((*case).to_owned()),
+            ["free"] => Order::Free,
             ["expire"] => Order::Expire,
             _ => return None,
         })
@@ -160,7 +164,8 @@ mod tests {
             assert_eq!(Told::parse(&told.to_string()), Some(told));
         }
         assert_eq!(Told::parse("acked 1 2 5+0707"), None);
-        for order in [Order::Erase(1), Order::Link(1, 2), Order::Hold(3), Order::Expire] {
+        let person = [Order::Erase(1), Order::Link(1, 2), Order::Hold(3)];
+        for order in person.into_iter().chain([Order::Free, Order::Expire]) {
             let text = order.to_string();
             assert_eq!(Order::parse(&text.split(' ').collect::<Vec<_>>()), Some(order));
         }

@@ -81,7 +81,7 @@ impl<W: Write> Story<'_, W> {
         let at: BTreeSet<EntryIndex> = found.into_iter().map(|(_, index)| index).collect();
         let at: Vec<EntryIndex> = at.into_iter().collect();
         vault.for_entries_at(&at, &mut |entry| {
-            let name = vault.source_name(&entry.head.source);
+            let name = vault.source_name(&entry.head.source)?;
             sources.extend(name.map(|name| name.to_string()));
             Ok(())
         })?;

@@ -208,6 +208,11 @@ impl SimDisk {
         self.state().operations
     }
 
+    /// Syncs so far, of files and directories.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
     /// Operations that needed room so far: write, open that creates, longer length.
     pub fn needs(&self) -> u64 {
         self.state().needs
