@@ -10,13 +10,16 @@
 mod bytes;
 mod input;
 mod maths;
+mod memory;
+mod shown;
+mod stored;
 mod texts;
 
 /// Bytes in, whether they were accepted out.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by name. The fuzz crate has a binary for each, `fuzz/corpus` a directory.
-pub const TARGETS: [(&str, Target); 35] = [
+pub const TARGETS: [(&str, Target); 47] = [
     ("body_frame", bytes::body_frame),
     ("body_plain", bytes::body_plain),
     ("cell", bytes::cell),
@@ -50,6 +53,18 @@ pub const TARGETS: [(&str, Target); 35] = [
     ("schedule", input::schedule),
     ("siem_cef", input::siem_cef),
     ("siem_leef", input::siem_leef),
+    ("packed_block", stored::packed_block),
+    ("packed_rows", stored::packed_rows),
+    ("packed_plain", stored::packed_plain),
+    ("snapshot", stored::snapshot),
+    ("id_run", stored::id_run),
+    ("node_map", stored::node_map),
+    ("mirror", stored::mirror),
+    ("range", shown::range),
+    ("answer", shown::answer),
+    ("witness_request", shown::witness_request),
+    ("witness_answer", shown::witness_answer),
+    ("timestamp", shown::timestamp),
     ("lanes", maths::lanes),
     ("merkle", maths::merkle),
 ];

@@ -7,7 +7,8 @@ use chancery::crypto::sign::SigningKey;
 use chancery::format::bundle::Disclosure;
 use chancery::format::checkpoint::Checkpoint;
 use chancery::format::control::{self as controls, Conflict, Disclose, EraseDone, EraseIntent};
-use chancery::format::control::{Config, Genesis, HoldRelease, HoldSet, PruneDone, PruneIntent};
+use chancery::format::control::{Config, EraseFinal, Genesis, HoldRelease, HoldSet, PruneDone};
+use chancery::format::control::{PruneIntent, Scan};
 use chancery::format::note::{self as notes, Note};
 use chancery::format::proof::TlogProof;
 use chancery::format::roll::KeyRoll;
@@ -48,6 +49,11 @@ fn pinned() -> &'static Pinned {
         let trust = Trust::of(&logs, &reports).expect("two keys");
         Pinned { trust, log, report, file }
     })
+}
+
+/// The trust of everything the golden vectors' keys sign.
+pub fn pinned_trust() -> &'static Trust {
+    &pinned().trust
 }
 
 fn text(data: &[u8]) -> Option<&str> {
@@ -199,6 +205,7 @@ pub fn control(data: &[u8]) -> bool {
         payload::<Genesis>(data),
         payload::<EraseIntent>(data),
         payload::<EraseDone>(data),
+        payload::<EraseFinal>(data),
         payload::<PruneIntent>(data),
         payload::<PruneDone>(data),
         payload::<controls::KeyRoll>(data),
@@ -207,6 +214,7 @@ pub fn control(data: &[u8]) -> bool {
         payload::<Disclose>(data),
         payload::<Config>(data),
         payload::<Conflict>(data),
+        payload::<Scan>(data),
     ];
     accepted.contains(&true)
 }

@@ -118,6 +118,8 @@ pub struct Config {
     pub commit: Commit,
     /// Bytes a second of a paced scrub.
     pub scrub_bytes: u64,
+    /// Whether `append` packs in the background while it runs.
+    pub pack_background: bool,
     /// Witnesses.
     pub witnesses: Witnesses,
     /// Time-stamp authority.
@@ -208,6 +210,7 @@ impl Config {
             mode,
             commit,
             scrub_bytes,
+            pack_background: raw.pack.background.as_ref().is_none_or(|v| *v.get_ref()),
             witnesses,
             timestamp,
             shown,
@@ -374,6 +377,9 @@ fn show_rest(
     let from = origin(raw.scrub.bytes_per_second.is_some());
     let value = raw.scrub.bytes_per_second.as_ref().map_or(1 << 20, |v| *v.get_ref()).to_string();
     shown.push(Shown { key: "scrub.bytes_per_second", value, origin: from });
+    let from = origin(raw.pack.background.is_some());
+    let value = raw.pack.background.as_ref().is_none_or(|v| *v.get_ref()).to_string();
+    shown.push(Shown { key: "pack.background", value, origin: from });
 }
 
 fn show_witnesses(shown: &mut Vec<Shown>, witnesses: &Witnesses, timestamp: &Timestamp) {

@@ -179,7 +179,8 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         policies: policies(&config.policies)?,
         index_on_disk: true,
         outside: outside(config, global)?,
-        tuning: Tuning::default(),
+        // A command that is over in a moment would begin what it cannot end: `append` says when.
+        tuning: Tuning { pack: false, ..Tuning::default() },
     })
 }
 

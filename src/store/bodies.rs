@@ -215,8 +215,12 @@ impl Bodies {
                 let day = file.name.strip_suffix(".seg").and_then(Day::parse);
                 let Some(day) = day else { continue };
                 let class_day = ClassDay { class: ClassId(class), day };
-                let len = self.disk.open(&self.path(class_day), Mode::Read)?.len()?;
-                found.push((class_day, len));
+                match self.disk.open(&self.path(class_day), Mode::Read) {
+                    Ok(file) => found.push((class_day, file.len()?)),
+                    // It expired since the directory was read.
+                    Err(e) if e.kind == ErrorKind::Missing => {}
+                    Err(e) => return Err(e),
+                }
             }
         }
         found.sort();
@@ -282,14 +286,41 @@ impl Bodies {
     /// # Errors
     /// Those of the disk.
     pub fn list_plain(&self) -> Result<Vec<ClassDay>> {
+        let plain = |f: &BodyRoom| f.packed.is_none() && f.plain > body::FILE_HEAD_BYTES;
+        Ok(self.room()?.into_iter().filter(plain).map(|f| f.class_day).collect())
+    }
+
+    /// What every file takes, ascending by class-day.
+    ///
+    /// # Errors
+    /// Those of the disk; `Corrupt` for a file that is another's.
+    pub fn room(&self) -> Result<Vec<BodyRoom>> {
         let mut found = Vec::new();
         for (class_day, len) in self.list()? {
-            let file = self.disk.open(&self.path(class_day), Mode::Read)?;
-            if len > body::FILE_HEAD_BYTES && !self.check_head(&*file, class_day)? {
-                found.push(class_day);
-            }
+            let path = self.path(class_day);
+            let file = match self.disk.open(&path, Mode::Read) {
+                Ok(file) => file,
+                Err(e) if e.kind == ErrorKind::Missing => continue,
+                Err(e) => return Err(e),
+            };
+            let packed = len > body::FILE_HEAD_BYTES && self.check_head(&*file, class_day)?;
+            found.push(match packed {
+                true => {
+                    let plain = packed::plain_len(&*file, &path)?;
+                    BodyRoom { class_day, plain, packed: Some(file.len()?) }
+                }
+                false => BodyRoom { class_day, plain: len, packed: None },
+            });
         }
         Ok(found)
+    }
+
+    /// Whether the file of a class-day is there.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn is_there(&self, class_day: ClassDay) -> Result<bool> {
+        self.disk.exists(&self.path(class_day))
     }
 
     /// The plain file of a class-day and a writer of its packed form; `None` when it is packed.
@@ -366,6 +397,17 @@ impl Bodies {
         *kept = Some((class_day, rows.clone()));
         Ok(rows)
     }
+}
+
+/// What a body file takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BodyRoom {
+    /// Whose.
+    pub class_day: ClassDay,
+    /// Bytes of the plain file.
+    pub plain: u64,
+    /// Bytes of the packed one, where that is what is there.
+    pub packed: Option<u64>,
 }
 
 /// What is found where a body must lie.

@@ -15,6 +15,7 @@ use crate::store::tiles::Tiles;
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::meter::{Meter, Stage};
+use crate::vault::packer::Bell;
 use crate::vault::sequencer::{Committed, Known, Outcome, Rejected};
 use crate::vault::snapshot::{Capture, Handover};
 use crate::vault::witness::desk::Desk;
@@ -112,6 +113,8 @@ pub(crate) struct Committer {
     pub(crate) published: Arc<RwLock<Published>>,
     /// Who is told of durable checkpoints, and who may stop them.
     pub(crate) desk: Arc<Desk>,
+    /// Who packs what is closed, and rests while commits come.
+    pub(crate) bell: Arc<Bell>,
     pub(crate) notify: Sender<()>,
     pub(crate) handover: Handover,
     pub(crate) read_only: Option<&'static str>,
@@ -159,6 +162,7 @@ impl Committer {
                 .map_err(|error| self.failed.get_or_init(|| Failure::of(&error)).clone()),
         };
         lap.end(Stage::CommitUnit);
+        self.bell.committed();
         if let Err(failed) = written {
             let replies = accepted.into_iter().map(|(reply, ..)| reply);
             for reply in replies.chain(rejected.into_iter().map(|(reply, _)| reply)) {
@@ -234,6 +238,7 @@ impl Committer {
         self.head.compare_and_swap(self.head_note.as_deref(), note)?;
         self.head_note = Some(note.to_vec());
         self.desk.publish(&published.note);
+        self.bell.signed(published.size);
         Ok(())
     }
 }

@@ -54,6 +54,8 @@ pub struct Tuning {
     pub dedupe: Bounds,
     /// Threads that seal at once at most; none = one a processor.
     pub sealers: Option<usize>,
+    /// Whether to pack in the background while the vault is open for writing.
+    pub pack: bool,
 }
 
 impl Default for Tuning {
@@ -64,6 +66,7 @@ impl Default for Tuning {
             snapshot_pause: SNAPSHOT_PAUSE_NANOS,
             dedupe: Bounds::default(),
             sealers: None,
+            pack: true,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::base::world::Entropy;
 use crate::crypto::kdf::{self, HmacKey, label, tag};
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
 use crate::store::keytree::KeyTree;
+use crate::vault::clock::LogClock;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::lookup::{ById, GroupName};
 use std::collections::HashMap;
@@ -291,6 +292,23 @@ impl Keyring {
         cache.class_days.extend(class_days);
         cache.owners_until = Some(until);
         Ok(())
+    }
+
+    /// The cache, with the owner of every living tag in it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn owners(&self, clock: &LogClock) -> Result<RwLockReadGuard<'_, Cache>> {
+        loop {
+            let month = clock.now().day().month();
+            let cache = self.cache();
+            if cache.knows_owners(month) {
+                return Ok(cache);
+            }
+            // An eviction came between: whoever evicts holds the key tree until it is done.
+            drop(cache);
+            self.learn_owners(month)?;
+        }
     }
 
     /// Base key of a stored group, if every key it needs lives. The guard keeps it alive.

@@ -41,6 +41,8 @@ mod crew;
 mod housekeeper;
 mod keyplane;
 mod learn;
+mod packer;
+mod press;
 mod proven;
 mod recover;
 mod seal;
@@ -67,6 +69,8 @@ use crate::vault::facts::Facts;
 use crate::vault::keyplane::KeyDirs;
 use crate::vault::keys::Keyring;
 use crate::vault::meter::Meter;
+use crate::vault::packer::Bell;
+use crate::vault::press::Press;
 use crate::vault::proven::Proven;
 use crate::vault::read::{Erased, Gate};
 use crate::vault::sequencer::Message;
@@ -100,7 +104,7 @@ pub(crate) struct Inner {
     pub(crate) tenant: TenantId,
     pub(crate) origin: Arc<str>,
     pub(crate) policies: RwLock<Arc<Policies>>,
-    pub(crate) keys: Keyring,
+    pub(crate) keys: Arc<Keyring>,
     pub(crate) log: Arc<UnitLog>,
     /// The log, for reading entries.
     pub(crate) proven: Proven,
@@ -116,6 +120,9 @@ pub(crate) struct Inner {
     pub(crate) gate: Arc<Gate>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) anchors: Arc<Anchors>,
+    /// What packs files, and where it is told that there may be some.
+    pub(crate) press: Press,
+    pub(crate) bell: Arc<Bell>,
     pub(crate) pool: AtomicUsize,
     /// Working memory of the threads that read drafts, while they do not.
     pub(crate) scratches: Mutex<Vec<Scratch>>,
@@ -243,6 +250,7 @@ impl Vault {
 
 impl Drop for Vault {
     fn drop(&mut self) {
+        self.inner.bell.close();
         let _ = self.inner.clerk.inbox.send(Message::Close);
         for thread in self.threads.drain(..) {
             let _ = thread.join();

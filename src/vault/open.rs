@@ -38,6 +38,8 @@ use crate::vault::keyplane::{self, Judge, KeyDirs};
 use crate::vault::keys::{Keyring, tenant_cell};
 use crate::vault::logkey::{self, LogKeys};
 use crate::vault::meter::Meter;
+use crate::vault::packer::Bell;
+use crate::vault::press::Press;
 use crate::vault::proven::Proven;
 use crate::vault::read::Gate;
 use crate::vault::receipt::Ledger;
@@ -170,6 +172,7 @@ impl Vault {
             // From here on a log without a checkpoint is one that lost it.
             vault.checkpoint()?;
         }
+        vault.pack_in_background(config.tuning.pack);
         Ok(vault)
     }
 
@@ -447,6 +450,8 @@ impl Opening {
             notices.push(clock::not_accepted());
         }
         let anchors = self.anchors(config, &clerk, &facts);
+        let keys = Arc::new(keys);
+        let press = self.press(&keys, &facts, &clock);
         let inner = Inner {
             tenant: self.file.tenant,
             origin: self.file.origin().into(),
@@ -466,6 +471,8 @@ impl Opening {
             gate: Arc::new(Gate::default()),
             desk,
             anchors: Arc::new(anchors),
+            press,
+            bell: Arc::new(Bell::told(self.sealed)),
             pool: AtomicUsize::new(0),
             scratches: Mutex::default(),
             erased: Mutex::default(),
@@ -478,6 +485,25 @@ impl Opening {
         };
         let round = Round::new(&config.outside, met, &inner, &self.places);
         self.staff(config, inner, round, messages, (notify, news))
+    }
+
+    fn press(
+        &self,
+        keys: &Arc<Keyring>,
+        facts: &Arc<RwLock<Facts>>,
+        clock: &Arc<LogClock>,
+    ) -> Press {
+        Press {
+            tenant: self.file.tenant,
+            log: self.log.clone(),
+            proven: self.proven(),
+            bodies: self.bodies.clone(),
+            keys: keys.clone(),
+            facts: facts.clone(),
+            clock: clock.clone(),
+            entropy: self.world.entropy.clone(),
+            one: Arc::default(),
+        }
     }
 
     fn anchors(&self, config: &Config, clerk: &Clerk, facts: &Arc<RwLock<Facts>>) -> Anchors {

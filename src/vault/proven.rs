@@ -2,11 +2,12 @@
 //! reads the tail only; whoever reads further back reads through here, and gets nothing that does
 //! not hash to the root the snapshot vouches for. It never repairs anything.
 
+use crate::base::entry::Entry;
 use crate::base::id::Hash32;
 use crate::base::unit::{EntryIndex, TreeSize};
 use crate::crypto::hash::leaf_hash;
 use crate::crypto::merkle::{self, Nodes};
-use crate::format::unit;
+use crate::format::{entry, unit};
 use crate::store::log::{Placed, UnitLog};
 use crate::store::runs::Span;
 use crate::store::tiles::Tiles;
@@ -77,6 +78,31 @@ impl Proven {
             return Err(Error::evidence("TILE_MISMATCH", detail));
         }
         altered(last.0, "it is not under the signed root")
+    }
+
+    /// Calls `each` with the entries at these places.
+    ///
+    /// # Errors
+    /// As `read`; `NotFound` for one that is not there; those of `each`.
+    pub(crate) fn for_entries_at<E: From<Error>>(
+        &self,
+        ascending: &[EntryIndex],
+        each: &mut dyn FnMut(Entry) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let unknown = || Error::NotFound { code: "ENTRY_UNKNOWN" };
+        let mut rest = ascending.iter().peekable();
+        while let Some(index) = rest.peek() {
+            let unit = self.log.unit_of(**index).map_err(Error::from)?.ok_or_else(unknown)?;
+            let bytes = self.read(&unit)?;
+            let decoded = unit::decode(&bytes).map_err(Error::from)?;
+            while let Some(index) = rest.next_if(|index| index.0 < unit.head.end.0) {
+                let at = index.0.checked_sub(unit.head.first.0).ok_or_else(unknown)?;
+                let entry = usize::try_from(at).ok().and_then(|at| decoded.entries.get(at));
+                let bytes = entry.ok_or_else(unknown)?;
+                each(entry::decode(bytes).map_err(Error::from)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// The event ids of a stretch of entries.

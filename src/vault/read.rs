@@ -133,19 +133,7 @@ impl Vault {
         ascending: &[EntryIndex],
         each: &mut dyn FnMut(Entry) -> Result<()>,
     ) -> Result<()> {
-        let unknown = || Error::NotFound { code: "ENTRY_UNKNOWN" };
-        let mut rest = ascending.iter().peekable();
-        while let Some(index) = rest.peek() {
-            let unit = self.inner.log.unit_of(**index)?.ok_or_else(unknown)?;
-            let bytes = self.inner.proven.read(&unit)?;
-            let decoded = unit::decode(&bytes)?;
-            while let Some(index) = rest.next_if(|index| index.0 < unit.head.end.0) {
-                let at = index.0.checked_sub(unit.head.first.0).ok_or_else(unknown)?;
-                let entry = usize::try_from(at).ok().and_then(|at| decoded.entries.get(at));
-                each(entry::decode(entry.ok_or_else(unknown)?)?)?;
-            }
-        }
-        Ok(())
+        self.inner.proven.for_entries_at(ascending, each)
     }
 
     /// Calls `each` with every entry of a range, in order, with its leaf hash.
@@ -337,17 +325,7 @@ impl Vault {
 
     /// The cache, with the owner of every living tag in it.
     pub(crate) fn owners(&self) -> Result<std::sync::RwLockReadGuard<'_, Cache>> {
-        let keys = &self.inner.keys;
-        loop {
-            let month = self.inner.clock.now().day().month();
-            let cache = keys.cache();
-            if cache.knows_owners(month) {
-                return Ok(cache);
-            }
-            // An eviction came between: whoever evicts holds the key tree until it is done.
-            drop(cache);
-            keys.learn_owners(month)?;
-        }
+        self.inner.keys.owners(&self.inner.clock)
     }
 
     /// Tags of erased persons, as far as their evidence can still be opened.

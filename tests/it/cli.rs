@@ -161,7 +161,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.passphrase, Passphrase::None);
     assert_eq!(config.mode, Mode::TwoPerson);
     assert_eq!((config.commit.unit_bytes, config.commit.delay_us), (1 << 20, 500));
-    assert!(config.keys_mirror.is_none());
+    assert!(config.keys_mirror.is_none() && config.pack_background);
     assert!(config.shown.iter().all(|s| s.origin == Origin::Default));
 }
 
@@ -204,6 +204,7 @@ fn a_refused_configuration_names_file_line_key_and_what_is_allowed() {
         ("[commit]\ndelay_us = \"hunter2\"", "CONFIG_VALUE", &["commit.delay_us", "line 2"]),
         ("[commit]\ndelay_us = 100001", "CONFIG_VALUE", &["commit.delay_us", "0 to 100000"]),
         ("[commit]\nunit_bytes = -1", "CONFIG_VALUE", &["commit.unit_bytes", "line 2"]),
+        ("[pack]\nbackground = \"hunter2\"", "CONFIG_VALUE", &["pack.background", "line 2"]),
         ("mode = \"hunter2\"", "CONFIG_VALUE", &["key mode", "two-person or single-operator"]),
         ("name = \"hunter2 x\"", "CONFIG_VALUE", &["key name", "a-z 0-9 . -"]),
         ("tenant = \"\"", "CONFIG_VALUE", &["key tenant", "1 to 32 characters"]),

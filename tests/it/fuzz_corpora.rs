@@ -6,9 +6,26 @@
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
+use chancery::base::id::{EventIdTag, Hash32, TenantId};
+use chancery::base::secret::Key;
+use chancery::base::unit::{EntryIndex, UtcNanos};
 use chancery::cli::demo::corpus::corpus;
+use chancery::crypto::hash::sha256;
+use chancery::crypto::sign::SigningKey;
+use chancery::format::body::{Frame, encode_plain, read_frame};
+use chancery::format::checkpoint::Checkpoint;
+use chancery::format::note::{Note, cosign};
+use chancery::format::packed::block::{self, Start};
+use chancery::format::packed::plain::Squeezer;
+use chancery::format::packed::{bodies, segment};
+use chancery::format::run::{RunInfo, encode_row};
 use chancery::format::siem::mapping::{CEF_DEFAULT, LEEF_DEFAULT};
 use chancery::format::tile::encode_entries;
+use chancery::format::timestamp::Query;
+use chancery::format::unit::decode_head;
+use chancery::format::vkey::{Algorithm, Signer};
+use chancery::format::wire::{Reader, Write};
+use chancery::format::witness::lines_of;
 use chancery::policy::default_files;
 use chancery::report::catalogue::Status;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,6 +194,9 @@ fn seeds() -> Seeds {
     let acts = acts.filter(|(name, _)| !name.ends_with("seal"));
     seeds.insert("control", acts.map(|(_, text)| text.clone().into_bytes()).collect());
     notes(&vectors, &mut seeds);
+    stored(&vectors, &mut seeds);
+    beside(&vectors, &mut seeds);
+    shown(&vectors, &mut seeds);
     inputs_from_outside(&mut seeds);
     seeds
 }
@@ -215,6 +235,110 @@ fn notes(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
     seeds.insert("ledger", vec![plain(&ledger)]);
     seeds.insert("manifest", vec![plain(&manifest)]);
     seeds.insert("tile_path", vec![plain("tile/0/000"), plain("tile/entries/x001/234.p/7")]);
+}
+
+/// Packed segments and body files.
+fn stored(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
+    let bytes = |name: &str| unhex(&vectors[name]);
+    let after = |way: u8, rest: &[u8]| [&[way], rest].concat();
+    let (tenant, unit) = (TenantId([0x11; 16]), bytes("unit"));
+    let head = decode_head(&mut Reader::new(&unit)).unwrap();
+    let leaf = Hash32(bytes("leaf.0").try_into().unwrap());
+    let start = Start { unit: head.number, entry: EntryIndex(1), unit_hash: head.prev, leaf };
+    let (block, _) = block::pack(&tenant, start, &unit).unwrap();
+    let mut reader = Reader::new(&block[96..]);
+    let len = reader.u32("expanded").unwrap() as usize;
+    let deflated = reader.lp32("columns").unwrap();
+    let mut columns = Vec::with_capacity(len + 1);
+    let mut inflate = flate2::Decompress::new(false);
+    inflate.decompress_vec(deflated, &mut columns, flate2::FlushDecompress::Finish).unwrap();
+    let random = reader.lp32("random").unwrap();
+    let mut open = after(1, &block[8..96]);
+    open.put_lp16(&columns);
+    open.put_lp16(random);
+    seeds.insert("packed_block", vec![after(0, &block[8..]), open]);
+
+    let frames = bytes("frame.0");
+    let frame = read_frame(&mut Reader::new(&frames)).unwrap();
+    let mut packed = bodies::Block::default();
+    for n in 0..3 {
+        let index = EntryIndex(frame.index.0 + n);
+        packed.push(&bodies::Placed { offset: 32 + 500 * n, frame: Frame { index, ..frame } });
+    }
+    let of_bodies = bodies::Rows {
+        rows: vec![(32, 32), (70_000, 40_000)],
+        plain_len: 90_000,
+        packed_end: 50_000,
+    };
+    let row = |start: &Start, at: u64| segment::Row::of(start, at, at + 24);
+    let later = Start { unit: 9, entry: EntryIndex(99), ..start };
+    let first = Start { unit: 0, entry: EntryIndex(0), ..start };
+    let of_segment = segment::Rows {
+        rows: vec![row(&first, 0), row(&later, 9_000)],
+        plain_len: 20_000,
+        packed_end: 15_000,
+    };
+    let rows = [of_bodies.encode(), of_segment.encode()].map(|b| b[..b.len() - 12].to_vec());
+    let [of_bodies, of_segment] = rows;
+    seeds.insert("packed_rows", vec![of_bodies, of_segment, packed.finish().0[8..].to_vec()]);
+}
+
+/// Plaintexts, snapshots, runs, changes of the key tree's file and of its mirror.
+fn beside(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
+    let bytes = |name: &str| unhex(&vectors[name]);
+    let after = |way: u8, rest: &[u8]| [&[way], rest].concat();
+    let mut plain = Vec::new();
+    let event = corpus(4, 1).remove(0);
+    let fields = [("actor.email", "\"a@b.example\""), ("data", event.as_str())];
+    encode_plain(&mut plain, &[7; 32], fields.iter().map(|(n, v)| (*n, v.as_bytes())));
+    let squeezed = Squeezer::new().unwrap().squeeze(&plain).unwrap().to_vec();
+    seeds.insert("packed_plain", vec![plain, squeezed, bytes("plain.0")]);
+
+    let snapshot = bytes("snapshot");
+    seeds.insert("snapshot", vec![snapshot[..snapshot.len() - 64].to_vec()]);
+    let (first, end) = (EntryIndex(0), EntryIndex(10));
+    let info = RunInfo { first, end, rows: 2, until: UtcNanos(5), hash: Hash32([4; 32]) };
+    let mut of_run = Vec::new();
+    info.put(&mut of_run);
+    for n in [3u8, 8] {
+        of_run.extend(encode_row(&(EventIdTag([n; 16]), EntryIndex(u64::from(n)))));
+    }
+    seeds.insert("id_run", vec![of_run]);
+    let change = |at: u32, way: u8, with: &[u8]| [&at.to_be_bytes()[..], &[way], with].concat();
+    let changes = [
+        change(0, 2, &[]),
+        change(5_000, 0, &[1, 2, 3]),
+        change(30_000, 3, &[]),
+        change(64, 1, &[0; 64]),
+    ];
+    seeds.insert("node_map", changes.to_vec());
+    let clear = [b"CHREP1\0\0".as_slice(), &[7; 16]].concat();
+    let named = [clear.as_slice(), &sha256(&[&clear]).0].concat();
+    let mut mirrors: Vec<Vec<u8>> =
+        changes.iter().zip([0, 0, 1, 2]).map(|(change, which)| after(which, change)).collect();
+    mirrors.push(after(3, &named));
+    seeds.insert("mirror", mirrors);
+}
+
+/// Proofs that nothing was left out, requests to witnesses and what comes back, time-stamps.
+fn shown(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
+    let bytes = |name: &str| unhex(&vectors[name]);
+    let plain = |text: &str| text.as_bytes().to_vec();
+    seeds.insert("range", vec![bytes("range"), bytes("range.window")]);
+    seeds.insert("answer", vec![bytes("answer")]);
+    let checkpoint = &vectors["checkpoint"];
+    let hash = format!("{}=", "A".repeat(43));
+    let requests =
+        [format!("old 0\n\n{checkpoint}"), format!("old 2\n{hash}\n{hash}\n\n{checkpoint}")];
+    seeds.insert("witness_request", requests.iter().map(|text| plain(text)).collect());
+    let key = SigningKey::new(&Key::new([0x61; 32]));
+    let witness = Signer::new("w.example/1", Algorithm::CosignatureV1, key).unwrap();
+    let cosigned = cosign(checkpoint.as_bytes(), &witness, UtcNanos(7_000_000_000)).unwrap();
+    let lines = lines_of(&Note::parse(cosigned.as_bytes()).unwrap(), witness.verifier());
+    seeds.insert("witness_answer", vec![plain("12\n"), plain(&lines)]);
+    let (text, _) = checkpoint.split_once("\n\n").unwrap();
+    let checkpoint = Checkpoint::parse(&format!("{text}\n")).unwrap();
+    seeds.insert("timestamp", vec![Query::of(&checkpoint, [9; 8]).encode()]);
 }
 
 fn inputs_from_outside(seeds: &mut Seeds) {

@@ -30,6 +30,7 @@ fn tuning() -> Tuning {
         snapshot_entries: 1,
         snapshot_pause: 0,
         dedupe: Bounds { ids: 8, nanos: 1 },
+        pack: false,
         ..Tuning::default()
     }
 }

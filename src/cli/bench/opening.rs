@@ -290,7 +290,7 @@ fn config(dir: &Path) -> Config {
         policies: default_files(),
         index_on_disk: true,
         outside: Default::default(),
-        tuning: Tuning::default(),
+        tuning: Tuning { pack: false, ..Tuning::default() },
     }
 }
 

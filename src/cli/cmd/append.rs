@@ -101,9 +101,13 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
         }
         None => None,
     };
-    let vault = context.open()?;
+    let config = context.config()?;
+    let vault = context.open_with(&config)?;
     let policies = vault.policies();
     let source = source_name(&policies, args)?;
+    // A pipe may stay open for months: what it fills is packed meanwhile. At the end it stops
+    // where it is.
+    vault.pack_in_background(config.pack_background);
     let progress = Progress::new(&context.out.style, "appending", length);
     let started = Instant::now();
     let mut feed = Feed::start(input)?;
@@ -131,6 +135,9 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
     };
     progress.done();
     vault.checkpoint()?;
+    if let Some(why) = vault.packing().failed {
+        context.note("PACK_FAILED", &why);
+    }
     drop(vault);
     conclude(context, &tally, last.as_ref(), ended, started.elapsed())
 }

@@ -15,6 +15,7 @@ use crate::cli::output::{Progress, Tone};
 use crate::cli::run::Context;
 use crate::format::control::Scan;
 use crate::vault::Vault;
+use crate::vault::pack::Room;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -78,6 +79,7 @@ pub(crate) fn run(context: &mut Context, _args: &Doctor) -> Result<ExitCode> {
     replicas(&vault, &mut found);
     scrubbed(&vault, &mut found)?;
     log(&vault, &config, &mut found);
+    packing(&vault, &mut found)?;
     duties(&vault, &mut found)?;
     let sources = sources(context, &vault, &mut found)?;
     conclude(context, &found.0, &sources)
@@ -235,6 +237,35 @@ fn log(vault: &Vault, config: &Config, found: &mut Findings) {
         Some(free) => found.add(Level::Good, "DISK", format!("{} free", bytes(free))),
         None => found.add(Level::Good, "DISK", "free space cannot be told here"),
     }
+}
+
+/// What past files take, and what could be packed.
+fn packing(vault: &Vault, found: &mut Findings) -> Result<()> {
+    let (log, bodies) = vault.room()?;
+    let of = |what: &str, room: Room| {
+        let all = room.packed + room.plain;
+        match room.packed_from {
+            0 => format!("{} of {} {what} packed", room.packed, count(all)),
+            from => format!(
+                "{} of {} {what} packed, {} as {} ({} %)",
+                count(room.packed),
+                count(all),
+                bytes(from),
+                bytes(room.packed_to),
+                room.packed_to * 100 / from
+            ),
+        }
+    };
+    let mut text = format!("{}; {}", of("closed log segments", log), of("past body files", bodies));
+    if log.plain + bodies.plain > 0 {
+        let plain = log.plain_bytes + bodies.plain_bytes;
+        text += &format!(
+            "; {} are not: `append` packs while it runs, `chancery pack` all at once",
+            bytes(plain)
+        );
+    }
+    found.add(Level::Good, "PACKING", text);
+    Ok(())
 }
 
 /// What should have happened by now.

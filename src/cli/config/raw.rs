@@ -40,6 +40,9 @@ pub struct Raw {
     /// `[scrub]`.
     #[serde(default)]
     pub scrub: RawScrub,
+    /// `[pack]`.
+    #[serde(default)]
+    pub pack: RawPack,
 }
 
 /// `[timestamp]`.
@@ -94,6 +97,14 @@ pub struct RawCommit {
 pub struct RawScrub {
     /// Bytes a second that a paced scrub reads.
     pub bytes_per_second: Given<u64>,
+}
+
+/// `[pack]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPack {
+    /// Whether `append` packs in the background.
+    pub background: Given<bool>,
 }
 
 impl Raw {

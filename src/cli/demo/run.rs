@@ -86,7 +86,7 @@ pub(crate) fn run<W: Write>(
         policies: default_files(),
         index_on_disk: true,
         outside: Default::default(),
-        tuning: Tuning::default(),
+        tuning: Tuning { pack: false, ..Tuning::default() },
     };
     let world = World { disk: Arc::new(OsDisk), clock: clock.clone(), entropy };
     let tale = Tale::new(out);

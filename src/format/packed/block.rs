@@ -187,7 +187,8 @@ pub fn unpack(tenant: &TenantId, bytes: &[u8]) -> Result<Unpacked> {
     let mut heads = Reader::new(plain.lp32("unit heads")?);
     let mut rows = Rows::new(*tenant, plain.rest(), random.lp32("random of the entries")?)?;
     random.done()?;
-    let mut units = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    // What is said costs nothing before it is seen.
+    let mut units = Vec::with_capacity(usize::try_from(len).unwrap_or(0).min(UNITS_BYTES_AIM));
     let mut next = start;
     for _ in 0..heads.varint("units")? {
         rebuild(&mut heads, &mut roots, &mut rows, &mut next, &mut units)?;

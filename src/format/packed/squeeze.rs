@@ -5,6 +5,8 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 /// Effort: packing runs in the background, once for each byte.
 const LEVEL: u32 = 9;
+/// Bytes that one byte of DEFLATE can stand for at most: 258 from two bits, some less.
+const EXPANSION_MAX: usize = 1_032;
 
 /// Compresses.
 pub(crate) fn squeeze(bytes: &[u8]) -> Vec<u8> {
@@ -23,6 +25,10 @@ pub(crate) fn squeeze(bytes: &[u8]) -> Vec<u8> {
 /// Decompresses exactly `len` bytes; `None` when the stream is damaged, longer or shorter, or
 /// does not end with the input.
 pub(crate) fn expand(bytes: &[u8], len: usize) -> Option<Vec<u8>> {
+    // No stream gives more: what is said costs nothing before it is seen.
+    if len / EXPANSION_MAX > bytes.len() {
+        return None;
+    }
     let mut inflate = Decompress::new(false);
     // One byte of room beyond `len`: a stream that fills it is longer than it says.
     let mut out = Vec::with_capacity(len.checked_add(1)?);

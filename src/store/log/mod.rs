@@ -8,11 +8,12 @@
 //! the heads of their segment when somebody asks.
 
 mod heads;
+mod pack;
 mod table;
 
 pub use crate::store::log::table::{Placed, SegmentRow};
 
-use crate::base::id::{Hash32, TenantId};
+use crate::base::id::Hash32;
 use crate::base::limits::{CACHED_BYTES, SEGMENT_BYTES_MAX};
 use crate::base::unit::{EntryIndex, TreeSize};
 use crate::format::unit::{self, UnitHead};
@@ -20,7 +21,7 @@ use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::store::log::heads::Heads;
 use crate::store::log::table::{Places, Recent, Table};
-use crate::store::packed::segment::{self, Job, Opened, Saved};
+use crate::store::packed::segment::{self, Opened};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -233,30 +234,6 @@ impl UnitLog {
             packed.insert(0, (number, opened.clone()));
         }
         Ok(opened)
-    }
-
-    /// Segments that can be packed: plain, closed, not the last one, all within `signed`.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn packable(&self, signed: TreeSize) -> Result<Vec<u32>> {
-        let rows = self.segment_rows();
-        let mut found = Vec::new();
-        for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
-            if next.first.0 <= signed.0 && self.disk.exists(&self.path(row.segment))? {
-                found.push(row.segment);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Packs a closed segment. Readers see no difference but in time.
-    ///
-    /// # Errors
-    /// Those of the disk; `Corrupt` when the segment is not whole: it stays as it is then.
-    pub fn pack(&self, number: u32, tenant: TenantId) -> Result<Saved> {
-        let (disk, dir) = (&*self.disk, self.dir.as_path());
-        segment::pack(&Job { disk, dir, segment: number, tenant })
     }
 
     /// Reads the heads of units in order, from an offset in the first segment; stops at the first

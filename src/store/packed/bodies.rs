@@ -15,6 +15,7 @@ use crate::format::unit::BodySpan;
 use crate::format::wire::Reader;
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::{Error, Result};
+use crate::store::packed::segment::{GoOn, SYNC_BYTES};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +40,19 @@ pub fn rows(file: &dyn DiskFile, path: &Path) -> Result<Rows> {
     let mut bytes = vec![0; usize::try_from(rows).unwrap_or(0)];
     file.read_exact_at(at, &mut bytes)?;
     Rows::decode(&bytes).map_err(|e| corrupt(&e.to_string()))
+}
+
+/// Length of the plain file that a packed one was made from, without reading its rows.
+///
+/// # Errors
+/// As `rows`.
+pub fn plain_len(file: &dyn DiskFile, path: &Path) -> Result<u64> {
+    let corrupt = |what: &str| Error::corrupt(path, format!("packed body file: {what}"));
+    let mut trailer = [0; TRAILER_BYTES];
+    let at = file.len()?.checked_sub(TRAILER_BYTES as u64).ok_or_else(|| corrupt("cut short"))?;
+    file.read_exact_at(at, &mut trailer)?;
+    Rows::trailer(&trailer).map_err(|e| corrupt(&e.to_string()))?;
+    Reader::new(&trailer).u64("length").map_err(|e| corrupt(&e.to_string()))
 }
 
 /// What a span of the plain file held: frames as a plain file has them, but for record ids and
@@ -79,6 +93,7 @@ pub struct Writer<'a> {
     fresh: PathBuf,
     file: Arc<dyn DiskFile>,
     at: u64,
+    synced: u64,
     block: Block,
     rows: Vec<(u64, u64)>,
     frames: u64,
@@ -106,7 +121,7 @@ impl<'a> Writer<'a> {
         file.write_at(0, &packed::file_head(tenant, class_day))?;
         let (at, rows) = (body::FILE_HEAD_BYTES, Vec::new());
         let (path, block) = (path.to_owned(), Block::default());
-        Ok(Writer { disk, path, fresh, file, at, block, rows, frames: 0 })
+        Ok(Writer { disk, path, fresh, file, at, synced: at, block, rows, frames: 0 })
     }
 
     /// Appends a frame; `offset` is where it started in the plain file.
@@ -133,40 +148,54 @@ impl<'a> Writer<'a> {
         self.file.write_at(self.at, &bytes)?;
         self.rows.push((first, self.at));
         self.at += bytes.len() as u64;
+        // A commit's own sync must not have to wait for all of this at once.
+        if self.at - self.synced >= SYNC_BYTES {
+            self.file.sync()?;
+            self.synced = self.at;
+        }
         Ok(())
     }
 
-    /// Completes and syncs it, reads it back, and returns what `Finished::install` needs.
+    /// Completes and syncs it, reads it back, and returns what `Finished::install` needs; `None`
+    /// when told to stop.
     ///
     /// # Errors
     /// Those of the disk; `Corrupt` when what was written does not come back.
-    pub fn finish(mut self, plain_len: u64) -> Result<Finished> {
+    pub fn finish(mut self, plain_len: u64, go_on: GoOn<'_>) -> Result<Option<Finished>> {
         self.flush()?;
         let rows = Rows { rows: self.rows, plain_len, packed_end: self.at };
         let end = rows.encode();
         self.file.write_at(self.at, &end)?;
         self.file.sync()?;
         let file = self.disk.open(&self.fresh, Mode::Read)?;
-        let back = rows_and_frames(&*file, &self.fresh)?;
+        let back = rows_and_frames(&*file, &self.fresh, go_on)?;
+        let Some(back) = back else { return Ok(None) };
         if back != (rows, self.frames) {
             return Err(Error::corrupt(&self.fresh, "packed body file does not come back"));
         }
         let packed = self.at + end.len() as u64;
-        Ok(Finished { path: self.path, fresh: self.fresh, plain: plain_len, packed })
+        Ok(Some(Finished { path: self.path, fresh: self.fresh, plain: plain_len, packed }))
     }
 }
 
-fn rows_and_frames(file: &dyn DiskFile, path: &Path) -> Result<(Rows, u64)> {
+fn rows_and_frames(
+    file: &dyn DiskFile,
+    path: &Path,
+    go_on: GoOn<'_>,
+) -> Result<Option<(Rows, u64)>> {
     let rows = rows(file, path)?;
     let ends = rows.rows.iter().skip(1).map(|row| row.1).chain([rows.packed_end]);
     let mut frames = 0;
     for ((_, start), end) in rows.rows.iter().zip(ends) {
+        if !go_on() {
+            return Ok(None);
+        }
         let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(0)];
         file.read_exact_at(*start, &mut bytes)?;
         let block = packed::frames(&bytes).map_err(|e| Error::corrupt(path, e.to_string()))?;
         frames += block.len() as u64;
     }
-    Ok((rows, frames))
+    Ok(Some((rows, frames)))
 }
 
 /// A packed body file that is complete and durable under its working name.

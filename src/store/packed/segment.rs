@@ -4,7 +4,8 @@
 //!
 //! Order, each step durable before the next: `.pak.new` written and synced, read back and compared
 //! with the segment, renamed to `.pak`, directory synced, `.seg` removed, directory synced. A crash
-//! leaves both or one; where both are, the plain one counts and the packed one goes.
+//! leaves both or one; where both are, the plain one counts and the packed one goes. Whoever packs
+//! may stop between two blocks: then what was written goes again.
 
 use crate::base::id::TenantId;
 use crate::base::unit::EntryIndex;
@@ -22,6 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const BLOCKS_KEPT: usize = 2;
 /// Rows of a packed segment at most: one a block of at least a unit of at least 300 bytes.
 const ROWS_MAX: u32 = 1 << 20;
+
+/// Bytes written between two syncs of a packed file.
+pub const SYNC_BYTES: u64 = 8 << 20;
 
 /// A block kept expanded, by its position.
 type Kept = (usize, Arc<Vec<u8>>);
@@ -203,7 +207,7 @@ pub fn open(disk: &dyn Disk, dir: &Path, number: u32) -> Result<Opened> {
     }
 }
 
-/// Opens the segment at a path that `open` gave.
+/// Opens the segment at a path that `open` gave. A plain one may have been packed since.
 ///
 /// # Errors
 /// As `open`.
@@ -211,9 +215,15 @@ pub fn open_path(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>> {
     let stem = path.file_stem().and_then(|stem| stem.to_str());
     match (path.extension().is_some_and(|form| form == PACKED), stem.and_then(|s| s.parse().ok())) {
         (true, Some(number)) => Ok(Arc::new(PackedFile::open(disk, path, number)?)),
+        (false, Some(number)) => {
+            Ok(open(disk, path.parent().unwrap_or(Path::new(".")), number)?.file)
+        }
         _ => disk.open(path, Mode::Read),
     }
 }
+
+/// Asked between two pieces of work: whether to go on. May wait before it answers.
+pub type GoOn<'a> = &'a dyn Fn() -> bool;
 
 /// Where to pack, and what.
 pub struct Job<'a> {
@@ -225,6 +235,8 @@ pub struct Job<'a> {
     pub segment: u32,
     /// Whose.
     pub tenant: TenantId,
+    /// Whether to go on.
+    pub go_on: GoOn<'a>,
 }
 
 /// Bytes of a segment before and after.
@@ -236,21 +248,34 @@ pub struct Saved {
     pub packed: u64,
 }
 
-/// Packs a closed segment and puts the packed one in its place.
+/// Packs a closed segment and puts the packed one in its place. `None` when told to stop: then
+/// the segment lies there as before.
 ///
 /// # Errors
 /// `Corrupt` when the segment is not whole units, one after the other: then it stays as it is.
 /// Those of the disk; the segment is removed last, so nothing is lost by any of them.
-pub fn pack(job: &Job<'_>) -> Result<Saved> {
+pub fn pack(job: &Job<'_>) -> Result<Option<Saved>> {
     let (plain, packed) = (job.plain(), path(job.dir, job.segment, PACKED));
     let fresh = packed.with_extension("pak.new");
-    let saved = write(job, &plain, &fresh)?;
-    compare(job, &plain, &fresh)?;
+    let written = write(job, &plain, &fresh);
+    let same = match written {
+        Ok(Some(saved)) => compare(job, &plain, &fresh).map(|same| same.then_some(saved)),
+        other => other,
+    };
+    let saved = match same {
+        Ok(Some(saved)) => saved,
+        other => {
+            // It takes room that others may need. What stays for want of a disk goes at the next
+            // opening.
+            let _ = job.disk.remove(&fresh);
+            return other;
+        }
+    };
     job.disk.rename(&fresh, &packed)?;
     job.disk.sync_dir(job.dir)?;
     job.disk.remove(&plain)?;
     job.disk.sync_dir(job.dir)?;
-    Ok(saved)
+    Ok(Some(saved))
 }
 
 /// Removes what a packing that did not come to its end has left: unfinished files, and packed
@@ -278,8 +303,8 @@ impl Job<'_> {
     }
 }
 
-/// Writes and syncs the packed form.
-fn write(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<Saved> {
+/// Writes and syncs the packed form; `None` when told to stop.
+fn write(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<Option<Saved>> {
     let plain = job.disk.open(plain, Mode::Read)?;
     let plain_len = plain.len()?;
     let out = job.disk.open(fresh, Mode::Create)?;
@@ -287,7 +312,11 @@ fn write(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<Saved> {
     out.write_at(0, &segment::head(job.segment, &job.tenant))?;
     let mut packed_end = segment::HEAD_BYTES as u64;
     let (mut at, mut rows, mut start) = (0, Vec::new(), None);
+    let mut synced = packed_end;
     while at < plain_len {
+        if !(job.go_on)() {
+            return Ok(None);
+        }
         let units = run_of_units(job, &*plain, at, plain_len)?;
         let from = match start {
             Some(start) => start,
@@ -299,12 +328,17 @@ fn write(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<Saved> {
         rows.push(Row::of(&from, at, packed_end));
         (at, packed_end) = (at + units.len() as u64, packed_end + bytes.len() as u64);
         start = Some(next);
+        // A commit's own sync must not have to wait for all of this at once.
+        if packed_end - synced >= SYNC_BYTES {
+            out.sync()?;
+            synced = packed_end;
+        }
     }
     let rows = Rows { rows, plain_len, packed_end };
     let end = rows.encode();
     out.write_at(packed_end, &end)?;
     out.sync()?;
-    Ok(Saved { plain: plain_len, packed: packed_end + end.len() as u64 })
+    Ok(Some(Saved { plain: plain_len, packed: packed_end + end.len() as u64 }))
 }
 
 /// Whole units from `at` on, until they are as long as a block aims to be.
@@ -339,14 +373,18 @@ fn beginning(job: &Job<'_>, units: &[u8]) -> Result<Start> {
     Ok(Start { unit, entry, unit_hash: head.prev, leaf: first.prev })
 }
 
-/// Reads the packed form back as everybody will, and compares it with the segment.
-fn compare(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<()> {
+/// Reads the packed form back as everybody will, and compares it with the segment. False when
+/// told to stop.
+fn compare(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<bool> {
     let plain = job.disk.open(plain, Mode::Read)?;
     let packed = PackedFile::open(job.disk, fresh, job.segment)?;
     let end = plain.len()?;
     let (mut at, mut same) = (0, packed.len()? == end);
     let (mut a, mut b) = (vec![0; UNITS_BYTES_AIM], vec![0; UNITS_BYTES_AIM]);
     while same && at < end {
+        if !(job.go_on)() {
+            return Ok(false);
+        }
         let len = usize::try_from(end - at).map_or(UNITS_BYTES_AIM, |l| l.min(UNITS_BYTES_AIM));
         let (a, b) = (a.get_mut(..len).unwrap_or_default(), b.get_mut(..len).unwrap_or_default());
         plain.read_exact_at(at, a)?;
@@ -355,7 +393,7 @@ fn compare(job: &Job<'_>, plain: &Path, fresh: &Path) -> Result<()> {
         at += len as u64;
     }
     match same {
-        true => Ok(()),
+        true => Ok(true),
         false => Err(Error::corrupt(fresh, "packed segment does not give its units back")),
     }
 }

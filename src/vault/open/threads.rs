@@ -8,10 +8,12 @@ use crate::vault::config::Config;
 use crate::vault::error::Result;
 use crate::vault::housekeeper::Housekeeper;
 use crate::vault::open::Opening;
+use crate::vault::packer::Packer;
 use crate::vault::sequencer::{Message, Sequencer};
 use crate::vault::snapshot::{self, Archive, Archivist, Handover, Inbox};
 use crate::vault::witness::round::Round;
 use crate::vault::{Inner, Vault};
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
 
 impl Opening {
@@ -28,6 +30,13 @@ impl Opening {
         // would have owned is gone before those that run are waited for, and so they end.
         let mut vault = Vault { inner, threads: Vec::new() };
         let inner = &vault.inner;
+        let packer = Packer {
+            press: inner.press.clone(),
+            bell: inner.bell.clone(),
+            time: self.world.clock.clone(),
+            seen: None,
+            damaged: BTreeSet::new(),
+        };
         let keeper = self.housekeeper(inner, inner.clerk.clone());
         let desk = inner.desk.clone();
         let (archivist, (archive, handover, jobs)) = self.archive();
@@ -40,6 +49,7 @@ impl Opening {
         vault.begin_thread(config, "snapshot", move || archivist.run(&jobs))?;
         vault.begin_thread(config, "sequencer", move || sequencer.run(&messages))?;
         vault.begin_thread(config, "housekeeper", move || run_housekeeper(keeper, &news))?;
+        vault.begin_thread(config, "packer", move || packer.run())?;
         if let Some(round) = round {
             vault.begin_thread(config, "witness", move || round.run())?;
         }
@@ -123,6 +133,7 @@ impl Opening {
             facts: inner.facts.clone(),
             published: inner.published.clone(),
             desk: inner.desk.clone(),
+            bell: inner.bell.clone(),
             notify,
             handover,
             read_only: inner.read_only,

@@ -15,20 +15,20 @@ use std::sync::Arc;
 
 /// A vault of six days, three classes and small segments; patient p1 is erased before the last
 /// day.
-struct Site {
-    disk: Arc<dyn Disk>,
-    clock: Arc<HandClock>,
-    config: Config,
+pub(super) struct Site {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<HandClock>,
+    pub(super) config: Config,
 }
 
 impl Site {
-    fn new(disk: Arc<dyn Disk>, home: &Path) -> Site {
+    pub(super) fn new(disk: Arc<dyn Disk>, home: &Path) -> Site {
         let mut config = config(home);
         config.tuning.segment_bytes = 6_000;
         Site { disk, clock: HandClock::at("2026-11-21T08:00:00Z"), config }
     }
 
-    fn filled(disk: Arc<dyn Disk>, home: &Path) -> Site {
+    pub(super) fn filled(disk: Arc<dyn Disk>, home: &Path) -> Site {
         let site = Site::new(disk, home);
         let world = world(site.disk.clone(), &site.clock, 1);
         let vault = Vault::init(world, &site.config, "vault.example").unwrap();
@@ -50,18 +50,18 @@ impl Site {
         site
     }
 
-    fn open(&self) -> Vault {
+    pub(super) fn open(&self) -> Vault {
         Vault::open(world(self.disk.clone(), &self.clock, 7), &self.config).unwrap()
     }
 
     /// What is true of every record: fates, values, leaf.
-    fn records(&self, vault: &Vault) -> Vec<(Vec<Fate>, String, String)> {
+    pub(super) fn records(&self, vault: &Vault) -> Vec<(Vec<Fate>, String, String)> {
         let what = |r: &Record| (r.groups.clone(), text(r), r.leaf.to_string());
         read_all(vault).iter().map(what).collect()
     }
 
     /// Verifies from outside; returns the names of what fails.
-    fn failures(&self) -> Vec<String> {
+    pub(super) fn failures(&self) -> Vec<String> {
         let options = Options { replay_seals: Some(Sample::all()), ..Options::default() };
         let report = verify_data(&self.disk, &self.config.data, None, &options, &mut |_, _| {});
         let report = report.unwrap();
