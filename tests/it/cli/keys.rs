@@ -73,9 +73,7 @@ fn a_mirror_is_made_missed_and_brought_back() {
     home.ok(&["keys", "trust", "--out", "trust"]);
     let checked = home.ok(&["-q", "verify", "--trust", "trust"]);
     assert!(checked.out.contains("ERASURE_PARTIAL"), "{}", checked.out);
-    for receipt in ["partial.receipt"] {
-        assert_eq!(home.ok(&["verify", receipt, "--trust", "trust"]).code, 0);
-    }
+    home.ok(&["verify", "partial.receipt", "--trust", "trust"]);
     rename(&home, "unplugged", "second");
     let back = home.ok(&["keys", "mirror"]);
     assert!(back.out.contains("replicas 2/2"), "{}", back.out);
