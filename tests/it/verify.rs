@@ -151,3 +151,24 @@ fn a_torn_end_beyond_the_checkpoint_asks_for_attention_only() {
     fs::write(last, &raw).unwrap();
     assert_eq!(site.verify().exit_code(), 1);
 }
+
+/// A flipped bit in a unit's head claims 2^36 entries: `verify` names it and takes no memory for
+/// them.
+#[test]
+fn a_head_that_claims_more_entries_than_a_unit_can_hold_is_named() {
+    let site = Site::with(3);
+    let tenants = site.config.data.join("tenants");
+    let tenant = fs::read_dir(tenants).unwrap().next().unwrap().unwrap().path();
+    let segment = tenant.join("log/00000000.seg");
+    let whole = fs::read(&segment).unwrap();
+    // The end stands behind magic, length, number, epoch, hash before and first index.
+    let (first, end) = (4 + 3 * 8 + 32, 4 + 3 * 8 + 32 + 8);
+    assert_eq!(whole[first..first + 8], [0; 8], "the first unit begins with entry 0");
+    for bit in 0..64 {
+        let mut bytes = whole.clone();
+        bytes[end + bit / 8] ^= 1 << (bit % 8);
+        fs::write(&segment, &bytes).unwrap();
+        let report = without_trust(&site.config.data).unwrap();
+        assert_eq!(report.exit_code(), 1, "bit {bit}: {report:?}");
+    }
+}

@@ -108,7 +108,7 @@ impl Mirror {
     ) -> Result<(Option<Mirror>, Attached)> {
         let brought = match &place.away {
             Some(why) => Err(Error::new(ErrorKind::Missing, &place.dir, why.clone())),
-            None => bring_up(&disk, &place.dir, source, forced, entropy),
+            None => bring_up(&disk, &place, source, forced, entropy),
         };
         let mut mirror = Mirror { disk, place, live: None, marked: false };
         match brought {
@@ -259,12 +259,13 @@ enum Brought {
 
 fn bring_up(
     disk: &Arc<dyn Disk>,
-    dir: &Path,
+    place: &MirrorPlace,
     source: &Source<'_>,
     forced: bool,
     entropy: &dyn Entropy,
 ) -> Result<Brought> {
     let Source { segment, store, slot, kek } = source;
+    let dir = place.dir.as_path();
     let tenant: TenantId = slot.tenant;
     disk.create_dir(dir)?;
     let lock = disk.lock(&dir.join("lock"))?;
@@ -287,6 +288,11 @@ fn bring_up(
         }
         Shared::Ahead | Shared::Parted => shared = Shared::Nothing,
         Shared::Nothing | Shared::To(_) => {}
+    }
+    // A replica that was away may be read from a cache that a failed sync left behind, in any of
+    // its commits: nothing of it is taken for durable.
+    if forced || disk.exists(&place.marker)? {
+        shared = Shared::Nothing;
     }
     let (file, was) = match shared {
         Shared::To(at) => catch_up(disk, &path, segment, at)?,

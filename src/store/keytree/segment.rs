@@ -342,7 +342,8 @@ impl Segment {
         match self.commit_numbered(their.number)? {
             Some(hash) if hash != their.hash => Ok(Shared::Parted),
             Some(_) if self.record(their.start)?.is_some_and(|c| c.hash == their.hash) => {
-                Ok(Shared::To(theirs.end))
+                // The last one may have been read from a cache: it is written again.
+                Ok(Shared::To(their.start))
             }
             _ => Ok(Shared::Nothing),
         }

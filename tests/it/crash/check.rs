@@ -31,6 +31,9 @@ pub(super) fn reopen(
         Ok(vault) => {
             // A seal that is owed is asked for in the background: it is part of the recovery.
             calm(&vault).unwrap_or_else(|e| panic!("{context}: {e}"));
+            // No crash looks like a log that somebody put back.
+            let ahead = vault.notices().iter().find(|n| n.code == "SNAPSHOT_AHEAD");
+            assert!(ahead.is_none(), "{context}: {ahead:?}");
             Some(vault)
         }
         Err(error) if !told.made(instant) => {

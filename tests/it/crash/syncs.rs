@@ -84,3 +84,20 @@ fn no_failed_sync_in_any_operation_breaks_a_promise() {
     let rest = all().into_iter().filter(|scene| !upkeep.contains(&scene.name));
     part(&rest.collect::<Vec<_>>());
 }
+
+/// The sync of the mirror fails, the mirror is away, and comes back in the same life of the
+/// system: its last commits are in the cache and not on the medium.
+#[test]
+fn a_mirror_whose_sync_failed_is_not_believed_from_the_cache() {
+    let scenes = upkeep();
+    let scene = scenes.iter().find(|s| s.name == "the mirror breaks in an erasure");
+    let scene = scene.expect("a scene");
+    let before = prepare(scene, seed());
+    for n in 1..=10 {
+        for round in 0..9 {
+            let mut rng = Rng::new(n * 9 + round);
+            let kinds = [FailedSync::Lost, FailedSync::Kept, FailedSync::Torn(rng.next())];
+            fail(scene, &before, n, kinds[round as usize % 3], &mut rng);
+        }
+    }
+}
