@@ -60,7 +60,8 @@ fn config(dir: &Path) -> Config {
         policies: default_files(),
         index_on_disk: true,
         outside: Default::default(),
-        tuning: Tuning::default(),
+        // What is measured is measured alone.
+        tuning: Tuning { pack: false, ..Tuning::default() },
     }
 }
 

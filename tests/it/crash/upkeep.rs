@@ -20,7 +20,8 @@ fn mirrored(told: &mut Teller) {
 fn eager(told: &mut Teller) {
     let dedupe = Bounds { ids: 8, nanos: 1 };
     let (snapshot_entries, snapshot_pause) = (1, 0);
-    told.config.tuning = Tuning { segment_bytes: 3_000, snapshot_entries, snapshot_pause, dedupe };
+    told.config.tuning =
+        Tuning { segment_bytes: 3_000, snapshot_entries, snapshot_pause, dedupe, pack: false };
 }
 
 /// As `eager`, but an opening writes one snapshot at its first commit, and none after it.
