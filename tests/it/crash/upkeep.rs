@@ -24,6 +24,7 @@ fn eager(told: &mut Teller) {
         snapshot_entries: 1,
         snapshot_pause: 0,
         dedupe,
+        pack: false,
         ..Tuning::default()
     };
 }
