@@ -123,7 +123,7 @@ impl Chain {
         checked: &Checked,
         last: bool,
         report: &mut Report,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let first = self.tree.size().0;
         // A damaged head may claim any number; no entry is shorter than the two bytes of its length.
         let most = found.head.len / 2;
@@ -144,7 +144,7 @@ impl Chain {
             prev = *leaf;
         }
         self.prev = prev;
-        Ok(())
+        Ok(accepted == checked.leaves)
     }
 
     /// Which leaves to go on with: those of the entries when they hash to the unit's root, else

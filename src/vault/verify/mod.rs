@@ -149,7 +149,10 @@ impl Joiner {
             finding.fails &= !(torn && finding.name == "MALFORMED");
             self.report.add(finding);
         }
-        self.chain.take(found, &checked, last, &mut self.report)?;
+        // What nobody names is told only where every entry of the unit is believed.
+        if self.chain.take(found, &checked, last, &mut self.report)? {
+            std::mem::take(&mut checked.extra).into_iter().for_each(|f| self.report.add(f));
+        }
         for (at, seen) in checked.entries.iter().enumerate() {
             let Some(seen) = seen else { continue };
             let index = EntryIndex(first + at as u64);

@@ -47,6 +47,8 @@ pub(crate) struct Checked {
     /// Its entries; `None` where malformed.
     pub(crate) entries: Vec<Option<Seen>>,
     pub(crate) findings: Vec<Verdict>,
+    /// Findings that count only when every entry is believed.
+    pub(crate) extra: Vec<Verdict>,
     pub(crate) tallies: BTreeMap<ClassDay, Tally>,
     /// Groups whose body is not there, to be justified by a later entry.
     pub(crate) missing: Vec<(ClassDay, EntryIndex)>,
@@ -74,6 +76,7 @@ impl<'a> Worker<'a> {
             leaves: Vec::new(),
             entries: Vec::new(),
             findings: Vec::new(),
+            extra: Vec::new(),
             tallies: BTreeMap::new(),
             missing: Vec::new(),
         };
@@ -219,7 +222,7 @@ fn extra_frames(
         if frames.count() as u64 > named || !frames.is_sound() && !damaged {
             let found = frames.count();
             let what = format!("{found} bodies and perhaps more in {class_day}, {named} are named");
-            checked.findings.push(fails("BODY_EXTRA", first, what));
+            checked.extra.push(fails("BODY_EXTRA", first, what));
         }
     }
 }
