@@ -355,7 +355,10 @@ fn alone(kind: Kind, text: &str) -> Judged {
             },
             Err(e) => Err(e.to_string()),
         },
-        Kind::Checkpoint => Note::parse(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string()),
+        Kind::Checkpoint => {
+            let note = Note::parse(text.as_bytes()).map_err(|e| e.to_string());
+            note.and_then(|n| Checkpoint::parse(&n.text).map(drop).map_err(|e| e.to_string()))
+        }
     };
     match consistent {
         Ok(()) => Judged::unpinned(Value::Null),
