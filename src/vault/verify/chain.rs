@@ -125,7 +125,8 @@ impl Chain {
         report: &mut Report,
     ) -> Result<bool> {
         let first = self.tree.size().0;
-        // A damaged head may claim any number; no entry is shorter than the two bytes of its length.
+        // A damaged head may claim any number; no entry is shorter than the two bytes of its
+        // length.
         let most = found.head.len / 2;
         let claimed = found.head.end.0.saturating_sub(found.head.first.0);
         let count = usize::try_from(claimed.min(most)).unwrap_or(0);

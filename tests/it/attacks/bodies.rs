@@ -157,7 +157,8 @@ fn attack_13_a_group_moved_to_a_longer_class() {
     fs::write(site.places().checkpoint(), old).unwrap();
     let report = site.verify();
     // Where the body came from it lies on, and no entry names it any more.
-    assert_eq!((failures(&report), report.unsigned_tail), (vec!["BODY_EXTRA"], 5), "{report:?}");
+    let (found, tail) = (failures(&report), report.unsigned_tail);
+    assert!(matches!(found[..], [("BODY_EXTRA", Some(_))]) && tail == 5, "{report:?}");
     assert_eq!(opened(&site), [("BODY_AUTH_FAIL", index)]);
 }
 

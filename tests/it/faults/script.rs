@@ -143,6 +143,8 @@ pub(crate) fn base() -> TempDir {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
+    // What a worker in the background does to files differs from run to run.
+    std::fs::write(home.join("chancery.toml"), "[pack]\nbackground = false\n").unwrap();
     let mut config = config(home);
     config.data = home.join("chancery-data");
     config.policies = policies;
