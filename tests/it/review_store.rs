@@ -2,6 +2,7 @@
 //! read again, a reader's vault that signed, descriptors that were never closed. Each test is
 //! named after what its user saw.
 
+use crate::support::passed::passed_on;
 use crate::support::sim::SimDisk;
 use crate::support::world::{HandClock, SeedEntropy, config, two_people, world};
 use chancery::base::entry::{Entry, FieldHead, GroupHead, GroupPolicy, Head, Kind};
@@ -12,7 +13,7 @@ use chancery::base::unit::{ClassDay, ClassId, Day, EntryIndex, UtcNanos};
 use chancery::format::{entry, unit};
 use chancery::policy::classify::{Policies, Scratch};
 use chancery::store::bodies::Bodies;
-use chancery::store::disk::{Disk, DiskFile, DiskLock, Listed, Mode};
+use chancery::store::disk::{Disk, DiskFile, Mode};
 use chancery::store::error::{Error as StoreError, ErrorKind, Result as StoreResult};
 use chancery::vault::error::Result;
 use chancery::vault::read::Reading;
@@ -311,18 +312,8 @@ impl DiskFile for WatchedFile {
             _ => self.file.read_exact_at(offset, bytes),
         }
     }
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> StoreResult<()> {
-        self.file.write_at(offset, bytes)
-    }
-    fn sync(&self) -> StoreResult<()> {
-        self.file.sync()
-    }
-    fn set_len(&self, len: u64) -> StoreResult<()> {
-        self.file.set_len(len)
-    }
-    fn len(&self) -> StoreResult<u64> {
-        self.file.len()
-    }
+
+    passed_on!(file: write_at sync set_len len);
 }
 
 impl Disk for Watched {
@@ -332,30 +323,8 @@ impl Disk for Watched {
         self.most.fetch_max(open, Ordering::SeqCst);
         Ok(Arc::new(WatchedFile { file, disk: self.clone() }))
     }
-    fn exists(&self, path: &Path) -> StoreResult<bool> {
-        self.disk.exists(path)
-    }
-    fn list(&self, dir: &Path) -> StoreResult<Vec<Listed>> {
-        self.disk.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> StoreResult<()> {
-        self.disk.create_dir(dir)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> StoreResult<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> StoreResult<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> StoreResult<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn is_private(&self, path: &Path) -> StoreResult<bool> {
-        self.disk.is_private(path)
-    }
-    fn lock(&self, path: &Path) -> StoreResult<Box<dyn DiskLock>> {
-        self.disk.lock(path)
-    }
+
+    passed_on!(disk: exists list create_dir rename remove sync_dir is_private lock);
 }
 
 /// After some months of days the process had no descriptor left.

@@ -106,3 +106,28 @@ fn append_read_erase_reopen() {
         assert!(open_all(&vault).iter().any(|(t, _)| t.contains("Patient p3")), "a new subject");
     });
 }
+
+#[test]
+fn a_stored_hash_that_is_not_the_entrys_is_made_again_by_opening() {
+    let (disk, home) = (SimDisk::new(), Path::new("/sim"));
+    let clock = HandClock::at("2026-11-21T08:00:00Z");
+    let (config, shared) = (config(home), Arc::new(disk.clone()));
+    let vault = Vault::init(world(shared.clone(), &clock, 1), &config, "vault.example").unwrap();
+    let texts: Vec<String> = (1..=20).map(|n| visit(n, "n1", &format!("p{n}"))).collect();
+    let receipts = vault.append(&drafts(&texts)).unwrap();
+    vault.checkpoint().unwrap();
+    drop(vault);
+    let tile = disk.files().into_iter().find(|path| path.ends_with("tile/0")).unwrap();
+    let before = disk.bytes(&tile).unwrap();
+    for at in [0, before.len() / 2, before.len() - 1] {
+        disk.flip(&tile, at, 0x10);
+        assert_ne!(disk.bytes(&tile).unwrap(), before);
+        let vault = Vault::open(world(shared.clone(), &clock, 2), &config).unwrap();
+        // It lies within what is signed; the signature tells, and the entries give it back.
+        let now = disk.bytes(&tile).unwrap();
+        assert_eq!(now.get(..before.len()), Some(&before[..]), "byte {at}");
+        for receipt in &receipts {
+            vault.prove(receipt.index).unwrap();
+        }
+    }
+}

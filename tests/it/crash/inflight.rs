@@ -5,10 +5,11 @@
 
 use super::matrix::seed;
 use crate::support::clinic::{Visit, append, assert_sound, data_fate, read_all};
+use crate::support::passed::passed_on;
 use crate::support::sim::{FailedSync, SimDisk, Survivors};
 use crate::support::world::{self, HandClock, world};
 use chancery::base::record::Fate;
-use chancery::store::disk::{Disk, DiskFile, DiskLock, Listed, Mode};
+use chancery::store::disk::{Disk, DiskFile, Mode};
 use chancery::store::error::Result as StoreResult;
 use chancery::vault::Vault;
 use chancery::vault::append::Receipt;
@@ -91,14 +92,6 @@ impl Gated {
 }
 
 impl DiskFile for GatedFile {
-    fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> StoreResult<()> {
-        self.file.read_exact_at(offset, bytes)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> StoreResult<()> {
-        self.file.write_at(offset, bytes)
-    }
-
     fn sync(&self) -> StoreResult<()> {
         let path = self.path.to_string_lossy();
         let fails = match () {
@@ -118,13 +111,7 @@ impl DiskFile for GatedFile {
         self.file.sync()
     }
 
-    fn set_len(&self, len: u64) -> StoreResult<()> {
-        self.file.set_len(len)
-    }
-
-    fn len(&self) -> StoreResult<u64> {
-        self.file.len()
-    }
+    passed_on!(file: read_exact_at write_at set_len len);
 }
 
 impl Disk for Gated {
@@ -133,37 +120,7 @@ impl Disk for Gated {
         Ok(Arc::new(GatedFile { file, gated: self.clone(), path: path.to_owned() }))
     }
 
-    fn exists(&self, path: &Path) -> StoreResult<bool> {
-        self.disk.exists(path)
-    }
-
-    fn list(&self, dir: &Path) -> StoreResult<Vec<Listed>> {
-        self.disk.list(dir)
-    }
-
-    fn create_dir(&self, dir: &Path) -> StoreResult<()> {
-        self.disk.create_dir(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> StoreResult<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> StoreResult<()> {
-        self.disk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> StoreResult<()> {
-        self.disk.sync_dir(dir)
-    }
-
-    fn is_private(&self, path: &Path) -> StoreResult<bool> {
-        self.disk.is_private(path)
-    }
-
-    fn lock(&self, path: &Path) -> StoreResult<Box<dyn DiskLock>> {
-        self.disk.lock(path)
-    }
+    passed_on!(disk: exists list create_dir rename remove sync_dir is_private lock);
 }
 
 /// A vault behind a gate that knows everybody, so that only bodies and units are written.

@@ -1,7 +1,8 @@
 //! A disk that can be made to wait, or to fail, where packed files are written: so that a test
 //! meets the background in the middle of its work without guessing how long that takes.
 
-use chancery::store::disk::{Disk, DiskFile, DiskLock, Listed, Mode};
+use crate::support::passed::passed_on;
+use chancery::store::disk::{Disk, DiskFile, Mode};
 use chancery::store::error::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -87,26 +88,12 @@ struct GateFile {
 }
 
 impl DiskFile for GateFile {
-    fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        self.file.read_exact_at(offset, bytes)
-    }
-
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.gate.pass(&self.path)?;
         self.file.write_at(offset, bytes)
     }
 
-    fn sync(&self) -> Result<()> {
-        self.file.sync()
-    }
-
-    fn set_len(&self, len: u64) -> Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn len(&self) -> Result<u64> {
-        self.file.len()
-    }
+    passed_on!(file: read_exact_at sync set_len len);
 }
 
 impl Disk for Gate {
@@ -115,35 +102,5 @@ impl Disk for Gate {
         Ok(Arc::new(GateFile { file, gate: self.clone(), path: path.to_owned() }))
     }
 
-    fn exists(&self, path: &Path) -> Result<bool> {
-        self.disk.exists(path)
-    }
-
-    fn list(&self, dir: &Path) -> Result<Vec<Listed>> {
-        self.disk.list(dir)
-    }
-
-    fn create_dir(&self, dir: &Path) -> Result<()> {
-        self.disk.create_dir(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> Result<()> {
-        self.disk.sync_dir(dir)
-    }
-
-    fn is_private(&self, path: &Path) -> Result<bool> {
-        self.disk.is_private(path)
-    }
-
-    fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>> {
-        self.disk.lock(path)
-    }
+    passed_on!(disk: exists list create_dir rename remove sync_dir is_private lock);
 }

@@ -1,5 +1,6 @@
 //! Exports as files: whole or not there, at every point where the disk may fail.
 
+use crate::support::passed::passed_on;
 use chancery::base::id::{Hash32, RecordId, hex};
 use chancery::base::unit::EntryIndex;
 use chancery::forward::file::{About, Export, FileError, Manifest};
@@ -135,9 +136,6 @@ fn step(left: &AtomicUsize) -> Result<()> {
 }
 
 impl DiskFile for FailingFile {
-    fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        self.inner.read_exact_at(offset, bytes)
-    }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         step(&self.left)?;
         self.inner.write_at(offset, bytes)
@@ -150,9 +148,8 @@ impl DiskFile for FailingFile {
         step(&self.left)?;
         self.inner.set_len(len)
     }
-    fn len(&self) -> Result<u64> {
-        self.inner.len()
-    }
+
+    passed_on!(inner: read_exact_at len);
 }
 
 impl Disk for Failing {

@@ -4,6 +4,7 @@ pub(crate) mod artefacts;
 pub(crate) mod clinic;
 pub(crate) mod keyhole;
 pub(crate) mod lives;
+pub(crate) mod passed;
 pub(crate) mod sim;
 pub(crate) mod split;
 pub(crate) mod witness;
