@@ -1,28 +1,29 @@
 //! Append: drafts in, receipts out, nothing in between. A batch is accepted as a whole or not at
 //! all; what is acknowledged is durable, in order. A client that leaves cannot half-commit.
 
+mod duplicates;
+
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
 use crate::base::event::{Dedupe, Draft, Event};
 use crate::base::id::{EventIdTag, Hash32};
 use crate::base::limits::{BATCH_EVENTS_MAX, POOL_BYTES_MAX};
-use crate::base::record::Fate;
 use crate::base::refusal::Refusal;
 use crate::base::unit::{Day, EntryIndex, TreeSize, UtcNanos};
 use crate::base::world::Entropy;
 use crate::format::cell::CellKey;
 use crate::format::control::{self, KeyRoll, RootChange};
 use crate::store::keytree::{KeyTree, Put, Rekeyed};
+use crate::vault::append::duplicates::Settled;
 use crate::vault::clerk::{Clerk, gone};
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::{BatchKeys, Wanted};
 use crate::vault::learn::Lesson;
 use crate::vault::line::Turn;
 use crate::vault::meter::Stage;
-use crate::vault::read::Reading;
 use crate::vault::sequencer::{Committed, Message, Original, Outcome, Rejected};
 use crate::vault::{Vault, vault_code};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, PoisonError};
@@ -292,91 +293,6 @@ impl Vault {
         let published = self.inner.published.read().unwrap_or_else(|e| e.into_inner());
         (published.size, published.root)
     }
-
-    /// Compares what came again with what was there first.
-    fn settle_duplicates(
-        &self,
-        events: &[Event<'_>],
-        positions: &[usize],
-        found: Vec<(usize, Original)>,
-    ) -> Result<Vec<(usize, Settled)>> {
-        let mut settled = Vec::with_capacity(found.len());
-        for (at, original) in found {
-            let (Some(event), Some(position)) = (events.get(at), positions.get(at)) else {
-                continue;
-            };
-            let what = match original {
-                Original::InBatch(first) => {
-                    let same = events.get(first).is_some_and(|other| other == event);
-                    let first = positions.get(first).copied().filter(|_| same);
-                    Settled::SameAs(first.ok_or_else(|| conflict(None))?)
-                }
-                Original::TooManyGaps => {
-                    let fix = "the source skips too many numbers: check it, or declare another \
-                               dedupe key";
-                    let first = None;
-                    return Err(Error::Conflict {
-                        code: "SOURCE_TOO_MANY_GAPS",
-                        first,
-                        fix: fix.into(),
-                    });
-                }
-                Original::At(index) => Settled::Receipt(self.same_record(event, index)?),
-                Original::Before => Settled::Receipt(self.same_position(event)?),
-            };
-            settled.push((*position, what));
-        }
-        Ok(settled)
-    }
-
-    fn same_position(&self, event: &Event<'_>) -> Result<Receipt> {
-        let Dedupe::Sequence(seq) = event.dedupe else {
-            return Err(conflict(None));
-        };
-        let source = self.inner.keys.source_handle(&event.source);
-        match self.find_position(&source, seq)? {
-            Some(index) => self.same_record(event, index),
-            None => Err(Error::evidence("INDEX_INCOMPLETE", "a used source number was not found")),
-        }
-    }
-
-    /// The first one's receipt, if the stored record says exactly what `event` says.
-    fn same_record(&self, event: &Event<'_>, index: EntryIndex) -> Result<Receipt> {
-        let record = self.record(index, Reading { open: true, destination: None })?;
-        let head = &record.entry.head;
-        if record.groups.iter().any(|fate| matches!(fate, Fate::Erased | Fate::Expired)) {
-            let fix = "it was erased or has expired and cannot be compared; do not send it again";
-            let first = Some(index);
-            return Err(Error::Conflict { code: "DUPLICATE_OF_ERASED", first, fix: fix.into() });
-        }
-        let plain = (head.time, head.code, head.outcome, head.severity)
-            == (event.time, event.code, event.outcome, event.severity)
-            && head.clear == event.clear;
-        let values: HashMap<&str, &[u8]> = event
-            .groups
-            .iter()
-            .flat_map(|g| g.fields.iter().map(|f| (&*f.name, &*f.value)))
-            .collect();
-        let sealed = record.fields.len() == values.len()
-            && record.fields.iter().all(|f| f.value.as_deref() == values.get(&*f.name).copied());
-        if !(plain && sealed) {
-            self.record_conflict(index)?;
-            return Err(conflict(Some(index)));
-        }
-        let published = self.inner.published.read().unwrap_or_else(|e| e.into_inner());
-        Ok(Receipt {
-            index,
-            time: record.entry.time_log,
-            leaf: record.leaf,
-            checkpoint: published.note.clone(),
-            duplicate: true,
-        })
-    }
-
-    fn record_conflict(&self, first: EntryIndex) -> Result<()> {
-        let clear = control::encode(&control::Conflict { first })?;
-        self.inner.clerk.record(Kind::Conflict, vault_code(Verb::Deny), clear).map(|_| ())
-    }
 }
 
 impl<'v, 'e> Pending<'v, 'e> {
@@ -490,14 +406,6 @@ fn sources_of(events: &[Event<'_>]) -> BTreeSet<Arc<str>> {
     sources
 }
 
-/// What a duplicate turned out to be.
-enum Settled {
-    /// The first one's receipt.
-    Receipt(Receipt),
-    /// The same as another event of the batch.
-    SameAs(usize),
-}
-
 /// A place in the pool of bytes in flight.
 pub(crate) struct Place<'v> {
     vault: &'v Vault,
@@ -517,11 +425,6 @@ fn weight(event: &Event<'_>) -> usize {
 
 fn behind() -> Error {
     Error::denied("BATCH_BEHIND_REFUSED", "a batch before this one was refused; begin a new line")
-}
-
-fn conflict(first: Option<EntryIndex>) -> Error {
-    let fix = "this source number or event id was used for another event; give each its own";
-    Error::Conflict { code: "DUPLICATE_DIFFERS", first, fix: fix.into() }
 }
 
 /// The root change of a re-keying, as entries announce it.

@@ -2,18 +2,15 @@
 //! announced, finishes every act a crash interrupted, and only then lets anyone in. It never
 //! serves before the old root of an interrupted erasure is scrubbed.
 
+mod make;
 mod threads;
 
-use crate::base::entry::Kind;
-use crate::base::event::Verb;
-use crate::base::id::{Hash32, TenantId};
+use crate::base::id::Hash32;
 use crate::base::limits::{EVIDENCE_CLASS, VAULT_CLASS};
 use crate::base::unit::{ClassId, EntryIndex, TreeSize};
-use crate::base::world::random;
 use crate::crypto::lanes::Lanes;
 use crate::crypto::merkle::{EMPTY_ROOT, root_at};
-use crate::format::cell;
-use crate::format::control::{self, Continues, Mode};
+use crate::format::control::Mode;
 use crate::format::vkey::Signer;
 use crate::policy::classify::Policies;
 use crate::store::bodies::Bodies;
@@ -21,10 +18,9 @@ use crate::store::disk::Disk;
 use crate::store::error::Error as StoreError;
 use crate::store::heads::Head;
 use crate::store::index::Index;
-use crate::store::kek::{Kek, seal_secret};
+use crate::store::kek::Kek;
 use crate::store::keytree::{KeyTree, Peek};
 use crate::store::log::UnitLog;
-use crate::store::replica;
 use crate::store::tiles::Tiles;
 use crate::vault::anchor::Anchors;
 use crate::vault::clerk::Clerk;
@@ -35,7 +31,7 @@ use crate::vault::crew::Crew;
 use crate::vault::error::{Error, NO_THREAD, Result};
 use crate::vault::facts::Facts;
 use crate::vault::keyplane::{self, Judge, KeyDirs};
-use crate::vault::keys::{Keyring, tenant_cell};
+use crate::vault::keys::Keyring;
 use crate::vault::logkey::{self, LogKeys};
 use crate::vault::meter::Meter;
 use crate::vault::packer::Bell;
@@ -49,7 +45,7 @@ use crate::vault::snapshot::restore;
 use crate::vault::witness::desk::Desk;
 use crate::vault::witness::round::Round;
 use crate::vault::witness::start::{Ground, Met, meet};
-use crate::vault::{Inner, Notice, Vault, World, vault_code};
+use crate::vault::{Inner, Notice, Vault, World};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
@@ -62,76 +58,6 @@ const INBOX: usize = 256;
 const REPORT_KEY: &str = "chancery/v1/signing/report";
 
 impl Vault {
-    /// Makes an empty vault and opens it. `name` is the vault's name in every origin line.
-    ///
-    /// # Errors
-    /// `Conflict` when one is there; those of the store.
-    pub fn init(world: World, config: &Config, name: &str) -> Result<Vault> {
-        Vault::init_after(world, config, name, None)
-    }
-
-    /// As `init`, for a log that takes up after one that cannot be continued: its genesis names
-    /// where that one ended.
-    ///
-    /// # Errors
-    /// As `init`.
-    pub fn init_after(
-        world: World,
-        config: &Config,
-        name: &str,
-        continues: Option<Continues>,
-    ) -> Result<Vault> {
-        Vault::make_after(&world, config, name, continues)?;
-        Vault::open(world, config)
-    }
-
-    /// Makes an empty vault without opening it.
-    ///
-    /// # Errors
-    /// As `init`.
-    pub fn make(world: &World, config: &Config, name: &str) -> Result<()> {
-        Vault::make_after(world, config, name, None)
-    }
-
-    fn make_after(
-        world: &World,
-        config: &Config,
-        name: &str,
-        continues: Option<Continues>,
-    ) -> Result<()> {
-        let disk = &world.disk;
-        disk.create_dir(&config.data)?;
-        disk.create_dir(&config.keys)?;
-        if disk.exists(&config.data.join("vault.toml"))? {
-            let fix = "a vault is here already; choose another directory";
-            return Err(Error::Conflict { code: "VAULT_EXISTS", first: None, fix: fix.into() });
-        }
-        parse_policies(config)?;
-        let tenant = TenantId(random(&*world.entropy));
-        let file = VaultFile { continues, ..VaultFile::new(name, tenant) };
-        let places = Places::of(&config.data, &config.keys, &tenant);
-        let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
-        let kek = Kek::create(&**disk, &config.keys, passphrase, &*world.entropy)?;
-        for (name, label) in [(logkey::FILE, logkey::LABEL), ("report.key", REPORT_KEY)] {
-            let seed: [u8; 32] = random(&*world.entropy);
-            let path = places.signing.join(name);
-            seal_secret(&**disk, &path, &kek, label, &seed, &*world.entropy)?;
-        }
-        logkey::LogKeys::open(&**disk, &places.signing, &kek, &file.origin())?;
-        let entropy = &*world.entropy;
-        let mut tree = KeyTree::create(disk.clone(), &places.tree, tenant, kek.key(), entropy)?;
-        let directory = crate::crypto::kdf::HmacKey::new(tree.directory_key());
-        let own = (cell::tenant_key(&directory), tenant_cell(entropy).encode());
-        tree.put(vec![own], entropy)?;
-        drop(tree);
-        if let Some(mirror) = &config.mirror {
-            replica::pair(&**disk, &config.keys, mirror, entropy)?;
-        }
-        // The file that says "a vault is here" comes last but for the log's own first entries,
-        // which opening writes when they are not there.
-        Ok(file.write(&**disk, &config.data)?)
-    }
-
     /// Opens a vault.
     ///
     /// # Errors
@@ -186,32 +112,6 @@ impl Vault {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
         self.threads.push(thread.map_err(|e| StoreError::io(&config.data, NO_THREAD, e))?);
         Ok(())
-    }
-
-    /// Writes the genesis into an empty log. A crash may have come between the making of the
-    /// vault and its first entry; then nothing but the tenant's own keys is in the key tree.
-    fn begin(&self, continues: Option<Continues>) -> Result<()> {
-        if self.size().0 > 0 {
-            return Ok(());
-        }
-        let tree = self.inner.keys.tree();
-        if tree.cells()? > 1 {
-            let detail = "the log is empty, the key tree is not: the log was lost or removed; \
-                          restore it from a backup";
-            return Err(Error::evidence("ROLLED_BACK", detail));
-        }
-        let genesis = control::Genesis {
-            format: 1,
-            origin: self.inner.origin.to_string(),
-            tenant: self.inner.tenant,
-            log_key: self.inner.log_key.to_string(),
-            report_key: self.inner.reports.verifier().to_string(),
-            generation: tree.generation(),
-            root: tree.root_hash(),
-            continues,
-        };
-        let clear = control::encode(&genesis)?;
-        self.inner.clerk.record(Kind::Genesis, vault_code(Verb::Create), clear).map(|_| ())
     }
 }
 

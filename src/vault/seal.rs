@@ -2,9 +2,11 @@
 //! every hash of a kind runs in lanes. What comes out has no place in the log yet.
 //! It never keeps a seed or a key, and it never talks to the store.
 
-use crate::base::entry::{GroupPolicy, Kind};
-use crate::base::event::{Dedupe, Event, EventCode, Field, Outcome, Severity};
-use crate::base::id::{EventIdTag, Hash32, PersonId, RecordId, SourceHandle, SubjectTag, TenantId};
+mod layout;
+
+use crate::base::entry::Kind;
+use crate::base::event::{Dedupe, Event, EventCode, Outcome, Severity};
+use crate::base::id::{EventIdTag, Hash32, PersonId, SourceHandle, TenantId};
 use crate::base::refusal::Refusal;
 use crate::base::secret::{Key, Wiped};
 use crate::base::unit::{ClassDay, ClassId, Day, UtcNanos};
@@ -13,18 +15,16 @@ use crate::crypto::aead;
 use crate::crypto::hash::State;
 use crate::crypto::kdf::tag;
 use crate::crypto::lanes::Lanes;
-use crate::format::entry::{FieldView, GroupView, HeadView, TAIL_BYTES};
+use crate::format::entry::TAIL_BYTES;
 use crate::format::{body, entry, wire};
 use crate::vault::crew::{Crew, ranges, side_by_side};
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::{BatchKeys, EventKeys};
 use crate::vault::meter::{Lap, Meter, Stage};
+use crate::vault::seal::layout::{Batch, Layout, misshapen};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Random bytes drawn per record and per group: record id; seed and nonce.
-const RECORD_RANDOM: usize = 16;
-const GROUP_RANDOM: usize = 44;
 /// Bytes of a commitment's preimage beside name and value.
 const COMMIT_BYTES: usize = 2 + 16 + 1 + 32 + 1 + 4;
 /// Bytes of an entry's length in a unit.
@@ -68,43 +68,6 @@ pub(crate) struct Sealer<'a> {
     pub(crate) entropy: &'a dyn Entropy,
     pub(crate) day: Day,
     pub(crate) meter: &'a Meter,
-}
-
-/// Events or an act with their keys, laid out for sealing: everything of a kind side by side.
-struct Layout<'e> {
-    records: Vec<Record<'e>>,
-    /// Fields of each record, ascending by name, with their group.
-    fields: Vec<(&'e Field<'e>, u8)>,
-    /// Tags of each record, ascending, unique.
-    tags: Vec<SubjectTag>,
-    /// Groups of each record: their tags, as a range of `positions`.
-    groups: Vec<Range<usize>>,
-    positions: Vec<u8>,
-    /// Bytes of all names and values.
-    bytes: usize,
-    /// Record ids, of each record one.
-    ids: &'e [u8],
-    /// Seed and nonce of each group.
-    drawn: &'e [u8],
-}
-
-/// A batch to be sealed, and the randomness drawn for it.
-struct Batch<'e> {
-    events: &'e [Event<'e>],
-    keys: &'e BatchKeys,
-    /// Record id of each record, then seed and nonce of each group.
-    random: Wiped<u8>,
-}
-
-/// One record of a layout.
-struct Record<'e> {
-    event: &'e Event<'e>,
-    keys: &'e EventKeys,
-    kind: Kind,
-    clear: &'e [u8],
-    fields: Range<usize>,
-    tags: Range<usize>,
-    groups: Range<usize>,
 }
 
 /// Facts of an act of the vault itself.
@@ -351,179 +314,6 @@ fn file_of(files: &mut Vec<(ClassDay, Vec<u8>)>, class_day: ClassDay, room: usiz
         files.push((class_day, Vec::with_capacity(room)));
         files.len() - 1
     })
-}
-
-impl<'e> Batch<'e> {
-    fn draw(events: &'e [Event<'e>], keys: &'e BatchKeys, entropy: &dyn Entropy) -> Result<Self> {
-        for (position, (event, own)) in events.iter().zip(&keys.events).enumerate() {
-            let there = |at: &u8| usize::from(*at) < own.subjects.len();
-            if !event.groups.iter().all(|group| group.subjects.iter().all(there)) {
-                let refusal = misshapen("a group of a subject that is not there");
-                return Err(Error::Invalid { position, refusal });
-            }
-        }
-        let groups: usize = events.iter().map(|event| event.groups.len()).sum();
-        let len = events.len() * RECORD_RANDOM + groups * GROUP_RANDOM;
-        let mut random = Wiped(vec![0; len]);
-        entropy.fill(&mut random.0);
-        Ok(Batch { events, keys, random })
-    }
-}
-
-impl<'e> Layout<'e> {
-    /// Lays a part of a batch out.
-    fn of(
-        batch: &'e Batch<'e>,
-        part: Range<usize>,
-        kind: impl Fn(&'e Event<'e>) -> (Kind, &'e [u8]),
-    ) -> Self {
-        let (before, events) = batch.events.split_at(part.start.min(batch.events.len()));
-        let count = part.len();
-        let groups = |events: &[Event<'_>]| events.iter().map(|e| e.groups.len()).sum::<usize>();
-        let drawn = batch.events.len() * RECORD_RANDOM + groups(before) * GROUP_RANDOM;
-        let mut layout = Layout {
-            records: Vec::with_capacity(count),
-            fields: Vec::with_capacity(count * 6),
-            tags: Vec::with_capacity(count),
-            groups: Vec::with_capacity(count),
-            positions: Vec::with_capacity(count),
-            bytes: 0,
-            ids: batch.random.get(part.start * RECORD_RANDOM..).unwrap_or_default(),
-            drawn: batch.random.get(drawn..).unwrap_or_default(),
-        };
-        let own = batch.keys.events.get(part).unwrap_or_default();
-        for (event, own) in events.iter().zip(own) {
-            layout.add(event, (own, batch.keys), kind(event));
-        }
-        layout
-    }
-
-    fn add(
-        &mut self,
-        event: &'e Event<'e>,
-        (own, keys): (&'e EventKeys, &'e BatchKeys),
-        (kind, clear): (Kind, &'e [u8]),
-    ) {
-        let subjects = keys.subjects.get(own.subjects.clone()).unwrap_or_default();
-        let from = self.tags.len();
-        self.tags.extend(subjects.iter().map(|(_, tag)| *tag));
-        if subjects.len() > 1 {
-            let mut own = self.tags.split_off(from);
-            own.sort_unstable();
-            own.dedup();
-            self.tags.append(&mut own);
-        }
-        let tags = from..self.tags.len();
-        let groups = self.groups.len();
-        let fields = self.fields.len();
-        for (at, group) in event.groups.iter().enumerate() {
-            let start = self.positions.len();
-            let sorted = self.tags.get(tags.clone()).unwrap_or_default();
-            let tag_of = |at: &u8| subjects.get(usize::from(*at)).map(|(_, tag)| tag);
-            let place = |tag: &SubjectTag| sorted.binary_search(tag).map_or(0, |at| at as u8);
-            self.positions.extend(group.subjects.iter().filter_map(tag_of).map(place));
-            if group.subjects.len() > 1 {
-                let mut own = self.positions.split_off(start);
-                own.sort_unstable();
-                own.dedup();
-                self.positions.append(&mut own);
-            }
-            self.groups.push(start..self.positions.len());
-            self.fields.extend(group.fields.iter().map(|field| (field, at as u8)));
-            let bytes = group.fields.iter().map(|field| field.name.len() + field.value.len());
-            self.bytes += bytes.sum::<usize>();
-        }
-        if let Some(own) = self.fields.get_mut(fields..)
-            && !own.is_sorted_by(|a, b| a.0.name <= b.0.name)
-        {
-            own.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
-        }
-        let (fields, groups) = (fields..self.fields.len(), groups..self.groups.len());
-        self.records.push(Record { event, keys: own, kind, clear, fields, tags, groups });
-    }
-
-    fn record_id(&self, record: usize) -> RecordId {
-        match self.ids.get(record * RECORD_RANDOM..).and_then(<[u8]>::first_chunk) {
-            Some(id) => RecordId(*id),
-            None => unreachable!("random bytes were drawn for every record"),
-        }
-    }
-
-    fn drawn<const N: usize>(&self, group: usize, at: usize) -> &[u8; N] {
-        let at = group * GROUP_RANDOM + at;
-        match self.drawn.get(at..).and_then(<[u8]>::first_chunk) {
-            Some(bytes) => bytes,
-            None => unreachable!("random bytes were drawn for every group"),
-        }
-    }
-
-    fn seed(&self, group: usize) -> &[u8; 32] {
-        self.drawn(group, 0)
-    }
-
-    fn nonce(&self, group: usize) -> &[u8; 12] {
-        self.drawn(group, 32)
-    }
-
-    fn fields_of(&self, record: &Record<'e>) -> &[(&'e Field<'e>, u8)] {
-        self.fields.get(record.fields.clone()).unwrap_or_default()
-    }
-
-    fn tags_of(&self, record: &Record<'e>) -> &[SubjectTag] {
-        self.tags.get(record.tags.clone()).unwrap_or_default()
-    }
-
-    fn group(&self, sealer: &Sealer<'_>, record: &Record<'e>, group: usize) -> GroupView<'_> {
-        let tags = self.groups.get(group).and_then(|tags| self.positions.get(tags.clone()));
-        let tags = tags.unwrap_or_default();
-        let policy = match tags.is_empty() {
-            true => GroupPolicy::Tenant,
-            false => GroupPolicy::AnySubject,
-        };
-        GroupView { policy, class: record.event.class, bucket: sealer.day, tags }
-    }
-
-    fn view<'s>(
-        &'s self,
-        sealer: &'s Sealer<'_>,
-        record: &'s Record<'e>,
-        id: &'s RecordId,
-        commitments: &'s [Hash32],
-    ) -> HeadView<'s, impl entry::Groups<'s>, impl entry::Fields<'s>> {
-        let event = record.event;
-        let own = record.kind != Kind::Event;
-        let commitments = commitments.get(record.fields.clone()).unwrap_or_default();
-        let fields = self.fields_of(record).iter().zip(commitments);
-        HeadView {
-            kind: record.kind,
-            class: event.class,
-            time: event.time,
-            tenant: &sealer.tenant,
-            record: id,
-            event_id: &record.keys.event_id,
-            source: if own { &SourceHandle::ZERO } else { &record.keys.source },
-            source_seq: match event.dedupe {
-                Dedupe::Sequence(seq) => Some(seq),
-                _ => None,
-            },
-            code: event.code,
-            outcome: event.outcome,
-            severity: event.severity,
-            tags: self.tags_of(record),
-            groups: record.groups.clone().map(move |group| self.group(sealer, record, group)),
-            fields: fields.map(|((field, group), commitment)| FieldView {
-                name: &field.name,
-                group: *group,
-                commitment,
-            }),
-            clear: record.clear,
-        }
-    }
-}
-
-fn misshapen(what: &'static str) -> Refusal {
-    let fix = "give every group a field, every field one name, and every subject its place";
-    Refusal::new("EVENT_MISSHAPEN", fix).field(what)
 }
 
 fn too_long(what: &'static str) -> Refusal {

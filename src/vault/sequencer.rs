@@ -4,8 +4,14 @@
 //! that one syncs, the next commit's bodies are on their way. It never waits for the key tree, and
 //! after a failed write it answers every later job with the same failure.
 
+mod message;
+
+pub(crate) use crate::vault::sequencer::message::{
+    Check, Committed, Known, Message, Name, Original, Outcome, Promote, Rejected, RollAct, Rolled,
+};
+
 use crate::base::entry::Kind;
-use crate::base::id::{EventIdTag, Hash32, SourceHandle};
+use crate::base::id::{Hash32, SourceHandle};
 use crate::base::limits::UNIT_BYTES_TARGET;
 use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassDay, EntryIndex, TreeSize, UtcNanos};
@@ -39,83 +45,6 @@ use std::time::Duration;
 
 /// How often the checkpoint file follows the log while it grows.
 pub(crate) const PUBLISH_EVERY: Duration = Duration::from_secs(1);
-
-/// A condition checked at the index where the job would be appended.
-pub(crate) type Check = Box<dyn FnOnce(&Facts) -> Result<(), Error> + Send>;
-
-/// Makes the entry of a key roll, for the size up to which the key in force may sign.
-pub(crate) type RollAct = Box<dyn FnOnce(TreeSize, &Signer) -> Result<Sealed, Error> + Send>;
-
-/// Puts the successor in its place on disk.
-pub(crate) type Promote = Box<dyn FnOnce() -> Result<(), Error> + Send>;
-
-/// The entry of a roll.
-pub(crate) type Rolled = Result<EntryIndex, Error>;
-
-/// What a job came to.
-pub(crate) type Outcome = Result<Committed, Rejected>;
-
-/// A durable job.
-#[derive(Clone)]
-pub(crate) struct Committed {
-    pub(crate) first: EntryIndex,
-    pub(crate) time: UtcNanos,
-    pub(crate) leaves: Vec<Hash32>,
-    /// Signed checkpoint of the unit.
-    pub(crate) checkpoint: Arc<str>,
-}
-
-/// Why a job was not appended.
-pub(crate) enum Rejected {
-    /// Positions that were sent before, and where they lie.
-    Duplicates(Vec<(usize, Original)>),
-    /// A person or class-day was fenced after sealing: resolve and seal again.
-    Fenced,
-    /// Sealed too long ago: seal again with today's key.
-    StaleDay,
-    /// A batch before it in its line was turned away.
-    OutOfTurn,
-    /// Refused or failed.
-    Failed(Error),
-}
-
-/// Where the first of two lies.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Original {
-    /// Committed under this index.
-    At(EntryIndex),
-    /// Committed; the index finds it by the source's number.
-    Before,
-    /// Earlier in the same batch.
-    InBatch(usize),
-    /// Not a duplicate: the number would open too many gaps.
-    TooManyGaps,
-}
-
-/// What finds a duplicate: source, its number, its event id.
-pub(crate) type Name = (SourceHandle, Option<u64>, EventIdTag);
-
-/// Which of some names were sent before, and where.
-pub(crate) type Known = Result<Vec<(usize, Original)>, Error>;
-
-/// A message to the sequencer.
-pub(crate) enum Message {
-    /// Say which of these were sent before, without appending anything.
-    Seen { names: Vec<Name>, reply: SyncSender<Known> },
-    /// Append the parts of a batch, all or nothing.
-    Append {
-        sealed: Vec<Sealed>,
-        check: Option<Check>,
-        turn: Option<Turn>,
-        reply: SyncSender<Outcome>,
-    },
-    /// Hand over to another key, alone between two commits.
-    Roll { next: Arc<Signer>, act: RollAct, promote: Promote, reply: SyncSender<Rolled> },
-    /// Publish the checkpoint now.
-    Publish { reply: SyncSender<Result<(), Error>> },
-    /// Publish and stop.
-    Close,
-}
 
 /// Everything the thread owns or writes.
 pub(crate) struct Sequencer {
