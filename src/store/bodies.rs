@@ -269,18 +269,6 @@ impl Bodies {
 
 /// Packing: a file of past days is written anew beside itself and put in its own place.
 impl Bodies {
-    /// Length of the plain file of a class-day, whether it was packed or not.
-    ///
-    /// # Errors
-    /// Those of the disk; `Corrupt` when its head or rows are damaged.
-    pub fn plain_len(&self, class_day: ClassDay) -> Result<u64> {
-        let file = self.disk.open(&self.path(class_day), Mode::Read)?;
-        match self.check_head(&*file, class_day)? {
-            true => Ok(self.rows(&*file, class_day)?.plain_len),
-            false => file.len(),
-        }
-    }
-
     /// Class-days whose files are not packed, ascending.
     ///
     /// # Errors
@@ -296,23 +284,32 @@ impl Bodies {
     /// Those of the disk; `Corrupt` for a file that is another's.
     pub fn room(&self) -> Result<Vec<BodyRoom>> {
         let mut found = Vec::new();
-        for (class_day, len) in self.list()? {
-            let path = self.path(class_day);
-            let file = match self.disk.open(&path, Mode::Read) {
-                Ok(file) => file,
-                Err(e) if e.kind == ErrorKind::Missing => continue,
-                Err(e) => return Err(e),
-            };
-            let packed = len > body::FILE_HEAD_BYTES && self.check_head(&*file, class_day)?;
-            found.push(match packed {
-                true => {
-                    let plain = packed::plain_len(&*file, &path)?;
-                    BodyRoom { class_day, plain, packed: Some(file.len()?) }
-                }
-                false => BodyRoom { class_day, plain: len, packed: None },
-            });
+        for (class_day, _) in self.list()? {
+            found.extend(self.room_of(class_day)?);
         }
         Ok(found)
+    }
+
+    /// What the file of a class-day takes; none when there is none.
+    ///
+    /// # Errors
+    /// As `room`.
+    pub fn room_of(&self, class_day: ClassDay) -> Result<Option<BodyRoom>> {
+        let path = self.path(class_day);
+        let file = match self.disk.open(&path, Mode::Read) {
+            Ok(file) => file,
+            Err(e) if e.kind == ErrorKind::Missing => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let len = file.len()?;
+        let packed = len > body::FILE_HEAD_BYTES && self.check_head(&*file, class_day)?;
+        Ok(Some(match packed {
+            true => {
+                let plain = packed::plain_len(&*file, &path)?;
+                BodyRoom { class_day, plain, packed: Some(len) }
+            }
+            false => BodyRoom { class_day, plain: len, packed: None },
+        }))
     }
 
     /// Whether the file of a class-day is there.

@@ -4,4 +4,5 @@
 mod background;
 mod dictionary;
 mod gate;
+mod rules;
 mod story;

@@ -26,7 +26,7 @@ struct Break {
 }
 
 impl UnitLog {
-    pub(super) fn walk_and_judge(
+    pub(crate) fn walk_and_judge(
         &self,
         segments: &[u32],
         from: u64,
@@ -40,7 +40,7 @@ impl UnitLog {
         Ok(recovery)
     }
 
-    pub(super) fn mark(&self, segment: u32, offset: u64) {
+    pub(crate) fn mark(&self, segment: u32, offset: u64) {
         *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some((segment, offset));
     }
 

@@ -14,7 +14,7 @@ use crate::vault::{Vault, vault_code};
 use std::collections::HashMap;
 
 /// What a duplicate turned out to be.
-pub(super) enum Settled {
+pub(crate) enum Settled {
     /// The first one's receipt.
     Receipt(Receipt),
     /// The same as another event of the batch.
@@ -23,7 +23,7 @@ pub(super) enum Settled {
 
 impl Vault {
     /// Compares what came again with what was there first.
-    pub(super) fn settle_duplicates(
+    pub(crate) fn settle_duplicates(
         &self,
         events: &[Event<'_>],
         positions: &[usize],

@@ -90,7 +90,7 @@ impl Vault {
 
     /// Writes the genesis into an empty log. A crash may have come between the making of the
     /// vault and its first entry; then nothing but the tenant's own keys is in the key tree.
-    pub(super) fn begin(&self, continues: Option<Continues>) -> Result<()> {
+    pub(crate) fn begin(&self, continues: Option<Continues>) -> Result<()> {
         if self.size().0 > 0 {
             return Ok(());
         }

@@ -18,44 +18,44 @@ const RECORD_RANDOM: usize = 16;
 const GROUP_RANDOM: usize = 44;
 
 /// Events or an act with their keys, laid out for sealing: everything of a kind side by side.
-pub(super) struct Layout<'e> {
-    pub(super) records: Vec<Record<'e>>,
+pub(crate) struct Layout<'e> {
+    pub(crate) records: Vec<Record<'e>>,
     /// Fields of each record, ascending by name, with their group.
-    pub(super) fields: Vec<(&'e Field<'e>, u8)>,
+    pub(crate) fields: Vec<(&'e Field<'e>, u8)>,
     /// Tags of each record, ascending, unique.
-    pub(super) tags: Vec<SubjectTag>,
+    pub(crate) tags: Vec<SubjectTag>,
     /// Groups of each record: their tags, as a range of `positions`.
-    pub(super) groups: Vec<Range<usize>>,
-    pub(super) positions: Vec<u8>,
+    pub(crate) groups: Vec<Range<usize>>,
+    pub(crate) positions: Vec<u8>,
     /// Bytes of all names and values.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Record ids, of each record one.
-    pub(super) ids: &'e [u8],
+    pub(crate) ids: &'e [u8],
     /// Seed and nonce of each group.
-    pub(super) drawn: &'e [u8],
+    pub(crate) drawn: &'e [u8],
 }
 
 /// A batch to be sealed, and the randomness drawn for it.
-pub(super) struct Batch<'e> {
-    pub(super) events: &'e [Event<'e>],
-    pub(super) keys: &'e BatchKeys,
+pub(crate) struct Batch<'e> {
+    pub(crate) events: &'e [Event<'e>],
+    pub(crate) keys: &'e BatchKeys,
     /// Record id of each record, then seed and nonce of each group.
-    pub(super) random: Wiped<u8>,
+    pub(crate) random: Wiped<u8>,
 }
 
 /// One record of a layout.
-pub(super) struct Record<'e> {
-    pub(super) event: &'e Event<'e>,
-    pub(super) keys: &'e EventKeys,
-    pub(super) kind: Kind,
-    pub(super) clear: &'e [u8],
-    pub(super) fields: Range<usize>,
-    pub(super) tags: Range<usize>,
-    pub(super) groups: Range<usize>,
+pub(crate) struct Record<'e> {
+    pub(crate) event: &'e Event<'e>,
+    pub(crate) keys: &'e EventKeys,
+    pub(crate) kind: Kind,
+    pub(crate) clear: &'e [u8],
+    pub(crate) fields: Range<usize>,
+    pub(crate) tags: Range<usize>,
+    pub(crate) groups: Range<usize>,
 }
 
 impl<'e> Batch<'e> {
-    pub(super) fn draw(
+    pub(crate) fn draw(
         events: &'e [Event<'e>],
         keys: &'e BatchKeys,
         entropy: &dyn Entropy,
@@ -77,7 +77,7 @@ impl<'e> Batch<'e> {
 
 impl<'e> Layout<'e> {
     /// Lays a part of a batch out.
-    pub(super) fn of(
+    pub(crate) fn of(
         batch: &'e Batch<'e>,
         part: Range<usize>,
         kind: impl Fn(&'e Event<'e>) -> (Kind, &'e [u8]),
@@ -147,7 +147,7 @@ impl<'e> Layout<'e> {
         self.records.push(Record { event, keys: own, kind, clear, fields, tags, groups });
     }
 
-    pub(super) fn record_id(&self, record: usize) -> RecordId {
+    pub(crate) fn record_id(&self, record: usize) -> RecordId {
         match self.ids.get(record * RECORD_RANDOM..).and_then(<[u8]>::first_chunk) {
             Some(id) => RecordId(*id),
             None => unreachable!("random bytes were drawn for every record"),
@@ -162,23 +162,23 @@ impl<'e> Layout<'e> {
         }
     }
 
-    pub(super) fn seed(&self, group: usize) -> &[u8; 32] {
+    pub(crate) fn seed(&self, group: usize) -> &[u8; 32] {
         self.drawn(group, 0)
     }
 
-    pub(super) fn nonce(&self, group: usize) -> &[u8; 12] {
+    pub(crate) fn nonce(&self, group: usize) -> &[u8; 12] {
         self.drawn(group, 32)
     }
 
-    pub(super) fn fields_of(&self, record: &Record<'e>) -> &[(&'e Field<'e>, u8)] {
+    pub(crate) fn fields_of(&self, record: &Record<'e>) -> &[(&'e Field<'e>, u8)] {
         self.fields.get(record.fields.clone()).unwrap_or_default()
     }
 
-    pub(super) fn tags_of(&self, record: &Record<'e>) -> &[SubjectTag] {
+    pub(crate) fn tags_of(&self, record: &Record<'e>) -> &[SubjectTag] {
         self.tags.get(record.tags.clone()).unwrap_or_default()
     }
 
-    pub(super) fn group(
+    pub(crate) fn group(
         &self,
         sealer: &Sealer<'_>,
         record: &Record<'e>,
@@ -193,7 +193,7 @@ impl<'e> Layout<'e> {
         GroupView { policy, class: record.event.class, bucket: sealer.day, tags }
     }
 
-    pub(super) fn view<'s>(
+    pub(crate) fn view<'s>(
         &'s self,
         sealer: &'s Sealer<'_>,
         record: &'s Record<'e>,
@@ -231,7 +231,7 @@ impl<'e> Layout<'e> {
     }
 }
 
-pub(super) fn misshapen(what: &'static str) -> Refusal {
+pub(crate) fn misshapen(what: &'static str) -> Refusal {
     let fix = "give every group a field, every field one name, and every subject its place";
     Refusal::new("EVENT_MISSHAPEN", fix).field(what)
 }

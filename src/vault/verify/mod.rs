@@ -252,10 +252,10 @@ fn finish_bodies(
         *end = span.end.max(*end);
     }
     for (class_day, _) in bodies.list()? {
-        let len = match bodies.plain_len(class_day) {
+        let len = match bodies.room_of(class_day) {
             // Whoever reads its bodies has named it.
             Err(error) if error.kind == ErrorKind::Corrupt => continue,
-            len => len?,
+            room => room?.map_or(0, |room| room.plain),
         };
         let end = ends.get(&class_day).copied().unwrap_or(0);
         if len > end && len > crate::format::body::FILE_HEAD_BYTES {
