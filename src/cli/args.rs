@@ -41,6 +41,7 @@ pub struct Cli {
 
 /// Options of every command. A flag beats the environment, that beats the file, that the default.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Directory that holds chancery.toml and, unless it says otherwise, data, keys and policies
     /// [env: CHANCERY_HOME] [default: .]
@@ -115,7 +116,7 @@ pub enum Command {
     Report(Report),
     /// Write records as CEF or LEEF for a SIEM
     Export(Export),
-    /// Keys: show public keys, export the erasure ledger, write the trust policy
+    /// Keys: show, mirror, restore, roll, compact; export the ledger, write the trust policy
     #[command(subcommand)]
     Keys(KeysCommand),
     /// A witness for other people's logs: make one, run one
