@@ -120,9 +120,17 @@ struct OsFile {
     path: PathBuf,
 }
 
-struct OsLock(#[allow(dead_code)] File);
+struct OsLock(File);
 
 impl DiskLock for OsLock {}
+
+impl Drop for OsLock {
+    /// Releases by name: closing does so only with the last copy of the descriptor, and a process
+    /// another thread is starting has one until it executes its program.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl DiskFile for OsFile {
     fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
@@ -255,5 +263,26 @@ impl Disk for OsDisk {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|e| Error::io(path, "cannot read", e))?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process started by another thread holds copies of every open file until it executes its
+    /// program; a lock that only closing released would outlive its vault for that long.
+    #[test]
+    fn a_dropped_lock_is_free_though_a_copy_of_its_file_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let file = File::create(&path).unwrap();
+        file.try_lock().unwrap();
+        let copy = file.try_clone().unwrap();
+        let held = OsLock(file);
+        assert_eq!(OsDisk.lock(&path).err().map(|e| e.kind), Some(ErrorKind::Locked));
+        drop(held);
+        assert!(OsDisk.lock(&path).is_ok());
+        drop(copy);
     }
 }

@@ -79,6 +79,7 @@ fn leave_when_stopped(context: &Context, dir: &Path) {
 
 fn soaked(context: &mut Context, args: &Soak) -> Result<ExitCode> {
     let dir = place(args.dir.as_deref())?;
+    leave_when_stopped(context, &dir);
     let quiet = context.global.quiet || context.global.json;
     let result = soak::run(&dir, args, &mut |line| {
         if !quiet {

@@ -191,3 +191,25 @@ fn an_interrupted_append_leaves_a_whole_vault() {
     home.write("after", &more);
     home.ok(&["append", "after", "--source", "app", "--as", "canonical"]);
 }
+
+/// Ctrl-C in the middle of a soak ends it and removes what it made; the writing process, which
+/// nobody listens to any more, ends too.
+#[test]
+fn an_interrupted_soak_ends_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::new();
+    let place = dir.path().to_str().unwrap();
+    let arguments = ["bench", "soak", "--lives", "100000", "--writers", "4", "--dir", place];
+    let mut command = home.command(&arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let inside = || std::fs::read_dir(dir.path()).unwrap().next();
+    let begun = || inside().is_some_and(|made| made.unwrap().path().join("receipts").exists());
+    while !begun() {
+        std::thread::yield_now();
+    }
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let ended = crate::cli::binary::Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "{}{}", ended.out, ended.err);
+    assert!(inside().is_none(), "{:?}", inside());
+}
