@@ -14,6 +14,7 @@ use crate::base::world::{Entropy, random};
 use crate::store::disk::Disk;
 use crate::store::error::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"CHREP1\0\0";
@@ -60,7 +61,12 @@ pub fn pair(
     let (own, other) = (keys.join("mirror"), mirror.join("replica"));
     let (known, found) = (read(disk, &own)?, read(disk, &other)?);
     match (known, found) {
-        (Some(known), Some(found)) if known == found => return Ok(known),
+        (Some(known), Some(found)) if known == found => {
+            // Whoever wrote the names may have been killed before they were durable.
+            disk.sync_dir(mirror)?;
+            disk.sync_dir(keys)?;
+            return Ok(known);
+        }
         (Some(_), _) => return Err(Error::new(ErrorKind::Locked, &own, "KEYS_MIRROR_PAIRED")),
         (None, _) => {}
     }
@@ -128,16 +134,18 @@ pub fn copy_secrets(disk: &dyn Disk, from: &Path, to: &Path) -> Result<()> {
             disk.sync_dir(&to.join("signing"))?;
         }
     }
-    for file in files {
-        let bytes = zeroize::Zeroizing::new(disk.read(&from.join(&file))?);
-        let target = to.join(&file);
+    for file in &files {
+        let bytes = zeroize::Zeroizing::new(disk.read(&from.join(file))?);
+        let target = to.join(file);
         let same = disk.exists(&target)? && *disk.read(&target)? == **bytes;
         if !same {
             target.parent().map_or(Ok(()), |dir| disk.create_dir(dir))?;
             disk.replace(&target, &bytes)?;
         }
     }
-    Ok(())
+    // What was the same already may have a name that is not durable.
+    let dirs: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    dirs.into_iter().try_for_each(|dir| disk.sync_dir(&to.join(dir)))
 }
 
 fn write(disk: &dyn Disk, path: &Path, id: ReplicaId) -> Result<()> {

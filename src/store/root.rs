@@ -4,8 +4,9 @@
 //!
 //! Replacing the root of generation g, each step an fsync: write g+1 into `root.((g+1) mod 2)`
 //! (the commit point), overwrite `root.(g mod 2)` with random bytes, then with zeros, read back.
-//! Whoever opens takes the newest slot that opens and scrubs whatever else is there, before
-//! anything is answered from the tree.
+//! Whoever opens takes the newest slot that opens, syncs the directory (a slot file may have a name
+//! that is not durable yet) and scrubs whatever else is there, before anything is answered from
+//! the tree.
 
 use crate::base::id::TenantId;
 use crate::base::secret::Key;
@@ -162,7 +163,8 @@ impl RootStore {
         }
     }
 
-    /// In place: the old bytes must lie under the new ones.
+    /// In place: the old bytes must lie under the new ones. The name of a file that is there was
+    /// made durable by whoever opened the store, before it writes.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let fresh = !self.disk.exists(path)?;
         let file = self.disk.open(path, Mode::Create)?;

@@ -173,6 +173,9 @@ pub(crate) fn open(
     entropy: &dyn Entropy,
 ) -> Result<(KeyTree, Vec<Notice>)> {
     let mut notices = Vec::new();
+    // The pairing may have been read from a name that is not durable: lost, it would leave a
+    // mirror behind that no erasure reaches.
+    disk.sync_dir(&dirs.keys)?;
     if chosen.from_mirror {
         rebuild_primary(disk, dirs, kek, entropy)?;
         notices.push(rebuilt());

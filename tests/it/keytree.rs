@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 mod mirror;
+mod names;
 
 use crate::support::sim::{Rng, SimDisk, SimEntropy};
 use chancery::base::id::{Hash32, TenantId};

@@ -2,7 +2,7 @@
 //! stale; and the restore drill: which disk is lost, what opens, what never opens again.
 
 use crate::support::clinic::{Visit, append, data_fate, patient, read_all, text};
-use crate::support::sim::SimDisk;
+use crate::support::sim::{SimDisk, Survivors};
 use crate::support::split::Split;
 use crate::support::world::{self, HandClock, two_people, world};
 use chancery::base::entry::Kind;
@@ -263,6 +263,44 @@ fn an_unmounted_mirror_is_not_written_to_and_an_unpaired_one_is_not_made() {
     let vault = scene.open(14).unwrap();
     assert_eq!(codes(&vault), ["UNWITNESSED"]);
     assert_eq!(vault.facts_now().partial(), 1);
+}
+
+/// Killed while the mirror is made, started again, and then the power fails: a pairing that was
+/// seen stays, or erasures would miss the mirror and say that there is none.
+#[test]
+fn a_pairing_that_was_seen_survives_a_power_loss() {
+    let (scene, vault) = Scene::new(90);
+    vault.forget_mirror(&two_people()).unwrap();
+    drop(vault);
+    lose(&scene.disk, MIRROR);
+    let mut seen = 0;
+    for n in 1.. {
+        let killed = scene.on(&scene.disk.fork());
+        let vault = killed.open(91).unwrap();
+        killed.disk.fail_at(n);
+        let done = vault.make_mirror().is_ok() && vault.key_replicas().text() == "2/2";
+        drop(vault);
+        killed.disk.heal();
+        let vault = killed.open(92).unwrap_or_else(|e| panic!("killed at {n}: {e}"));
+        let replicas = vault.key_replicas();
+        vault.erase(&[patient("p1")], "gdpr-17-1", &two_people()).unwrap();
+        drop(vault);
+        let after = killed.on(&killed.disk.still().crash(Survivors::Nothing));
+        let vault = after.open(93).unwrap_or_else(|e| panic!("killed at {n}: {e}"));
+        assert_eq!(vault.key_replicas(), replicas, "killed at {n}");
+        expect(&vault, &["p1"], "after the power loss");
+        drop(vault);
+        if replicas.text() == "2/2" {
+            seen += 1;
+            lose(&after.disk, "/sim/keys");
+            after.restore(false).unwrap_or_else(|e| panic!("killed at {n}: {e}"));
+            expect(&after.open(94).unwrap(), &["p1"], "restored");
+        }
+        if done {
+            break;
+        }
+    }
+    assert!(seen > 10, "{seen}");
 }
 
 /// Keys made after it was given up are not in it: it is never taken for a whole copy.

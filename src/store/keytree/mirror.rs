@@ -7,8 +7,8 @@
 //! mirror; old slot destroyed on the primary, on the mirror. At every point either replica alone
 //! opens, and nothing is acknowledged before both are done or one is known to be away.
 //!
-//! One that comes back is brought up before the tree answers: nodes, then the current slot, then
-//! every other slot destroyed. It is never read for an answer.
+//! One that comes back is brought up before the tree answers: names, nodes, then the current slot,
+//! then every other slot destroyed. It is never read for an answer.
 
 use crate::base::id::{ReplicaId, TenantId};
 use crate::base::secret::Key;
@@ -269,6 +269,8 @@ fn bring_up(
     let tenant: TenantId = slot.tenant;
     disk.create_dir(dir)?;
     let lock = disk.lock(&dir.join("lock"))?;
+    // A name that is there may not be durable: see `KeyTree::open`.
+    disk.sync_dir(dir)?;
     let mine = RootStore::new(disk.clone(), dir, tenant);
     let sealed = store.lies_at(slot.generation)?;
     let same_slot = mine.lies_at(slot.generation)? == sealed;

@@ -8,8 +8,8 @@
 //!
 //! Order of one `rekey`, each step an fsync: commit of blobs, slot of g+1 (the commit point), old
 //! slot random, old slot zeros; with a mirror each step on both replicas before the next. Of one
-//! `put`: commit of blobs. Of opening: the last commit is proved and made durable, the tail cut,
-//! every other slot scrubbed; then the tree answers.
+//! `put`: commit of blobs. Of opening: the directory's names are made durable, the last commit is
+//! proved and made durable, the tail cut, every other slot scrubbed; then the tree answers.
 
 mod edit;
 mod mirror;
@@ -161,6 +161,9 @@ impl KeyTree {
         let live = tree.live()?;
         // From here on things change: the tree is known to be whole above its leaves.
         tree.segment.retain(&live);
+        // Whoever made a name may have been killed before it was durable, or told that it is not:
+        // nothing is written to a file, and no slot destroyed, that a power loss may take away.
+        tree.disk.sync_dir(dir)?;
         tree.segment.settle()?;
         tree.store.settle(tree.slot.generation, entropy)?;
         Ok(tree)

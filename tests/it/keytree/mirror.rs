@@ -15,12 +15,12 @@ fn marker() -> PathBuf {
     PathBuf::from("/data/keys.behind")
 }
 
-fn place() -> MirrorPlace {
+pub(super) fn place() -> MirrorPlace {
     MirrorPlace { dir: there(), id: ReplicaId([7; 16]), marker: marker(), away: None }
 }
 
 /// The same tree and cells as `scene`, with a mirror in step.
-fn mirrored(act: Act, seed: u64) -> (SimDisk, Cells, Vec<Change>) {
+pub(super) fn mirrored(act: Act, seed: u64) -> (SimDisk, Cells, Vec<Change>) {
     let (disk, before, changes) = scene(act, seed);
     disk.create_dir(Path::new("/data")).unwrap();
     let entropy = SimEntropy::new(seed + 50);
@@ -31,7 +31,11 @@ fn mirrored(act: Act, seed: u64) -> (SimDisk, Cells, Vec<Change>) {
     (disk, before, changes)
 }
 
-fn open_both(disk: &SimDisk, entropy: &SimEntropy, context: &str) -> (KeyTree, Attached) {
+pub(super) fn open_both(
+    disk: &SimDisk,
+    entropy: &SimEntropy,
+    context: &str,
+) -> (KeyTree, Attached) {
     let mut tree = open(disk, entropy).unwrap_or_else(|e| panic!("{context}: primary: {e}"));
     let how = tree.attach(place(), false, entropy);
     let how = how.unwrap_or_else(|e| panic!("{context}: mirror: {e}"));
@@ -40,7 +44,7 @@ fn open_both(disk: &SimDisk, entropy: &SimEntropy, context: &str) -> (KeyTree, A
 }
 
 /// Opens the mirror alone: the first directory is gone.
-fn open_mirror(disk: &SimDisk, entropy: &SimEntropy, context: &str) -> KeyTree {
+pub(super) fn open_mirror(disk: &SimDisk, entropy: &SimEntropy, context: &str) -> KeyTree {
     for path in disk.files().into_iter().filter(|path| path.starts_with("/keys")) {
         disk.remove(&path).unwrap();
     }
