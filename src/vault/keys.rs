@@ -230,7 +230,7 @@ impl Keyring {
         Ok(found)
     }
 
-    /// All tags a person's records can bear, from the keys' first month to `until`.
+    /// All tags a person's records can bear, from the first month of each key to `until`.
     pub(crate) fn tags_of(
         cell: &PersonCell,
         classes: &[ClassId],
@@ -250,7 +250,7 @@ impl Keyring {
         let chosen = keys.classes.iter().filter(|k| classes.contains(&k.class));
         chosen
             .flat_map(|key| {
-                let months = (key.created.month().0..=until.0).map(Month);
+                let months = (first_month(key.created).0..=until.0).map(Month);
                 months.map(|m| (key.class, m, key.tag(m))).collect::<Vec<_>>()
             })
             .collect()
@@ -283,7 +283,7 @@ impl Keyring {
                 cache.bytes += PERSON_BYTES + cell.keys.len() * CLASS_KEY_BYTES;
             }
             for key in &keys.classes {
-                for month in key.created.month().0..=until.0 {
+                for month in first_month(key.created).0..=until.0 {
                     cache.owners.insert(key.tag(Month(month)), (cell.id, key.class));
                 }
             }
@@ -400,6 +400,13 @@ impl Cache {
     fn empty(&mut self) {
         *self = Cache { evictions: self.evictions + 1, ..Cache::default() };
     }
+}
+
+/// Month of the first tag that a key made on this day can have given. A batch may be sealed for
+/// the day before that of its commit, with a key that another batch made after midnight; and the
+/// commit may have begun before that midnight.
+fn first_month(created: Day) -> Month {
+    Day(created.0.saturating_sub(2)).month()
 }
 
 /// Base key of groups: destroying the class-day key or any subject's key destroys it.

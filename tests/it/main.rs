@@ -28,6 +28,7 @@ mod laws;
 mod lines;
 mod logkey;
 mod merkle;
+mod midnight;
 mod mirror;
 mod mutated;
 mod note;

@@ -56,3 +56,22 @@ fn the_cache_never_holds_more_than_its_limit_and_one_batch() {
     // Each eviction is counted, so that keys computed before it are not kept after it.
     assert!(cache.evictions > 10, "{}", cache.evictions);
 }
+
+/// A batch that began before midnight may find the key that another made after it.
+#[test]
+fn tags_begin_where_a_batch_from_before_midnight_can_have_put_them() {
+    let check = |created: &str, until: &str, expect: &[&str]| {
+        let (_, mut cell) = person(1);
+        cell.keys[0].created = Day::parse(created).unwrap();
+        let until = Day::parse(until).unwrap().month();
+        let months = Keyring::monthly_tags_of(&cell, &[ClassId(1)], until).into_iter();
+        let months: Vec<Month> = months.map(|(_, month, _)| month).collect();
+        let days = expect.iter().map(|day| Day::parse(day).unwrap());
+        assert_eq!(months, days.map(Day::month).collect::<Vec<_>>(), "{created}");
+    };
+    check("2026-02-01", "2026-02-03", &["2026-01-31", "2026-02-01"]);
+    check("2026-02-02", "2026-03-03", &["2026-01-31", "2026-02-01", "2026-03-01"]);
+    check("2026-02-03", "2026-02-03", &["2026-02-01"]);
+    check("2026-01-01", "2026-01-01", &["2025-12-31", "2026-01-01"]);
+    check("1970-01-01", "1970-01-01", &["1970-01-01"]);
+}
