@@ -311,6 +311,16 @@ impl Opening {
         Ok(KeyTree::peek(disk, dir, self.file.tenant, self.kek.key())?)
     }
 
+    /// Whether a key directory has the signing keys that this log was read with.
+    pub(crate) fn signs_with(&self, keys: &Path, kek: &Kek) -> bool {
+        let (disk, signing) = (&*self.world.disk, keys.join("signing"));
+        let log_keys = LogKeys::open(disk, &signing, kek, &self.file.origin());
+        let (path, name) = (signing.join("report.key"), self.file.report_name());
+        let reports = logkey::signer(disk, &path, kek, REPORT_KEY, &name);
+        log_keys.is_ok_and(|found| found.all().eq(self.log_keys.all()))
+            && reports.is_ok_and(|found| found.verifier() == self.reports.verifier())
+    }
+
     /// What the log says of the key plane.
     pub(crate) fn judge<'a>(&'a self, ledger: Option<&'a Ledger>) -> Judge<'a> {
         Judge { facts: &self.loaded.facts, size: self.log.size(), tiles: &self.tiles, ledger }

@@ -1,22 +1,20 @@
 //! The second key directory while a vault is open: how it stands, bringing it back when it
-//! returns, saying in the log that an erasure it had missed is complete on it too, and restoring
-//! the first directory from it. It never serves from the mirror, and never makes a mirror where
-//! nobody asked for one: an empty directory is an unmounted disk.
+//! returns, saying in the log that an erasure it had missed is complete on it too, and (`restore`)
+//! restoring the first directory from it. It never serves from the mirror, and never makes a mirror
+//! where nobody asked for one: an empty directory is an unmounted disk.
+
+mod restore;
 
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
 use crate::base::limits::VAULT_CLASS;
-use crate::base::unit::{ClassId, EntryIndex, Generation};
-use crate::crypto::lanes::Lanes;
+use crate::base::unit::{ClassId, EntryIndex};
 use crate::format::control::{self, EraseFinal};
-use crate::store::kek::Kek;
-use crate::store::keytree::{KeyTree, Replicas};
+use crate::store::keytree::Replicas;
 use crate::store::replica;
-use crate::vault::config::{Config, Places, VaultFile};
 use crate::vault::error::{Error, Result};
 use crate::vault::hold::Order;
-use crate::vault::keyplane::{self, KeyDirs};
-use crate::vault::open::Opening;
+use crate::vault::keyplane;
 use crate::vault::{Notice, Vault, World, vault_code};
 
 /// What `mend_mirror` came to.
@@ -120,53 +118,5 @@ impl Vault {
             self.checkpoint()?;
         }
         Ok(owed.len())
-    }
-
-    /// Restores the key directory from its mirror: for a lost or damaged disk. The mirror must
-    /// fit the log, as any key directory must that is opened.
-    ///
-    /// # Errors
-    /// `Conflict` `KEYS_PRIMARY_WHOLE` when there is nothing to restore; `Evidence`
-    /// `KEYS_MIRROR_STALE` when the mirror is known to lack keys, unless that is accepted;
-    /// `ROOT_GEN_ROLLBACK` when it is from before an erasure, always.
-    pub fn restore_keys(world: World, config: &Config, accept_loss: bool) -> Result<Generation> {
-        let (disk, entropy) = (world.disk.clone(), world.entropy.clone());
-        let file = VaultFile::read(&*disk, &config.data)?;
-        let _lock = disk.lock(&config.data.join("lock"))?;
-        let places = Places::of(&config.data, &config.keys, &file.tenant);
-        let dirs = KeyDirs::of(config, &places, file.tenant);
-        let mirror = dirs.mirror.clone();
-        let id = mirror.as_ref().map(|dir| replica::mirror_in(&*disk, dir)).transpose()?.flatten();
-        let (Some(mirror), Some(id)) = (mirror, id) else {
-            let fix = "keys.mirror names no mirror: mount its disk, or name its directory";
-            return Err(Error::denied("KEYS_MIRROR_NOT_NAMED", fix));
-        };
-        let passphrase = config.passphrase.as_deref().map(Vec::as_slice);
-        let kek = Kek::open(&*disk, &mirror, passphrase)?;
-        let whole = KeyTree::open(
-            disk.clone(),
-            &dirs.tree_in(&dirs.keys),
-            file.tenant,
-            kek.key(),
-            &*entropy,
-        );
-        if disk.exists(&dirs.keys.join("kek"))? && whole.is_ok_and(|tree| tree.check().is_ok()) {
-            let fix = "the key directory is whole; open it".to_owned();
-            return Err(Error::Conflict { code: "KEYS_PRIMARY_WHOLE", first: None, fix });
-        }
-        if !accept_loss && disk.exists(&dirs.marker)? {
-            let detail = format!(
-                "mirror {id} was away while keys were made: what was sealed under those is lost \
-                 with the first directory; look for that first, or restore with --accept-loss"
-            );
-            return Err(Error::evidence("KEYS_MIRROR_STALE", detail));
-        }
-        // The log judges the mirror as it would judge any key directory.
-        let as_keys = Config { keys: mirror, mirror: None, ..config.clone() };
-        let opening = Opening::read(world, &as_keys, file, Lanes::detect())?;
-        let peek = opening.peek(&dirs.tree_in(&as_keys.keys))?;
-        opening.judge(None).judge(&peek)?;
-        drop(opening);
-        keyplane::rebuild_primary(&disk, &dirs, &kek, &*entropy)
     }
 }

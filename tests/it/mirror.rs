@@ -1,6 +1,8 @@
 //! Two key directories under one vault: in step, one away at an erasure or an expiry, one lost, one
 //! stale; and the restore drill: which disk is lost, what opens, what never opens again.
 
+mod parts;
+
 use crate::support::clinic::{Visit, append, data_fate, patient, read_all, text};
 use crate::support::sim::{SimDisk, Survivors};
 use crate::support::split::Split;
