@@ -98,35 +98,50 @@ pub(crate) struct Source<'a> {
 }
 
 impl Mirror {
-    /// Opens the mirror and brings it up. With `forced`, whatever lies there is replaced.
+    /// Opens the mirror and brings it up. With `forced`, whatever lies there is replaced. Whatever
+    /// it comes to, the mirror is there afterwards: one that does not follow is away.
     pub(crate) fn attach(
         disk: Arc<dyn Disk>,
         place: MirrorPlace,
         source: &Source<'_>,
         forced: bool,
         entropy: &dyn Entropy,
-    ) -> Result<(Option<Mirror>, Attached)> {
+    ) -> (Mirror, Result<Attached>) {
         let brought = match &place.away {
             Some(why) => Err(Error::new(ErrorKind::Missing, &place.dir, why.clone())),
             None => bring_up(&disk, &place, source, forced, entropy),
         };
         let mut mirror = Mirror { disk, place, live: None, marked: false };
-        match brought {
-            Ok(Brought::Ahead) => Ok((None, Attached::Ahead)),
-            Ok(Brought::Up { live, changed }) => {
-                mirror.live = Some(*live);
-                mirror.unmark()?;
-                let how = if changed { Attached::BroughtUp } else { Attached::InStep };
-                Ok((Some(mirror), how))
+        let how = match brought {
+            Ok(Brought::Ahead) => {
+                mirror.place.away = Some(AHEAD.to_owned());
+                Ok(Attached::Ahead)
             }
-            // Two histories of one key plane are for a person to judge, not for a program.
-            Err(error) if error.what.starts_with(PARTED) => Err(error),
+            Ok(Brought::Up { live, changed }) => mirror.follow(*live).map(|()| match changed {
+                true => Attached::BroughtUp,
+                false => Attached::InStep,
+            }),
             Err(error) => {
                 let why = error.to_string();
                 mirror.place.away = Some(why.clone());
-                Ok((Some(mirror), Attached::Away(why)))
+                match error.what.starts_with(PARTED) {
+                    // Two histories of one key plane are for a person to judge, not for a program.
+                    true => Err(error),
+                    false => Ok(Attached::Away(why)),
+                }
             }
+        };
+        (mirror, how)
+    }
+
+    /// One that was brought up follows from here on, and lacks nothing.
+    fn follow(&mut self, live: Live) -> Result<()> {
+        let unmarked = self.unmark();
+        match &unmarked {
+            Ok(()) => self.live = Some(live),
+            Err(error) => self.place.away = Some(error.to_string()),
         }
+        unmarked
     }
 
     pub(crate) fn replicas(&self) -> Replicas {
@@ -211,7 +226,8 @@ impl Mirror {
 
 impl KeyTree {
     /// Takes a second replica along, which is brought up to this one before anything else is
-    /// written. With `forced` it is replaced whatever it holds.
+    /// written. With `forced` it is replaced whatever it holds. One that is ahead, or refused, is
+    /// left as it is and counts as away: it lacks whatever this tree is given from here on.
     ///
     /// # Errors
     /// `KEYS_DIVERGED` when both have keys that the other lacks; a mirror that cannot be reached
@@ -224,9 +240,9 @@ impl KeyTree {
     ) -> Result<Attached> {
         let KeyTree { segment, store, slot, kek, .. } = &*self;
         let source = Source { segment, store, slot, kek };
-        let (mirror, how) = Mirror::attach(self.disk.clone(), place, &source, forced, entropy)?;
-        self.mirror = mirror;
-        Ok(how)
+        let (mirror, how) = Mirror::attach(self.disk.clone(), place, &source, forced, entropy);
+        self.mirror = Some(mirror);
+        how
     }
 
     /// Goes on without the second replica, which lacks from here on what is written: the marker
@@ -249,6 +265,8 @@ impl KeyTree {
     }
 }
 
+/// Why a mirror that has more than the primary does not follow.
+const AHEAD: &str = "it has keys that the first directory lacks";
 /// Code of two replicas that were written apart.
 const PARTED: &str = "KEYS_DIVERGED";
 

@@ -76,3 +76,68 @@ fn a_whole_tree_is_not_replaced_by_a_mirror_that_is_behind() {
     both.restore(true).unwrap();
     expect(&both.open(123).unwrap(), &[], "what the mirror has");
 }
+
+/// Puts files of the first key directory back as they were on another disk.
+fn put_back(scene: &Scene, old: &SimDisk) {
+    for path in old.files().into_iter().filter(|path| path.starts_with("/sim/keys")) {
+        scene.disk.plant(&path, &old.bytes(&path).unwrap());
+    }
+}
+
+/// Somebody mounts, beside a vault that is open, a mirror that is newer than its keys, or one that
+/// went its own way: what is erased from then on has not reached it, and the receipt says so.
+#[test]
+fn a_mirror_that_cannot_follow_is_not_forgotten() {
+    for parted in [false, true] {
+        let (scene, vault) = Scene::new(130);
+        drop(vault);
+        let old = scene.disk.fork();
+        let vault = scene.open(131).unwrap();
+        append(&vault, &[Visit::new(7, "nurse", "p7")]).unwrap();
+        drop(vault);
+        put_back(&scene, &old);
+        scene.split.fail_after(1);
+        let vault = scene.open(132).unwrap();
+        if parted {
+            append(&vault, &[Visit::new(8, "nurse", "p8")]).unwrap();
+        }
+        scene.split.heal();
+        let refused = code(vault.mend_mirror());
+        assert!(refused.contains("KEYS_DIVERGED"), "parted {parted}: {refused}");
+        let replicas = vault.key_replicas();
+        assert_eq!(replicas.text(), "1/2", "parted {parted}");
+        assert!(replicas.paired.is_some() && replicas.away.is_some());
+        let erased = vault.erase(&[patient("p1")], "gdpr-17-1", &two_people()).unwrap();
+        let receipt = vault.erasure_receipt(erased.job).unwrap();
+        assert!(receipt.contains("\nreplicas 1/2 E2-partial\n"), "parted {parted}: {receipt}");
+        assert_eq!(vault.facts_now().partial(), 1);
+        let marked = scene.disk.files().iter().any(|path| path.ends_with("keys.behind"));
+        assert!(marked, "parted {parted}: it could be taken for a whole copy");
+    }
+}
+
+/// The same where the mirror was named since the vault was opened.
+#[test]
+fn a_mirror_that_is_refused_when_it_is_made_is_not_forgotten() {
+    let (scene, vault) = Scene::new(140);
+    let tenant = vault.tenant().to_string();
+    drop(vault);
+    let alone = scene.on(&scene.disk.fork());
+    let vault = alone.open(141).unwrap();
+    append(&vault, &[Visit::new(7, "nurse", "p7")]).unwrap();
+    vault.forget_mirror(&two_people()).unwrap().unwrap();
+    append(&vault, &[Visit::new(8, "nurse", "p8")]).unwrap();
+    // The mirror's tree went on alone too, and it looks like an interrupted pairing.
+    let vault_of_both = scene.open(142).unwrap();
+    append(&vault_of_both, &[Visit::new(9, "nurse", "p9")]).unwrap();
+    drop(vault_of_both);
+    for name in ["nodes.seg", "root.0", "root.1"] {
+        let path = Path::new(MIRROR).join(&tenant).join(name);
+        alone.disk.plant(&path, &scene.disk.bytes(&path).unwrap());
+    }
+    remove(&alone.disk, &Path::new(MIRROR).join("kek"));
+    assert!(code(vault.make_mirror()).contains("KEYS_DIVERGED"));
+    let erased = vault.erase(&[patient("p1")], "gdpr-17-1", &two_people()).unwrap();
+    let receipt = vault.erasure_receipt(erased.job).unwrap();
+    assert!(receipt.contains("\nreplicas 1/2 E2-partial\n"), "{receipt}");
+}
