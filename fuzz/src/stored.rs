@@ -188,7 +188,7 @@ fn tree_dir() -> PathBuf {
 
 fn place() -> MirrorPlace {
     let (dir, marker) = (PathBuf::from("/mirror/tree"), PathBuf::from("/data/keys.behind"));
-    MirrorPlace { dir, id: ReplicaId([7; 16]), marker, away: None }
+    MirrorPlace { dir, secrets: None, id: ReplicaId([7; 16]), marker, away: None }
 }
 
 fn cell_key(n: u8) -> [u8; 32] {

@@ -50,9 +50,10 @@ impl KeyDirs {
 
     /// Where the mirror's tree lies.
     pub(crate) fn place(&self, paired: &Paired) -> MirrorPlace {
-        let dir = self.mirror.as_ref().unwrap_or(&self.keys);
+        let dir = self.tree_in(self.mirror.as_ref().unwrap_or(&self.keys));
         let (id, away) = (paired.id, paired.away.clone());
-        MirrorPlace { dir: self.tree_in(dir), id, marker: self.marker.clone(), away }
+        let secrets = self.mirror.as_ref().map(|mirror| (self.keys.clone(), mirror.clone()));
+        MirrorPlace { dir, secrets, id, marker: self.marker.clone(), away }
     }
 }
 
@@ -196,32 +197,23 @@ pub(crate) fn open(
         tree = open()?;
         how = tree.attach(dirs.place(paired), false, entropy)?;
     }
-    notices.extend(settle(disk, dirs, how)?);
+    notices.extend(settle(how)?);
     Ok((tree, notices))
 }
 
-/// What lies in the mirror beside the tree follows too; says how the mirror was found.
-pub(crate) fn settle(
-    disk: &Arc<dyn Disk>,
-    dirs: &KeyDirs,
-    how: Attached,
-) -> Result<Option<Notice>> {
+/// Says how the mirror was found.
+pub(crate) fn settle(how: Attached) -> Result<Option<Notice>> {
     let (code, text) = match how {
         Attached::Away(why) => (
             "KEYS_MIRROR_AWAY",
             format!(
-                "the second key directory is not reachable ({why}); keys go into one directory \
+                "the second key directory cannot be used ({why}); keys go into one directory \
                  only, and erasures say E2-partial until it is back"
             ),
         ),
         Attached::Ahead => return Err(Error::evidence(DIVERGED, BOTH_WRITTEN)),
-        Attached::InStep | Attached::BroughtUp => {
-            if let Some(mirror) = &dirs.mirror {
-                replica::copy_secrets(&**disk, &dirs.keys, mirror)?;
-            }
-            if how == Attached::InStep {
-                return Ok(None);
-            }
+        Attached::InStep => return Ok(None),
+        Attached::BroughtUp => {
             let text = "the second key directory had missed something; its old roots were \
                         destroyed and it was brought up before anything was served";
             ("KEYS_MIRROR_BROUGHT_UP", text.to_owned())
@@ -273,7 +265,7 @@ pub(crate) fn rebuild_primary(
     let dir = dirs.tree_in(&dirs.keys);
     // It has no marker of its own: the primary never falls behind and goes on.
     let marker = dir.join("restoring");
-    let place = MirrorPlace { dir, id, marker, away: None };
+    let place = MirrorPlace { dir, secrets: None, id, marker, away: None };
     if let Attached::Away(why) = tree.attach(place, true, entropy)? {
         return Err(StoreError::new(ErrorKind::Io, &dirs.keys, why).into());
     }

@@ -47,7 +47,7 @@ impl Vault {
                 && let Some(paired) = dirs.paired(&**disk)?
             {
                 let how = tree.attach(dirs.place(&paired), false, &*self.inner.world.entropy)?;
-                notice = keyplane::settle(disk, dirs, how)?;
+                notice = keyplane::settle(how)?;
             }
         }
         Ok(Mended { notice, completed: self.finish_replicas()? })

@@ -8,7 +8,7 @@
 //! opens, and nothing is acknowledged before both are done or one is known to be away.
 //!
 //! One that comes back is brought up before the tree answers: names, nodes, then the current slot,
-//! then every other slot destroyed. It is never read for an answer.
+//! then every other slot destroyed, then what lies beside the tree. It is never read for an answer.
 
 use crate::base::id::{ReplicaId, TenantId};
 use crate::base::secret::Key;
@@ -20,6 +20,7 @@ use crate::store::disk::{Disk, DiskFile, DiskLock, Mode};
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::store::keytree::KeyTree;
 use crate::store::keytree::segment::{Segment, Shared, fresh_name};
+use crate::store::replica::copy_secrets;
 use crate::store::root::RootStore;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ const COPY_BYTES: u64 = 1 << 20;
 pub struct MirrorPlace {
     /// Directory of the tenant's tree in it.
     pub dir: PathBuf,
+    /// Two key directories: what lies in the first beside its tree follows into the second.
+    pub secrets: Option<(PathBuf, PathBuf)>,
     /// Which replica it is.
     pub id: ReplicaId,
     /// File beside the data that says "this replica lacks something".
@@ -117,10 +120,7 @@ impl Mirror {
                 mirror.place.away = Some(AHEAD.to_owned());
                 Ok(Attached::Ahead)
             }
-            Ok(Brought::Up { live, changed }) => mirror.follow(*live).map(|()| match changed {
-                true => Attached::BroughtUp,
-                false => Attached::InStep,
-            }),
+            Ok(Brought::Up { live, changed }) => mirror.follow(*live, changed),
             Err(error) => {
                 let why = error.to_string();
                 mirror.place.away = Some(why.clone());
@@ -134,14 +134,24 @@ impl Mirror {
         (mirror, how)
     }
 
-    /// One that was brought up follows from here on, and lacks nothing.
-    fn follow(&mut self, live: Live) -> Result<()> {
-        let unmarked = self.unmark();
-        match &unmarked {
-            Ok(()) => self.live = Some(live),
-            Err(error) => self.place.away = Some(error.to_string()),
+    /// One whose tree was brought up gets what lies beside the tree; then it lacks nothing and
+    /// follows from here on. One that cannot take it is marked: it opens nothing alone.
+    fn follow(&mut self, live: Live, changed: bool) -> Result<Attached> {
+        let copied = match &self.place.secrets {
+            Some((from, to)) => copy_secrets(&*self.disk, from, to),
+            None => Ok(()),
+        };
+        if let Err(error) = copied {
+            let why = error.to_string();
+            self.place.away = Some(why.clone());
+            return self.mark().map(|()| Attached::Away(why));
         }
-        unmarked
+        if let Err(error) = self.unmark() {
+            self.place.away = Some(error.to_string());
+            return Err(error);
+        }
+        self.live = Some(live);
+        Ok(if changed { Attached::BroughtUp } else { Attached::InStep })
     }
 
     pub(crate) fn replicas(&self) -> Replicas {

@@ -16,7 +16,8 @@ fn marker() -> PathBuf {
 }
 
 pub(super) fn place() -> MirrorPlace {
-    MirrorPlace { dir: there(), id: ReplicaId([7; 16]), marker: marker(), away: None }
+    let (id, marker) = (ReplicaId([7; 16]), marker());
+    MirrorPlace { dir: there(), secrets: None, id, marker, away: None }
 }
 
 /// The same tree and cells as `scene`, with a mirror in step.

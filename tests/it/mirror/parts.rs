@@ -141,3 +141,36 @@ fn a_mirror_that_is_refused_when_it_is_made_is_not_forgotten() {
     let receipt = vault.erasure_receipt(erased.job).unwrap();
     assert!(receipt.contains("\nreplicas 1/2 E2-partial\n"), "{receipt}");
 }
+
+/// One file of the mirror cannot be read or written: the mirror is away, and the vault opens.
+#[test]
+fn a_broken_file_in_the_mirror_keeps_no_vault_from_opening() {
+    for part in ["/mirror/kek", "/mirror/signing/log.key"] {
+        let (scene, vault) = Scene::new(150);
+        drop(vault);
+        let scene = Scene { split: Split::new(&scene.disk, part), ..scene };
+        let marked = || scene.disk.files().iter().any(|path| path.ends_with("keys.behind"));
+        scene.split.fail_after(1);
+        let vault = scene.open(151).unwrap_or_else(|e| panic!("{part}: {e}"));
+        let said = vault.notices().iter().find(|notice| notice.code == "KEYS_MIRROR_AWAY");
+        assert!(said.is_some_and(|notice| notice.text.contains(part)), "{part}: {said:?}");
+        assert_eq!(vault.key_replicas().text(), "1/2", "{part}");
+        assert!(marked(), "{part}: it could be taken for a whole copy");
+        let erased = vault.erase(&[patient("p1")], "gdpr-17-1", &two_people()).unwrap();
+        let receipt = vault.erasure_receipt(erased.job).unwrap();
+        assert!(receipt.contains("\nreplicas 1/2 E2-partial\n"), "{part}: {receipt}");
+        // Still broken while the vault is open: nothing is complete yet.
+        let mended = vault.mend_mirror().unwrap_or_else(|e| panic!("{part}: {e}"));
+        assert_eq!(mended.notice.map(|notice| notice.code), Some("KEYS_MIRROR_AWAY"), "{part}");
+        assert_eq!((mended.completed, vault.key_replicas().text().as_str()), (0, "1/2"), "{part}");
+        assert!(marked(), "{part}");
+        scene.split.heal();
+        let mended = vault.mend_mirror().unwrap();
+        assert_eq!((mended.completed, vault.key_replicas().text().as_str()), (1, "2/2"), "{part}");
+        assert!(!marked(), "{part}");
+        drop(vault);
+        lose(&scene.disk, "/sim/keys");
+        scene.restore(false).unwrap();
+        expect(&scene.open(152).unwrap(), &["p1"], part);
+    }
+}
