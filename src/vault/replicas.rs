@@ -106,17 +106,23 @@ impl Vault {
     /// Says in the log that what the mirror had missed is complete, now that it follows. Repeating
     /// it after a crash is harmless: what is said already is not owed.
     pub(crate) fn finish_replicas(&self) -> Result<usize> {
-        let replicas = self.key_replicas();
-        let (Some(id), None) = (replicas.paired, &replicas.away) else { return Ok(0) };
-        let owed = self.facts().owed_to(id);
-        for (job, done) in &owed {
-            let last = EraseFinal { job: *job, done: *done, replicas: replicas.text() };
-            let clear = control::encode(&last)?;
-            self.inner.clerk.record(Kind::EraseFinal, vault_code(Verb::Erase), clear)?;
-        }
-        if !owed.is_empty() {
+        let completed = {
+            // Held until the last entry: an erasure in between could fail on the mirror, and what
+            // it owes would be called complete though nothing was scrubbed there since.
+            let tree = self.inner.keys.tree();
+            let replicas = tree.replicas();
+            let (Some(id), None) = (replicas.paired, &replicas.away) else { return Ok(0) };
+            let owed = self.facts().owed_to(id);
+            for (job, done) in &owed {
+                let last = EraseFinal { job: *job, done: *done, replicas: replicas.text() };
+                let clear = control::encode(&last)?;
+                self.inner.clerk.record(Kind::EraseFinal, vault_code(Verb::Erase), clear)?;
+            }
+            owed.len()
+        };
+        if completed > 0 {
             self.checkpoint()?;
         }
-        Ok(owed.len())
+        Ok(completed)
     }
 }

@@ -3,71 +3,23 @@
 //! moments at which the first one looks at it.
 
 use crate::support::clinic::{Visit, append, assert_sound, data_fate, patient, read};
+use crate::support::interrupt::Interrupted;
 use crate::support::sim::SimDisk;
 use crate::support::world::{self, HandClock, SeedEntropy, two_people};
 use chancery::base::record::Fate;
-use chancery::base::unit::{Day, UtcNanos};
-use chancery::base::world::Clock;
+use chancery::base::unit::Day;
 use chancery::vault::config::Config;
 use chancery::vault::verify::{Options, verify_data};
 use chancery::vault::{Vault, World};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, ThreadId};
-
-type Meanwhile = Box<dyn FnOnce() + Send>;
-
-/// What comes when one thread has looked at the clock this often.
-struct Awaited {
-    thread: ThreadId,
-    looks: u32,
-    then: Meanwhile,
-}
-
-/// A clock set by hand, at whose `n`-th look something else happens first.
-struct Interrupted {
-    hand: Arc<HandClock>,
-    awaited: Mutex<Option<Awaited>>,
-}
-
-impl Interrupted {
-    fn at_look(&self, looks: u32, then: Meanwhile) {
-        let thread = thread::current().id();
-        *self.awaited.lock().unwrap() = Some(Awaited { thread, looks, then });
-    }
-
-    fn looked(&self) {
-        let due = {
-            let mut awaited = self.awaited.lock().unwrap();
-            match awaited.as_mut() {
-                Some(one) if one.thread == thread::current().id() => {
-                    one.looks -= 1;
-                    if one.looks == 0 { awaited.take() } else { None }
-                }
-                _ => None,
-            }
-        };
-        due.into_iter().for_each(|due| (due.then)());
-    }
-}
-
-impl Clock for Interrupted {
-    fn wall(&self) -> UtcNanos {
-        self.hand.wall()
-    }
-
-    fn monotonic(&self) -> u64 {
-        self.looked();
-        self.hand.monotonic()
-    }
-}
 
 /// The second batch comes at the `looks`-th look of the first. Whether the first one was sealed for
 /// January and the second, which was there before it, for February; none if it never came.
 fn meet(looks: u32) -> Option<bool> {
     let disk = Arc::new(SimDisk::new());
     let hand = HandClock::at("2026-01-31T23:59:59.9Z");
-    let clock = Arc::new(Interrupted { hand: hand.clone(), awaited: Mutex::new(None) });
+    let clock = Interrupted::by(&hand);
     let config = Config { accept_time: true, ..world::config(Path::new("/sim")) };
     let world =
         |seed| World { disk: disk.clone(), clock: clock.clone(), entropy: SeedEntropy::new(seed) };
@@ -75,16 +27,13 @@ fn meet(looks: u32) -> Option<bool> {
     append(&vault, &[Visit::new(1, "nurse", "other")]).unwrap();
     let (other, second) = (vault.clone(), Arc::new(Mutex::new(None)));
     let place = second.clone();
-    clock.at_look(
-        looks,
-        Box::new(move || {
-            hand.pass(1_000_000_000);
-            let receipts = append(&other, &[Visit::new(2, "nurse", "p1")]).unwrap();
-            *place.lock().unwrap() = Some(receipts[0].index);
-        }),
-    );
+    clock.at_look(looks, move || {
+        hand.pass(1_000_000_000);
+        let receipts = append(&other, &[Visit::new(2, "nurse", "p1")]).unwrap();
+        *place.lock().unwrap() = Some(receipts[0].index);
+    });
     let first = append(&vault, &[Visit::new(3, "nurse", "p1")]).unwrap()[0].index;
-    *clock.awaited.lock().unwrap() = None;
+    clock.forget();
     let second = (*second.lock().unwrap())?;
     let day = |index| read(&vault, index).entry.head.groups[0].bucket;
     let (january, february) = (Day::parse("2026-01-31"), Day::parse("2026-02-01"));

@@ -2,6 +2,12 @@
 //! that is open says of its mirror.
 
 use super::*;
+use crate::support::interrupt::Interrupted;
+use crate::support::world::SeedEntropy;
+use chancery::vault::World;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 /// Files of a key directory beside the tree.
 const SECRETS: [&str; 3] = ["kek", "signing/log.key", "signing/report.key"];
@@ -46,8 +52,8 @@ fn a_key_directory_without_one_of_its_secrets_is_restored() {
     assert!(refused.contains("KEK_WORLD_READABLE"), "{refused}");
 }
 
-/// The mirror lacks keys that were made while it was away. As long as the tree itself is whole, none
-/// of them is given up for a lost root key.
+/// The mirror lacks keys that were made while it was away. As long as the tree itself is whole,
+/// none of them is given up for a lost root key.
 #[test]
 fn a_whole_tree_is_not_replaced_by_a_mirror_that_is_behind() {
     let (scene, vault) = Scene::new(120);
@@ -173,4 +179,66 @@ fn a_broken_file_in_the_mirror_keeps_no_vault_from_opening() {
         scene.restore(false).unwrap();
         expect(&scene.open(152).unwrap(), &["p1"], part);
     }
+}
+
+/// While the log is told what is complete on the mirror, no erasure comes in between: it could fail
+/// there, and be called complete with the others. Red is a matter of threads, green is not.
+#[test]
+fn no_erasure_comes_between_what_is_called_complete() {
+    let mut interrupted = 0;
+    for looks in 1.. {
+        let (scene, vault) = Scene::new(160);
+        drop(vault);
+        let clock = Interrupted::by(&scene.clock);
+        let (disk, entropy) = (Arc::new(scene.split.clone()), SeedEntropy::new(161));
+        let world = World { disk, clock: clock.clone(), entropy };
+        let vault = Arc::new(Vault::open(world, &scene.config).unwrap());
+        scene.split.fail_after(1);
+        for who in ["p0", "p1"] {
+            vault.erase(&[patient(who)], "gdpr-17-1", &two_people()).unwrap();
+        }
+        scene.split.heal();
+        let (other, split, start) = (vault.clone(), scene.split.clone(), vault.size());
+        let eraser = Arc::new(Mutex::new(None));
+        let place = eraser.clone();
+        clock.at_look(looks, move || {
+            let watched = other.clone();
+            let last = Arc::new(AtomicBool::new(false));
+            let begun = last.clone();
+            *place.lock().unwrap() = Some(thread::spawn(move || {
+                begun.store(true, Ordering::SeqCst);
+                other.erase(&[patient("p2")], "gdpr-17-1", &two_people()).unwrap().job
+            }));
+            while !last.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            // It may come to its intent, or wait for whoever holds the keys.
+            for _ in 0..20_000 {
+                if watched.size() > start {
+                    break;
+                }
+                thread::yield_now();
+            }
+            split.fail_after(1);
+        });
+        let completed = vault.mend_mirror().unwrap().completed;
+        let came = clock.forget();
+        if let Some(eraser) = eraser.lock().unwrap().take() {
+            eraser.join().unwrap();
+        }
+        vault.settle();
+        let kinds =
+            (start.0..vault.size().0).map(|at| vault.entry(EntryIndex(at)).unwrap().head.kind);
+        let kinds: Vec<Kind> = kinds.collect();
+        let finals = kinds.iter().enumerate().filter(|(_, kind)| **kind == Kind::EraseFinal);
+        let at: Vec<usize> = finals.map(|(at, _)| at).collect();
+        assert_eq!((at.len(), completed), (2, 2), "look {looks}: {kinds:?}");
+        assert_eq!(at[1], at[0] + 1, "look {looks}: {kinds:?}");
+        interrupted += usize::from(came && kinds.contains(&Kind::EraseIntent));
+        if !came {
+            break;
+        }
+    }
+    println!("{interrupted} times an erasure tried to come in between");
+    assert!(interrupted > 1);
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod artefacts;
 pub(crate) mod clinic;
+pub(crate) mod interrupt;
 pub(crate) mod keyhole;
 pub(crate) mod lives;
 pub(crate) mod passed;
