@@ -36,6 +36,7 @@ mod packed;
 mod policy;
 mod promises;
 mod report;
+mod retries;
 mod review_store;
 mod review_govern;
 mod scrub;

@@ -1,5 +1,6 @@
 //! What came again: the first one's receipt when it says exactly the same, a conflict, recorded in
-//! the log, when it does not. It never compares with what was erased, and never stores twice.
+//! the log, when it does not. It never compares with what was erased or cannot be opened, and never
+//! stores twice.
 
 use crate::base::entry::Kind;
 use crate::base::event::{Dedupe, Event, Verb};
@@ -77,6 +78,14 @@ impl Vault {
             let fix = "it was erased or has expired and cannot be compared; do not send it again";
             let first = Some(index);
             return Err(Error::Conflict { code: "DUPLICATE_OF_ERASED", first, fix: fix.into() });
+        }
+        // Nobody can say that it differs from what cannot be read: that is no conflict.
+        if let Some(fate) = record.groups.iter().find(|fate| **fate != Fate::Open) {
+            let detail = format!(
+                "entry {index} has this source number or event id and cannot be opened to compare \
+                 it; `chancery verify` says what is damaged"
+            );
+            return Err(Error::evidence(fate.name(), detail));
         }
         let plain = (head.time, head.code, head.outcome, head.severity)
             == (event.time, event.code, event.outcome, event.severity)

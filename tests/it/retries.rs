@@ -1,0 +1,72 @@
+//! What a sender gets that sends again what is in the log already, when the record that is there
+//! cannot be opened: no accusation of the sender, and no entry that makes one.
+
+use crate::support::clinic::{Visit, append, read};
+use crate::support::sim::SimDisk;
+use crate::support::world::{self, HandClock, world};
+use chancery::base::entry::Kind;
+use chancery::base::record::Fate;
+use chancery::base::unit::EntryIndex;
+use chancery::vault::Vault;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn conflicts(vault: &Vault) -> usize {
+    let kinds = (0..vault.size().0).map(|at| vault.entry(EntryIndex(at)).unwrap().head.kind);
+    kinds.filter(|kind| *kind == Kind::Conflict).count()
+}
+
+/// A vault with two visits; what a stranger does to its disk; the fate of the second one, and what
+/// a retry of it is told.
+fn check(harm: impl Fn(&SimDisk, &SimDisk), expect: Fate) {
+    let (disk, clock) = (SimDisk::new(), HandClock::at("2026-11-21T08:00:00Z"));
+    let config = world::config(Path::new("/sim"));
+    let (first, second) = (Visit::new(1, "nurse", "p1"), Visit::new(2, "nurse", "p2"));
+    let world = |seed| world(Arc::new(disk.clone()), &clock, seed);
+    let vault = Vault::init(world(1), &config, "vault.example").unwrap();
+    append(&vault, &[first]).unwrap();
+    drop(vault);
+    let before = disk.fork();
+    let vault = Vault::open(world(2), &config).unwrap();
+    let index = append(&vault, &[second.clone()]).unwrap()[0].index;
+    drop(vault);
+    let vault = Vault::open(world(3), &config).unwrap();
+    harm(&disk, &before);
+    drop(vault);
+    let vault = Vault::open(world(4), &config).unwrap();
+    let fates = read(&vault, index).groups;
+    assert!(fates.contains(&expect), "{fates:?}");
+    let size = vault.size();
+    for _ in 0..2 {
+        let refused = append(&vault, &[second.clone()]).unwrap_err();
+        assert_eq!(refused.code(), expect.name(), "{refused}");
+    }
+    assert_eq!((conflicts(&vault), vault.size()), (0, size), "nothing was recorded");
+    // What another event says under that number is no more comparable.
+    let other = Visit { secret: "another".to_owned(), ..second };
+    assert_eq!(append(&vault, &[other]).unwrap_err().code(), expect.name());
+    assert_eq!(conflicts(&vault), 0);
+    append(&vault, &[Visit::new(3, "nurse", "p3")]).unwrap();
+}
+
+#[test]
+fn a_retry_of_a_damaged_record_is_no_conflict() {
+    let rot = |disk: &SimDisk, before: &SimDisk| {
+        let body = |path: &PathBuf| path.to_string_lossy().contains("/bodies/");
+        let grown = disk.files().into_iter().filter(body);
+        let mut grown = grown.filter(|path| disk.bytes(path) != before.bytes(path));
+        let path = grown.next().expect("a body file that took the second visit");
+        disk.flip(&path, disk.bytes(&path).unwrap().len() - 20, 1);
+    };
+    check(rot, Fate::AuthFailed);
+}
+
+#[test]
+fn a_retry_of_a_record_whose_key_is_lost_is_no_conflict() {
+    let put_back = |disk: &SimDisk, before: &SimDisk| {
+        for path in before.files().into_iter().filter(|path| path.starts_with("/sim/keys")) {
+            disk.plant(&path, &before.bytes(&path).unwrap());
+        }
+    };
+    check(put_back, Fate::KeyLost);
+}
