@@ -30,7 +30,8 @@ pub const IDENTIFIER_PERSONS_MAX: usize = 200;
 pub const PERSON_CLASSES_MAX: usize = 24;
 /// Handles linked to be one person: 24 x 38 + 64 x 32 + 32 x 16 + 41 = 3,513 bytes of the leaf.
 pub const PERSON_PEERS_MAX: usize = 32;
-/// Missing numbers of a counting source, as ranges, that are remembered.
+/// Missing numbers of a counting source, as ranges, that are remembered: 4,096 x about 24 bytes =
+/// 100 KiB a source. A number that would leave more is refused.
 pub const SOURCE_HOLES_MAX: usize = 4_096;
 /// Event ids remembered at least, and for how long at least.
 pub const DEDUPE_IDS_MIN: usize = 10_000_000;

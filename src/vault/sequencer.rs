@@ -29,7 +29,7 @@ use crate::store::log::UnitLog;
 use crate::vault::clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::committer::{Failed, Failure, Observed, Ready, Work};
-use crate::vault::dedupe::{Seen, Window};
+use crate::vault::dedupe::{Seen, Trial, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::line::Turn;
@@ -297,6 +297,7 @@ impl Sequencer {
     fn duplicates(&mut self, names: impl Iterator<Item = Name> + Clone) -> Known {
         let mut found = Vec::new();
         let distinct = is_one_run(names.clone());
+        let mut trial = Trial::of(names.clone().map(|(source, seq, _)| (source, seq)));
         let mut batch = HashMap::new();
         for (position, name) in names.enumerate() {
             let (source, seq, event_id) = name;
@@ -304,15 +305,17 @@ impl Sequencer {
                 continue;
             }
             match self.seen(&source, seq, &event_id)? {
-                Seen::New => {
+                // What the batch itself fills makes room, and what it opens takes it.
+                Seen::New | Seen::TooManyGaps => {
                     if !distinct && let Some(first) = batch.insert(name, position) {
                         batch.insert(name, first);
                         found.push((position, Original::InBatch(first)));
+                    } else if seq.is_some_and(|seq| !trial.takes(&self.window, &source, seq)) {
+                        found.push((position, Original::TooManyGaps));
                     }
                 }
                 Seen::At(index) => found.push((position, Original::At(index))),
                 Seen::Before => found.push((position, Original::Before)),
-                Seen::TooManyGaps => found.push((position, Original::TooManyGaps)),
             }
         }
         Ok(found)

@@ -70,3 +70,35 @@ fn a_retry_of_a_record_whose_key_is_lost_is_no_conflict() {
     };
     check(put_back, Fate::KeyLost);
 }
+
+/// Gaps are bounded whether they are opened above all numbers or cut out of a gap, in one batch or
+/// over many; numbers that fill a gap are always taken.
+#[test]
+fn a_source_that_skips_numbers_meets_a_limit_in_whatever_order() {
+    let (disk, clock) = (SimDisk::new(), HandClock::at("2026-11-21T08:00:00Z"));
+    let config = world::config(Path::new("/sim"));
+    let vault = Vault::init(world(Arc::new(disk), &clock, 9), &config, "vault.example").unwrap();
+    let send = |numbers: &[u64]| {
+        let visits: Vec<Visit> = numbers.iter().map(|n| Visit::new(*n, "nurse", "p1")).collect();
+        append(&vault, &visits).map(|_| ())
+    };
+    let refused = |numbers: &[u64]| {
+        let size = vault.size();
+        assert_eq!(send(numbers).unwrap_err().code(), "SOURCE_TOO_MANY_GAPS");
+        assert_eq!(vault.size(), size, "all or nothing");
+    };
+    // The first number opens a gap below it; each odd one cuts another piece off.
+    send(&[100_000]).unwrap();
+    let odd: Vec<u64> = (0..4_100).map(|n| 2 * n + 1).collect();
+    refused(&odd);
+    send(&odd[..2_000]).unwrap();
+    refused(&odd[2_000..4_096]);
+    send(&odd[2_000..4_095]).unwrap();
+    refused(&[odd[4_095]]);
+    refused(&[100_002]);
+    refused(&[100_001, 100_003]);
+    // In order, or into a gap of one: always.
+    send(&[100_001, 100_002]).unwrap();
+    send(&[0, 100_004]).unwrap();
+    refused(&[100_006]);
+}

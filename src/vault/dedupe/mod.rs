@@ -4,16 +4,18 @@
 //! not the one that was written.
 
 mod layers;
+mod sequence;
 
 pub use crate::vault::dedupe::layers::{Layer, persist};
+pub use crate::vault::dedupe::sequence::{Sequence, Trial};
 
 use crate::base::id::{EventIdTag, SourceHandle};
-use crate::base::limits::{DEDUPE_IDS_MIN, DEDUPE_NANOS_MIN, SOURCE_HOLES_MAX};
+use crate::base::limits::{DEDUPE_IDS_MIN, DEDUPE_NANOS_MIN};
 use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::format::snapshot::Counter;
 use crate::store::error::Error as StoreError;
 use crate::store::runs::{Run, Span};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// How much the window remembers at least.
@@ -49,57 +51,6 @@ pub enum Seen {
     Before,
     /// A number that would open more gaps than are remembered.
     TooManyGaps,
-}
-
-/// A counting source: all numbers up to `high` are used but those in `holes`.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Sequence {
-    high: Option<u64>,
-    /// First and last missing number of each gap.
-    holes: BTreeMap<u64, u64>,
-}
-
-impl Sequence {
-    /// Whether a number was used.
-    pub fn seen(&self, seq: u64) -> Seen {
-        let Some(high) = self.high else { return Seen::New };
-        if seq > high {
-            let gap = seq > high + 1 && self.holes.len() >= SOURCE_HOLES_MAX;
-            return if gap { Seen::TooManyGaps } else { Seen::New };
-        }
-        match self.holes.range(..=seq).next_back() {
-            Some((_, last)) if seq <= *last => Seen::New,
-            _ => Seen::Before,
-        }
-    }
-
-    /// Marks a number as used. The first number of a source opens a gap below it, since what
-    /// came before may still come.
-    pub fn insert(&mut self, seq: u64) {
-        let next = self.high.map_or(0, |high| high.saturating_add(1));
-        if self.high.is_none_or(|high| seq > high) {
-            if seq > next {
-                self.holes.insert(next, seq - 1);
-            }
-            self.high = Some(seq);
-            return;
-        }
-        let gap = self.holes.range(..=seq).next_back().map(|(first, last)| (*first, *last));
-        if let Some((first, last)) = gap.filter(|(_, last)| seq <= *last) {
-            self.holes.remove(&first);
-            if first < seq {
-                self.holes.insert(first, seq - 1);
-            }
-            if seq < last {
-                self.holes.insert(seq + 1, last);
-            }
-        }
-    }
-
-    /// Gaps above the first number, as (first missing, last missing).
-    pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.holes.iter().map(|(first, last)| (*first, *last)).filter(|(first, _)| *first != 0)
-    }
 }
 
 /// Ids by tag, with the entry each was seen in.
@@ -268,25 +219,5 @@ impl Window {
     /// The state of a counting source.
     pub fn sequence(&self, source: &SourceHandle) -> Option<&Sequence> {
         self.sequences.get(source)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    proptest! {
-        #[test]
-        fn holes_agree_with_a_set(numbers in proptest::collection::vec(0u64..200, 1..120)) {
-            let (mut sequence, mut set) = (Sequence::default(), BTreeSet::new());
-            for number in numbers {
-                let expect = if set.contains(&number) { Seen::Before } else { Seen::New };
-                prop_assert_eq!(sequence.seen(number), expect);
-                sequence.insert(number);
-                set.insert(number);
-            }
-        }
     }
 }
