@@ -1,14 +1,16 @@
 //! Power losses and other failures of the disk. Here: one long story cut by a failing operation
 //! and a crash, a full disk, a sync that fails. `matrix` cuts every single operation at every
 //! instant, `syncs` fails every single sync, `inflight` fails one of two commits on their way,
-//! `epoch` cuts the seal of a whole epoch, `histories` mixes all operations and faults at random,
-//! `broken` shows that these tests can fail.
+//! `kills` kills the process first and fails the power later, `epoch` cuts the seal of a whole
+//! epoch, `histories` mixes all operations and faults at random, `broken` shows that these tests
+//! can fail.
 
 mod broken;
 mod check;
 mod epoch;
 mod histories;
 mod inflight;
+mod kills;
 mod matrix;
 mod scenes;
 mod syncs;

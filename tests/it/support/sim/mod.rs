@@ -148,6 +148,12 @@ impl Still {
         self.state.lose(survivors)
     }
 
+    /// What the process finds that is started after this one was killed at that instant: all that
+    /// was pending still is, and a later power loss decides over it.
+    pub fn kill(&self) -> SimDisk {
+        SimDisk::of(self.state.clone())
+    }
+
     /// Whether anything is pending: if not, every power loss leaves the same.
     pub fn is_clean(&self) -> bool {
         self.state.changes.values().all(Vec::is_empty)
