@@ -28,7 +28,7 @@ fn check(harm: impl Fn(&SimDisk, &SimDisk), expect: Fate) {
     drop(vault);
     let before = disk.fork();
     let vault = Vault::open(world(2), &config).unwrap();
-    let index = append(&vault, &[second.clone()]).unwrap()[0].index;
+    let index = append(&vault, std::slice::from_ref(&second)).unwrap()[0].index;
     drop(vault);
     let vault = Vault::open(world(3), &config).unwrap();
     harm(&disk, &before);
@@ -38,7 +38,7 @@ fn check(harm: impl Fn(&SimDisk, &SimDisk), expect: Fate) {
     assert!(fates.contains(&expect), "{fates:?}");
     let size = vault.size();
     for _ in 0..2 {
-        let refused = append(&vault, &[second.clone()]).unwrap_err();
+        let refused = append(&vault, std::slice::from_ref(&second)).unwrap_err();
         assert_eq!(refused.code(), expect.name(), "{refused}");
     }
     assert_eq!((conflicts(&vault), vault.size()), (0, size), "nothing was recorded");
