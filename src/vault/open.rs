@@ -258,6 +258,7 @@ impl Opening {
             log_keys: &self.log_keys,
             note: self.head_note.as_deref(),
             now: self.world.clock.wall(),
+            log: &self.log,
         };
         match meet(&config.outside, &ground) {
             Err(Error::Evidence { verdict: "ROLLED_BACK", detail }) => {
@@ -313,7 +314,7 @@ impl Opening {
 
     /// What the log says of the key plane.
     pub(crate) fn judge<'a>(&'a self, ledger: Option<&'a Ledger>) -> Judge<'a> {
-        Judge { facts: &self.loaded.facts, size: self.log.size(), tiles: &self.tiles, ledger }
+        Judge { facts: &self.loaded.facts, log: &self.log, tiles: &self.tiles, ledger }
     }
 
     fn start(

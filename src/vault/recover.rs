@@ -348,6 +348,26 @@ pub(crate) fn tiles(
     }
 }
 
+/// Whether the log had this root at an earlier size. Stored hashes may have rotted where nothing
+/// has read them yet, and must not pass for another history: where they say no, the unit that ends
+/// there decides, whose head is chained to the last one.
+///
+/// # Errors
+/// Those of the log.
+pub(crate) fn had_root(
+    log: &UnitLog,
+    tiles: &Tiles,
+    size: TreeSize,
+    root: &Hash32,
+) -> Result<bool> {
+    if merkle::root_at(tiles, size).as_ref() == Some(root) {
+        return Ok(true);
+    }
+    let Some(last) = size.0.checked_sub(1) else { return Ok(false) };
+    let unit = log.unit_of(EntryIndex(last))?;
+    Ok(unit.is_some_and(|unit| (unit.head.end, &unit.head.root) == (size, root)))
+}
+
 /// The compact range of a tree whose tiles are there.
 fn edge(tiles: &Tiles, size: TreeSize) -> Option<Compact> {
     let mut hashes = Vec::new();
