@@ -10,10 +10,12 @@ use chancery::base::entry::Kind;
 use chancery::base::limits::EPOCH_ENTRIES;
 use chancery::base::unit::{EntryIndex, NANOS_PER_SECOND, TreeSize, UtcNanos};
 use chancery::format::checkpoint::Checkpoint;
+use chancery::format::seal::payload::SealPayload;
 use chancery::store::disk::Disk;
 use chancery::vault::Vault;
 use chancery::vault::config::{Config, Tuning};
 use chancery::vault::dedupe::Bounds;
+use chancery::vault::facts::Facts;
 use chancery::vault::scrub::{Finding, Scrub};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,6 +127,38 @@ fn what_a_bad_read_kept_the_housekeeper_from_is_made_good() {
     put(&vault, 3);
     assert!(comes_to_have(&vault, Kind::DaySeal, 1), "the day is not sealed");
     assert_eq!(count(&vault, Kind::Seal), 1, "and nothing is sealed twice");
+}
+
+/// The newest seal hid that an older one was missing.
+#[test]
+fn an_epoch_without_a_seal_is_owed_one_whatever_was_sealed_after_it() {
+    let mut facts = Facts::default();
+    let mut seal = |epoch: u64, at: u64| {
+        let (first, end) = (EntryIndex(epoch * EPOCH_ENTRIES), (epoch + 1) * EPOCH_ENTRIES);
+        let (time, root) = (UtcNanos(1), chancery::base::id::Hash32([1; 32]));
+        let payload = SealPayload {
+            first,
+            end: EntryIndex(end),
+            t_first: time,
+            t_last: time,
+            root,
+            count_rows: 1,
+            count_root: root,
+            source_rows: 1,
+            source_root: root,
+            class_rows: 1,
+            class_root: root,
+            index_rows: 1,
+            index_root: root,
+        };
+        facts.observe_control(Kind::Seal, &payload.encode(), EntryIndex(at), time).unwrap();
+        facts.seals_owed(3).into_iter().collect::<Vec<_>>()
+    };
+    let after = |epoch: u64| (epoch + 1) * EPOCH_ENTRIES + 1;
+    assert_eq!(seal(1, after(1)), [0, 2]);
+    assert_eq!(seal(7, after(1) + 1), [0, 2], "of entries that are not there yet");
+    assert_eq!(seal(2, after(2)), [0]);
+    assert_eq!(seal(0, after(2) + 1), [0; 0]);
 }
 
 /// A vault of six days, and how many files it can pack.
