@@ -261,9 +261,13 @@ fn packing(vault: &Vault, found: &mut Findings) -> Result<()> {
     if log.plain + bodies.plain > 0 {
         let plain = log.plain_bytes + bodies.plain_bytes;
         text += &format!(
-            "; {} are not: `append` packs while it runs, `chancery pack` all at once",
+            "; {} are not: `append` packs while it runs, `chancery pack` all at once; a file that \
+             would be no smaller stays",
             bytes(plain)
         );
+    }
+    if bodies.damaged > 0 {
+        text += &format!("; {} cannot be read: `chancery verify`", count(bodies.damaged));
     }
     found.add(Level::Good, "PACKING", text);
     Ok(())

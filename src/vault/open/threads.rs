@@ -36,7 +36,7 @@ impl Opening {
             bell: inner.bell.clone(),
             time: self.world.clock.clone(),
             seen: None,
-            damaged: BTreeSet::new(),
+            stay: BTreeSet::new(),
         };
         let keeper = self.housekeeper(inner, inner.clerk.clone());
         let desk = inner.desk.clone();
