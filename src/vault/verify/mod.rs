@@ -27,7 +27,7 @@ use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::store::bodies::Bodies;
 use crate::store::disk::Disk;
-use crate::store::error::{Error as StoreError, ErrorKind};
+use crate::store::error::Error as StoreError;
 use crate::vault::config::{Places, VaultFile};
 use crate::vault::error::{NO_THREAD, Result};
 use crate::vault::verify::acts::Acts;
@@ -252,11 +252,9 @@ fn finish_bodies(
         *end = span.end.max(*end);
     }
     for (class_day, _) in bodies.list()? {
-        let len = match bodies.room_of(class_day) {
-            // Whoever reads its bodies has named it.
-            Err(error) if error.kind == ErrorKind::Corrupt => continue,
-            room => room?.map_or(0, |room| room.plain),
-        };
+        // One that is damaged was named by whoever read its bodies.
+        let room = bodies.room_of(class_day).filter(|room| !room.damaged);
+        let len = room.map_or(0, |room| room.plain);
         let end = ends.get(&class_day).copied().unwrap_or(0);
         if len > end && len > crate::format::body::FILE_HEAD_BYTES {
             let what = format!("{} bytes in {class_day} that no unit names", len - end);
