@@ -11,11 +11,10 @@ use crate::base::event::{Identifier, Verb};
 use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SubjectTag};
 use crate::base::limits::{CLEAR_BYTES_MAX, EVIDENCE_CLASS};
 use crate::base::refusal::Refusal;
-use crate::base::unit::{ClassId, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
+use crate::base::unit::{ClassId, Day, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
 use crate::base::world::random;
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
 use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode, RootChange, Scope};
-use crate::format::seal::row::IndexKey;
 use crate::policy::classes::LAW_BYTES_MAX;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::{root_change, unique};
@@ -26,6 +25,7 @@ use crate::vault::keys::{self, Keyring};
 use crate::vault::read::Reading;
 use crate::vault::retain::PLAN_CHANGED;
 use crate::vault::sequencer::Check;
+use crate::vault::tagged::first_day;
 use crate::vault::{Vault, vault_code};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -183,7 +183,9 @@ impl Vault {
                        letters, digits and -._: only";
             return Err(Error::denied("BASIS_NOT_A_CODE", fix));
         }
-        self.persons_named(identifiers)?;
+        // Before the key tree is held, since it may take a while.
+        let cells = self.living(&self.inner.keys.tree(), identifiers)?;
+        self.prove_index(first_day(&cells))?;
         let whom = |tree: &KeyTree| self.living(tree, identifiers);
         self.erase_whom(&whom, basis, mode, order.fields())
     }
@@ -245,8 +247,10 @@ impl Vault {
         deferred.extend(plan.deferred.iter().filter(|d| free.contains(&d.class)).cloned());
         let stays = |class: &ClassId| deferred.iter().any(|d| d.class == *class);
         let classes: Vec<ClassId> = plan.classes.iter().filter(|c| !stays(c)).copied().collect();
+        // Tags known from the intent may be of persons whose cells are gone.
+        let since = if known.is_empty() { first_day(&cells) } else { Day(0) };
         let tags = unique([known, self.tags(&cells, &classes)].concat());
-        let records = self.entries_of_tags(&tags)?;
+        let records = self.count_of_tags(&tags, since)?;
         evidence.set(TAGS, &tags);
         evidence.set(RECORDS, &records);
         let changes = removal(tree, keys, &plan.persons, &classes)?;
@@ -289,11 +293,9 @@ impl Vault {
     }
 
     /// Number of entries that bear any of these tags.
-    fn entries_of_tags(&self, tags: &[SubjectTag]) -> Result<u64> {
-        let mut entries = BTreeSet::new();
-        for tag in tags {
-            entries.extend(self.find_key(&IndexKey::subject(*tag))?);
-        }
+    fn count_of_tags(&self, tags: &[SubjectTag], since: Day) -> Result<u64> {
+        let found = self.entries_of_tags(tags, since)?;
+        let entries: BTreeSet<EntryIndex> = found.into_values().flatten().collect();
         Ok(entries.len() as u64)
     }
 
@@ -458,7 +460,6 @@ fn unlink(cell: &mut cell::IdentifierCell, person: &PersonId, gone: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::unit::Day;
 
     fn plan(persons: usize, classes: usize) -> EraseIntent {
         EraseIntent {
