@@ -121,7 +121,6 @@ fn is_empty(disk: &dyn Disk, dir: &Path, number: u32) -> Result<bool> {
 }
 
 /// Walks one segment; gives where its last unit ends, if nothing but units was found behind that.
-
 fn walk_segment(
     segment: &Segment<'_>,
     torn_from: Option<TreeSize>,
