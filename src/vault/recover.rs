@@ -241,7 +241,7 @@ fn hold_against(loaded: &Loaded, signed: Option<&Checkpoint>) -> Result<()> {
 }
 
 /// Entries a vault has before it serves anyone: genesis and policies.
-const FOUNDING_ENTRIES: u64 = 2;
+pub(crate) const FOUNDING_ENTRIES: u64 = 2;
 
 /// The tree after a unit whose entries hash to its root, and its last leaf; with `key`, only if
 /// that key signed it.

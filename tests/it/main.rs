@@ -17,6 +17,7 @@ mod conformance;
 mod crash;
 mod dedupe;
 mod demo;
+mod evidence;
 mod faults;
 mod fuzz_corpora;
 mod golden;
