@@ -20,6 +20,7 @@ mod demo;
 mod faults;
 mod fuzz_corpora;
 mod golden;
+mod holds;
 mod index;
 mod keys_attacks;
 mod keytree;
