@@ -6,25 +6,24 @@
 //! its index) ; cache evicted ; new path and root slot, old slot destroyed ; done ; checkpoint.
 //! The intent carries the evidence too, since after a crash nobody could derive it any more.
 
+mod plan;
+
 use crate::base::entry::Kind;
 use crate::base::event::{Identifier, Verb};
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SubjectTag};
-use crate::base::limits::{CLEAR_BYTES_MAX, EVIDENCE_CLASS};
-use crate::base::refusal::Refusal;
-use crate::base::unit::{ClassId, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
+use crate::base::id::{CaseId, JobId, PersonId, SubjectTag};
+use crate::base::limits::EVIDENCE_CLASS;
+use crate::base::unit::{ClassId, EntryIndex, Month};
 use crate::base::world::random;
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
-use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode, RootChange, Scope};
+use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode};
 use crate::format::seal::row::IndexKey;
-use crate::policy::classes::LAW_BYTES_MAX;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::{root_change, unique};
+use crate::vault::erase::plan::{allowed, bounded};
 use crate::vault::error::{Error, Result};
-use crate::vault::facts::Facts;
 use crate::vault::hold::{Order, Prepared};
 use crate::vault::keys::{self, Keyring};
 use crate::vault::read::Reading;
-use crate::vault::retain::PLAN_CHANGED;
 use crate::vault::sequencer::Check;
 use crate::vault::{Vault, vault_code};
 use std::collections::hash_map::Entry;
@@ -118,54 +117,6 @@ impl Vault {
             true => Err(Error::NotFound { code: "SUBJECT_UNKNOWN" }),
             false => Ok(living),
         }
-    }
-
-    /// Classes to destroy now, and those the law or a class-day hold keeps.
-    fn split_classes(
-        &self,
-        cells: &[PersonCell],
-        now: UtcNanos,
-    ) -> Result<(Vec<ClassId>, Vec<Deferred>)> {
-        let mut classes: Vec<ClassId> =
-            cells.iter().flat_map(|cell| cell.keys.iter().map(|key| key.class)).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        let (mut now_classes, mut deferred) = (Vec::new(), Vec::new());
-        for class in classes {
-            match self.why_deferred(cells, class, now)? {
-                Some(why) => deferred.push(why),
-                None => now_classes.push(class),
-            }
-        }
-        Ok((now_classes, deferred))
-    }
-
-    fn why_deferred(
-        &self,
-        cells: &[PersonCell],
-        class: ClassId,
-        now: UtcNanos,
-    ) -> Result<Option<Deferred>> {
-        let over_days =
-            |scope: &Scope| matches!(scope, Scope::ClassDays { class: c, .. } if *c == class);
-        let held = self.facts().holds.iter().find_map(|(case, scopes)| {
-            scopes.iter().any(|(_, scope)| over_days(scope)).then_some(*case)
-        });
-        if let Some(case) = held {
-            let (why, law) = ("hold".to_owned(), case.to_string());
-            return Ok(Some(Deferred { class, why, law, due: None }));
-        }
-        let policies = self.policies();
-        let Some(floor) = policies.classes().get(class).and_then(|c| c.floor.clone()) else {
-            return Ok(None);
-        };
-        let last = self.entries_of_cells(cells, Some(class))?.last().copied();
-        let Some((_, last)) = last else { return Ok(None) };
-        let bucket = self.entry(last)?.time_log.day();
-        let due = UtcNanos(bucket.end().0.saturating_add(u64::from(floor.days) * NANOS_PER_DAY));
-        let law = floor.law.clone();
-        let deferred = Deferred { class, why: "floor".to_owned(), law, due: Some(due) };
-        Ok((due > now).then_some(deferred))
     }
 
     /// Erases a person, or as much of one as law and holds allow today.
@@ -348,56 +299,6 @@ impl Vault {
 /// Code of erasure entries.
 pub const ERASE: crate::base::event::EventCode = vault_code(Verb::Erase);
 
-/// Whether no hold at the intent's own index forbids the plan.
-fn allowed(plan: &EraseIntent, facts: &Facts) -> Result<()> {
-    let cases = facts.holds_on_persons(&plan.persons);
-    if !cases.is_empty() {
-        return Err(Error::Held { cases });
-    }
-    let covered = |scope: &Scope| match scope {
-        Scope::ClassDays { class, .. } => plan.classes.contains(class),
-        Scope::Person { .. } => false,
-    };
-    match facts.holds.values().flatten().any(|(_, scope)| covered(scope)) {
-        true => Err(Error::Conflict {
-            code: PLAN_CHANGED,
-            first: None,
-            fix: "holds changed meanwhile; ask again".to_owned(),
-        }),
-        false => Ok(()),
-    }
-}
-
-/// Refuses a plan whose done entry could be too large to write once the keys are gone: every
-/// class may come to be deferred meanwhile, for the longest law.
-fn bounded(plan: &EraseIntent) -> Result<()> {
-    let all = plan.classes.iter().copied().chain(plan.deferred.iter().map(|d| d.class));
-    let deferred = all.clone().map(|class| Deferred {
-        class,
-        why: "floor".to_owned(),
-        law: "x".repeat(LAW_BYTES_MAX),
-        due: Some(UtcNanos(u64::MAX)),
-    });
-    let most = Generation(INTEGER_MAX);
-    let worst = EraseDone {
-        job: plan.job,
-        intent: EntryIndex(most.0),
-        persons: plan.persons.clone(),
-        classes: all.clone().collect(),
-        deferred: deferred.collect(),
-        root: RootChange { from: most, to: most, old_root: Hash32::ZERO, new_root: Hash32::ZERO },
-        store: "D".to_owned(),
-        replicas: "1/2".to_owned(),
-        missed: Some(ReplicaId::ZERO),
-    };
-    let fits = control::encode(&worst)?.len() <= CLEAR_BYTES_MAX;
-    if fits && plan.persons.len() <= ERASURE_PERSONS_MAX {
-        return Ok(());
-    }
-    let fix = "erase fewer people at once, each with an entry of its own; nothing was done";
-    Err(Refusal::new("ERASURE_TOO_LARGE", fix).limit(ERASURE_PERSONS_MAX as u64).into())
-}
-
 type Changes = Vec<(CellKey, Option<Zeroizing<Vec<u8>>>)>;
 
 /// Cells to remove or replace so that these persons' keys of these classes are gone. A person
@@ -453,49 +354,4 @@ fn unlink(cell: &mut cell::IdentifierCell, person: &PersonId, gone: bool) {
     let still = current.filter(|c| c != person);
     let place = still.and_then(|c| cell.persons.iter().position(|p| *p == c));
     cell.current = place.and_then(|at| u8::try_from(at).ok());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::unit::Day;
-
-    fn plan(persons: usize, classes: usize) -> EraseIntent {
-        EraseIntent {
-            job: JobId([1; 16]),
-            persons: (0..persons).map(|n| PersonId([n as u8; 16])).collect(),
-            basis: "gdpr-17-1".to_owned(),
-            mode: Mode::TwoPerson,
-            classes: (1..=classes).map(|n| ClassId(n as u16)).collect(),
-            deferred: Vec::new(),
-            generation: Generation(3),
-        }
-    }
-
-    #[test]
-    fn a_class_day_hold_at_the_intents_index_stops_the_plan() {
-        let check = |class: u16, expect: Option<&str>| {
-            let (from, to) = (Day(1), Day(2));
-            let scope = Scope::ClassDays { class: ClassId(class), from, to };
-            let mut facts = Facts::default();
-            facts.holds.insert(CaseId([2; 16]), vec![(EntryIndex(0), scope)]);
-            let got = allowed(&plan(1, 4), &facts);
-            assert_eq!(got.err().map(|e| e.code()), expect, "class {class}");
-        };
-        check(4, Some(PLAN_CHANGED));
-        check(5, None);
-    }
-
-    #[test]
-    fn a_done_entry_that_might_not_fit_is_refused_before_the_intent() {
-        let check = |persons, classes, fits| {
-            let got = bounded(&plan(persons, classes)).err().map(|e| e.code());
-            let expect = if fits { None } else { Some("ERASURE_TOO_LARGE") };
-            assert_eq!(got, expect, "{persons} persons, {classes} classes");
-        };
-        check(33, 24, true);
-        check(64, 4, true);
-        check(65, 1, false);
-        check(64, 32, false);
-    }
 }
