@@ -83,14 +83,16 @@ impl Vault {
     /// # Errors
     /// `NotFound` when nobody is known by them: the same for never seen and already erased.
     pub fn preview_erasure(&self, identifiers: &[Identifier]) -> Result<Preview> {
-        let cells = self.living(&self.inner.keys.tree(), identifiers)?;
+        let tree = self.inner.keys.tree();
+        let cells = self.living(&tree, identifiers)?;
+        let ground = self.ground(&tree)?;
+        drop(tree);
         let persons: Vec<PersonId> = cells.iter().map(|cell| cell.id).collect();
-        let now = self.inner.clock.now();
         let mut records: BTreeMap<ClassId, u64> = BTreeMap::new();
         for (class, _) in self.entries_of_cells(&cells, None)? {
             *records.entry(class).or_default() += 1;
         }
-        let (classes, deferred) = self.split_classes(&cells, now)?;
+        let (classes, deferred) = self.split_classes(&cells, &ground)?;
         let held = self.facts().holds_on_persons(&persons);
         let identifiers = self.inner.keys.identifiers_of(&persons)?;
         Ok(Preview { persons, identifiers, records, classes, deferred, held })
@@ -153,7 +155,7 @@ impl Vault {
         let mut tree = self.inner.keys.tree();
         self.announce_root(&tree)?;
         let cells = whom(&tree)?;
-        let (classes, deferred) = self.split_classes(&cells, self.inner.clock.now())?;
+        let (classes, deferred) = self.split_classes(&cells, &self.ground(&tree)?)?;
         // If a crash takes the keys before the done entry, the tags are only here.
         intent.set(TAGS, &self.tags(&cells, &classes));
         let plan = EraseIntent {
@@ -188,9 +190,10 @@ impl Vault {
     ) -> Result<Erased> {
         let keys = &self.inner.keys;
         keys.evict();
-        // Only now is every record of these persons in the log: a floor may have begun to apply.
+        // Only now is every record of these persons in the log: a floor may have begun to apply,
+        // or a record have come that also is of somebody held.
         let cells = self.cells_of(tree, &plan.persons)?;
-        let (free, mut deferred) = self.split_classes(&cells, self.inner.clock.now())?;
+        let (free, mut deferred) = self.split_classes(&cells, &self.ground(tree)?)?;
         // What only fell due since the intent was not asked for: it stays listed, so that the
         // schedule asks for it.
         deferred.extend(plan.deferred.iter().filter(|d| free.contains(&d.class)).cloned());
@@ -261,11 +264,14 @@ impl Vault {
         };
         let mut done = Vec::new();
         for (persons, basis) in owed {
-            let left = self.cells_of(&self.inner.keys.tree(), &persons)?;
+            let tree = self.inner.keys.tree();
+            let left = self.cells_of(&tree, &persons)?;
+            let ground = self.ground(&tree)?;
+            drop(tree);
             if left.is_empty() || !self.facts().holds_on_persons(&persons).is_empty() {
                 continue;
             }
-            let (classes, _) = self.split_classes(&left, self.inner.clock.now())?;
+            let (classes, _) = self.split_classes(&left, &ground)?;
             if !classes.is_empty() {
                 let by = vec![("order.requested_by", "schedule".to_owned())];
                 let whom = |tree: &KeyTree| self.cells_of(tree, &persons);

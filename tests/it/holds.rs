@@ -1,12 +1,15 @@
 //! What a hold, a floor and a policy keep, whoever asks, whatever the clock says and wherever a
 //! crash or rot came between: each story is what a court would ask about.
 
-use crate::support::clinic::{Visit, append, data_fate, patient, read};
+use crate::support::clinic::{
+    Visit, append, assert_sound, data_fate, identifier, patient, read, text,
+};
 use crate::support::sim::SimDisk;
 use crate::support::world::{HandClock, config, two_people, world};
+use chancery::base::id::CaseId;
 use chancery::base::record::Fate;
 use chancery::base::unit::{ClassId, Day};
-use chancery::format::control::Scope;
+use chancery::format::control::{Deferred, Scope};
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
 use chancery::vault::erase::Erased;
@@ -15,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const HOME: &str = "/sim";
+const MONTHS: ClassId = ClassId(3);
 const YEAR: ClassId = ClassId(4);
 
 fn clock() -> Arc<HandClock> {
@@ -41,6 +45,19 @@ fn erase(vault: &Vault, id: &str) -> Result<Erased> {
     vault.erase(&[patient(id)], "gdpr-17-1", &two_people())
 }
 
+fn hold(vault: &Vault, id: &str) -> CaseId {
+    let mut case = None;
+    for person in vault.persons_to_hold(&[patient(id)]).unwrap() {
+        let scope = Scope::Person { person };
+        case = Some(vault.set_hold(case, "4 C 1", scope, &two_people()).unwrap().0);
+    }
+    case.unwrap()
+}
+
+fn held(class: ClassId, case: CaseId) -> Deferred {
+    Deferred { class, why: "hold".to_owned(), law: case.to_string(), due: None }
+}
+
 fn code<T>(result: Result<T>) -> &'static str {
     result.map(drop).unwrap_err().code()
 }
@@ -65,4 +82,41 @@ fn a_hold_is_read_back_as_it_was_set_or_is_not_set() {
     clock.pass_days(400);
     assert_eq!(vault.expire(None).unwrap().class_days, vec![]);
     assert_eq!(data_fate(&read(&vault, at)), Fate::Open);
+}
+
+#[test]
+fn erasing_one_subject_keeps_the_records_a_case_holds_of_another() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let vault = init(&disk, &clock);
+    let visits = [
+        Visit::new(1, "n1", "p1"),
+        Visit::new(2, "n1", "p2").class("90d"),
+        Visit::new(3, "n2", "p1").class("90d"),
+    ];
+    let at: Vec<_> = append(&vault, &visits).unwrap().iter().map(|r| r.index).collect();
+    let case = hold(&vault, "p1");
+    let nurse = [identifier("user_id", "n1")];
+    let preview = vault.preview_erasure(&nurse).unwrap();
+    assert_eq!((preview.classes, preview.held), (vec![MONTHS], vec![]));
+    assert_eq!(preview.deferred, [held(YEAR, case)]);
+    let erased = vault.erase(&nurse, "gdpr-17-1", &two_people()).unwrap();
+    assert_eq!((erased.records, &*erased.deferred), (1, &[held(YEAR, case)][..]));
+    let receipt = vault.erasure_receipt(erased.job).unwrap();
+    assert!(receipt.contains(&format!("\ndeferred 1y hold - {case}\n")), "{receipt}");
+    let check = |vault: &Vault, fates: [Fate; 3], context: &str| {
+        let found: Vec<Fate> = at.iter().map(|at| data_fate(&read(vault, *at))).collect();
+        assert_eq!(found, fates, "{context}");
+        // Who it was that looked at the held person's record is of that record.
+        let named = text(&read(vault, at[0])).contains("n1@clinic.example");
+        assert_eq!(named, fates[0] == Fate::Open, "{context}");
+        assert_sound(vault, context);
+    };
+    check(&vault, [Fate::Open, Fate::Erased, Fate::Open], "while it is held");
+    assert_eq!(vault.expire(None).unwrap().erasures, vec![], "while it is held");
+    drop(vault);
+    let vault = open(&disk, &clock).unwrap();
+    check(&vault, [Fate::Open, Fate::Erased, Fate::Open], "opened again");
+    vault.release_hold(case, &two_people()).unwrap();
+    assert_eq!(vault.expire(None).unwrap().erasures.len(), 1);
+    check(&vault, [Fate::Erased, Fate::Erased, Fate::Open], "released");
 }

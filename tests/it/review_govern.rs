@@ -1,7 +1,9 @@
 //! What a review found about erasing, holding and who may: each story is what a user would have
 //! seen, told the way it must go.
 
-use crate::support::clinic::{Visit, append, assert_sound, data_fate, patient, read, read_all};
+use crate::support::clinic::{
+    Visit, append, assert_sound, data_fate, identifier, patient, read, read_all,
+};
 use crate::support::sim::SimDisk;
 use crate::support::world::{HandClock, SeedEntropy, config, two_people, world};
 use chancery::base::entry::Kind;
@@ -200,6 +202,27 @@ fn a_person_hold_acknowledged_before_a_run_keeps_the_persons_days() {
         assert!(!expired.held.iter().any(|(_, cases)| cases.is_empty()), "look {n}");
     }
     assert!(raced > 2, "only {raced} races");
+}
+
+#[test]
+fn a_record_of_a_held_person_that_comes_before_the_intent_stays() {
+    let mut raced = 0;
+    for n in 1..=8 {
+        let house = hooked();
+        put(&house.1, 1, "p2", YEAR);
+        append(&house.1, &[Visit::new(2, "n2", "p1")]).unwrap();
+        let person = house.1.persons_named(&[patient("p1")]).unwrap()[0];
+        house.1.set_hold(None, "c", Scope::Person { person }, &two_people()).unwrap();
+        house.1.settle();
+        let rival = arm(&house, n, |vault| put(vault, 3, "p1", YEAR));
+        let nurse = [identifier("user_id", "n1")];
+        let erased = house.1.erase(&nurse, "gdpr-17-1", &two_people()).unwrap();
+        let Some(at) = join(&house.0, &rival) else { continue };
+        raced += usize::from(at < erased.intent);
+        assert_eq!(erased.deferred.is_empty(), at > erased.intent, "look {n}: {at} {erased:?}");
+        assert_eq!(data_fate(&read(&house.1, at)), Fate::Open, "look {n}: {at} {erased:?}");
+    }
+    assert!(raced > 1, "only {raced} races");
 }
 
 #[test]

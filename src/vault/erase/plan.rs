@@ -1,25 +1,53 @@
 //! What an erasure may take: of every class, whether it goes now or what keeps it, and whether
 //! the plan may stand at its place in the log. It never destroys anything.
 
-use crate::base::id::{Hash32, ReplicaId};
+use crate::base::id::{CaseId, Hash32, ReplicaId, SubjectTag};
 use crate::base::limits::CLEAR_BYTES_MAX;
 use crate::base::refusal::Refusal;
-use crate::base::unit::{ClassId, EntryIndex, Generation, NANOS_PER_DAY, UtcNanos};
+use crate::base::unit::{ClassId, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
 use crate::format::cell::PersonCell;
 use crate::format::control::{self, Deferred, EraseDone, EraseIntent, RootChange, Scope};
 use crate::policy::classes::LAW_BYTES_MAX;
+use crate::store::keytree::KeyTree;
 use crate::vault::Vault;
 use crate::vault::erase::{ERASURE_PERSONS_MAX, INTEGER_MAX};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
+use crate::vault::keys::{self, Keyring};
 use crate::vault::retain::PLAN_CHANGED;
+use std::collections::HashMap;
+
+/// What decides about every class of an erasure.
+pub(super) struct Ground {
+    /// Tags of everybody a case holds, with the case; of several the least.
+    held: HashMap<SubjectTag, CaseId>,
+    /// Log time.
+    now: UtcNanos,
+}
 
 impl Vault {
-    /// Classes to destroy now, and those the law or a class-day hold keeps.
+    /// What decides today. While the tree is held no hold is set.
+    pub(super) fn ground(&self, tree: &KeyTree) -> Result<Ground> {
+        let now = self.inner.clock.now();
+        let until = Month(now.day().month().0 + 1);
+        let mut held = HashMap::new();
+        let cases = self.facts().persons_held();
+        for (case, persons) in cases {
+            for cell in keys::same_human(tree, self.inner.keys.directory(), &persons)? {
+                let classes: Vec<ClassId> = cell.keys.iter().map(|key| key.class).collect();
+                for (_, tag) in Keyring::tags_of(&cell, &classes, until) {
+                    held.entry(tag).or_insert(case);
+                }
+            }
+        }
+        Ok(Ground { held, now })
+    }
+
+    /// Classes to destroy now, and those that law or a hold keeps.
     pub(super) fn split_classes(
         &self,
         cells: &[PersonCell],
-        now: UtcNanos,
+        ground: &Ground,
     ) -> Result<(Vec<ClassId>, Vec<Deferred>)> {
         let mut classes: Vec<ClassId> =
             cells.iter().flat_map(|cell| cell.keys.iter().map(|key| key.class)).collect();
@@ -27,7 +55,7 @@ impl Vault {
         classes.dedup();
         let (mut now_classes, mut deferred) = (Vec::new(), Vec::new());
         for class in classes {
-            match self.why_deferred(cells, class, now)? {
+            match self.why_deferred(cells, class, ground)? {
                 Some(why) => deferred.push(why),
                 None => now_classes.push(class),
             }
@@ -39,13 +67,17 @@ impl Vault {
         &self,
         cells: &[PersonCell],
         class: ClassId,
-        now: UtcNanos,
+        ground: &Ground,
     ) -> Result<Option<Deferred>> {
         let over_days =
             |scope: &Scope| matches!(scope, Scope::ClassDays { class: c, .. } if *c == class);
         let held = self.facts().holds.iter().find_map(|(case, scopes)| {
             scopes.iter().any(|(_, scope)| over_days(scope)).then_some(*case)
         });
+        let held = match held {
+            None => self.case_beside(cells, class, ground)?,
+            found => found,
+        };
         if let Some(case) = held {
             let (why, law) = ("hold".to_owned(), case.to_string());
             return Ok(Some(Deferred { class, why, law, due: None }));
@@ -60,7 +92,30 @@ impl Vault {
         let due = UtcNanos(bucket.end().0.saturating_add(u64::from(floor.days) * NANOS_PER_DAY));
         let law = floor.law.clone();
         let deferred = Deferred { class, why: "floor".to_owned(), law, due: Some(due) };
-        Ok((due > now).then_some(deferred))
+        Ok((due > ground.now).then_some(deferred))
+    }
+
+    /// The case that holds somebody else in a record that these persons have in this class. A
+    /// group sealed to several is lost with the key of any of them, and who did something to a
+    /// held person is of that person's record.
+    fn case_beside(
+        &self,
+        cells: &[PersonCell],
+        class: ClassId,
+        ground: &Ground,
+    ) -> Result<Option<CaseId>> {
+        if ground.held.is_empty() {
+            return Ok(None);
+        }
+        let records = self.entries_of_cells(cells, Some(class))?;
+        let records: Vec<EntryIndex> = records.into_iter().map(|(_, index)| index).collect();
+        let mut found: Option<CaseId> = None;
+        self.for_entries_at(&records, &mut |entry| {
+            let cases = entry.head.tags.iter().filter_map(|tag| ground.held.get(tag).copied());
+            found = found.into_iter().chain(cases).min();
+            Ok(())
+        })?;
+        Ok(found)
     }
 }
 
@@ -117,7 +172,7 @@ pub(super) fn bounded(plan: &EraseIntent) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::id::{CaseId, JobId, PersonId};
+    use crate::base::id::{JobId, PersonId};
     use crate::base::unit::Day;
     use crate::format::control::Mode;
 
