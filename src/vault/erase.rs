@@ -86,14 +86,14 @@ impl Vault {
         let tree = self.inner.keys.tree();
         let cells = self.living(&tree, identifiers)?;
         let ground = self.ground(&tree)?;
-        drop(tree);
         let persons: Vec<PersonId> = cells.iter().map(|cell| cell.id).collect();
+        let (_, held) = self.holds_on_humans(&tree, &persons)?;
+        drop(tree);
         let mut records: BTreeMap<ClassId, u64> = BTreeMap::new();
         for (class, _) in self.entries_of_cells(&cells, None)? {
             *records.entry(class).or_default() += 1;
         }
         let (classes, deferred) = self.split_classes(&cells, &ground)?;
-        let held = self.facts().holds_on_persons(&persons);
         let identifiers = self.inner.keys.identifiers_of(&persons)?;
         Ok(Preview { persons, identifiers, records, classes, deferred, held })
     }
@@ -168,8 +168,8 @@ impl Vault {
             generation: tree.generation(),
         };
         bounded(&plan)?;
-        let planned = plan.clone();
-        let check: Check = Box::new(move |facts| allowed(&planned, facts));
+        let (planned, humans) = (plan.clone(), self.holds_on_humans(&tree, &plan.persons)?.0);
+        let check: Check = Box::new(move |facts| allowed(&planned, &humans, facts));
         let clear = control::encode(&plan)?;
         let asked = self.commit_act(Kind::EraseIntent, clear, intent, Some(check))?;
         let finished = self.finish_erasure(&mut tree, &plan, asked.first, evidence, Vec::new())?;
@@ -267,8 +267,9 @@ impl Vault {
             let tree = self.inner.keys.tree();
             let left = self.cells_of(&tree, &persons)?;
             let ground = self.ground(&tree)?;
+            let (_, held) = self.holds_on_humans(&tree, &persons)?;
             drop(tree);
-            if left.is_empty() || !self.facts().holds_on_persons(&persons).is_empty() {
+            if left.is_empty() || !held.is_empty() {
                 continue;
             }
             let (classes, _) = self.split_classes(&left, &ground)?;

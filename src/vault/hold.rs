@@ -226,6 +226,22 @@ impl Vault {
         Ok(done.first)
     }
 
+    /// All handles of the humans behind these, and the cases that hold one of them: a hold is on
+    /// the human, also on the handle that came after an erasure had to leave the one it names.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn holds_on_humans(
+        &self,
+        tree: &KeyTree,
+        persons: &[PersonId],
+    ) -> Result<(Vec<PersonId>, Vec<CaseId>)> {
+        let cells = keys::same_human(tree, self.inner.keys.directory(), persons)?;
+        let humans: Vec<PersonId> = cells.into_iter().map(|cell| cell.id).collect();
+        let cases = self.facts().holds_on_persons(&humans);
+        Ok((humans, cases))
+    }
+
     /// Class-days in which these persons have sealed groups.
     ///
     /// # Errors

@@ -14,9 +14,10 @@ use crate::format::control::Scope;
 use crate::format::control::{self, Due, PruneDone, PruneIntent};
 use crate::store::keytree::KeyTree;
 use crate::vault::Vault;
-use crate::vault::append::{root_change, unique};
+use crate::vault::append::root_change;
 use crate::vault::erase::Erased;
 use crate::vault::error::{Error, Result};
+use crate::vault::keys;
 use crate::vault::sequencer::Check;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,27 +102,14 @@ impl Vault {
 
     /// Class-days that hold records of persons under a hold, with the cases.
     fn days_held_by_persons(&self) -> Result<BTreeMap<ClassDay, BTreeSet<CaseId>>> {
-        let holds: Vec<(CaseId, Scope)> = {
-            let facts = self.facts();
-            let of = |(case, scopes): (&CaseId, &Vec<(EntryIndex, Scope)>)| {
-                scopes.iter().map(|(_, scope)| (*case, scope.clone())).collect::<Vec<_>>()
-            };
-            facts.holds.iter().flat_map(of).collect()
-        };
+        let holds = self.facts().persons_held();
         let mut held: BTreeMap<ClassDay, BTreeSet<CaseId>> = BTreeMap::new();
-        for (case, scope) in holds {
-            if let Scope::Person { person } = scope {
-                // A hold is on the human: handles found to be the same person count too.
-                let cells = {
-                    let tree = self.inner.keys.tree();
-                    let mut cells = self.cells_of(&tree, &[person])?;
-                    let peers = cells.iter().flat_map(|cell| cell.peers.clone()).collect();
-                    cells.extend(self.cells_of(&tree, &unique(peers))?);
-                    cells
-                };
-                for day in self.class_days_of(&cells)? {
-                    held.entry(day).or_default().insert(case);
-                }
+        for (case, persons) in holds {
+            // A hold is on the human: peers count, and handles before and after an erasure.
+            let directory = self.inner.keys.directory();
+            let cells = keys::same_human(&self.inner.keys.tree(), directory, &persons)?;
+            for day in self.class_days_of(&cells)? {
+                held.entry(day).or_default().insert(case);
             }
         }
         Ok(held)

@@ -120,3 +120,34 @@ fn erasing_one_subject_keeps_the_records_a_case_holds_of_another() {
     assert_eq!(vault.expire(None).unwrap().erasures.len(), 1);
     check(&vault, [Fate::Erased, Fate::Erased, Fate::Open], "released");
 }
+
+#[test]
+fn a_hold_on_what_an_erasure_left_covers_the_same_persons_new_records() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let vault = init(&disk, &clock);
+    let visits = [Visit::new(1, "n1", "p1"), Visit::new(2, "n1", "p1").class("6y")];
+    append(&vault, &visits).unwrap();
+    assert_eq!(erase(&vault, "p1").unwrap().deferred.len(), 1);
+    let case = hold(&vault, "p1");
+    let at = append(&vault, &[Visit::new(3, "n2", "p1").class("90d")]).unwrap()[0].index;
+    let held = vault.preview_erasure(&[patient("p1")]).unwrap().held;
+    assert_eq!(held, [case]);
+    assert_eq!(code(erase(&vault, "p1")), "HOLD_BLOCKED");
+    drop(vault);
+    clock.pass_days(6);
+    let vault = open(&disk, &clock).unwrap();
+    assert_eq!(code(erase(&vault, "p1")), "HOLD_BLOCKED");
+    clock.pass_days(114);
+    let expired = vault.expire(None).unwrap();
+    assert!(expired.held.iter().any(|(day, by)| day.class == MONTHS && by == &[case]));
+    assert_eq!(data_fate(&read(&vault, at)), Fate::Open);
+    // The other way round: what the floor keeps waits for a case that names the new handle.
+    vault.release_hold(case, &two_people()).unwrap();
+    let person = vault.persons_named(&[patient("p1")]).unwrap()[0];
+    let scope = Scope::Person { person };
+    let case = vault.set_hold(None, "c", scope, &two_people()).unwrap().0;
+    clock.pass_days(2200);
+    assert_eq!(vault.expire(None).unwrap().erasures, vec![]);
+    vault.release_hold(case, &two_people()).unwrap();
+    assert_eq!(vault.expire(None).unwrap().erasures.len(), 1);
+}

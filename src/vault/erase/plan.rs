@@ -1,7 +1,7 @@
 //! What an erasure may take: of every class, whether it goes now or what keeps it, and whether
 //! the plan may stand at its place in the log. It never destroys anything.
 
-use crate::base::id::{CaseId, Hash32, ReplicaId, SubjectTag};
+use crate::base::id::{CaseId, Hash32, PersonId, ReplicaId, SubjectTag};
 use crate::base::limits::CLEAR_BYTES_MAX;
 use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassId, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
@@ -119,9 +119,10 @@ impl Vault {
     }
 }
 
-/// Whether no hold at the intent's own index forbids the plan.
-pub(super) fn allowed(plan: &EraseIntent, facts: &Facts) -> Result<()> {
-    let cases = facts.holds_on_persons(&plan.persons);
+/// Whether no hold at the intent's own index forbids the plan; `humans` are all handles of those
+/// it names.
+pub(super) fn allowed(plan: &EraseIntent, humans: &[PersonId], facts: &Facts) -> Result<()> {
+    let cases = facts.holds_on_persons(humans);
     if !cases.is_empty() {
         return Err(Error::Held { cases });
     }
@@ -172,7 +173,7 @@ pub(super) fn bounded(plan: &EraseIntent) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::id::{JobId, PersonId};
+    use crate::base::id::JobId;
     use crate::base::unit::Day;
     use crate::format::control::Mode;
 
@@ -195,7 +196,7 @@ mod tests {
             let scope = Scope::ClassDays { class: ClassId(class), from, to };
             let mut facts = Facts::default();
             facts.holds.insert(CaseId([2; 16]), vec![(EntryIndex(0), scope)]);
-            let got = allowed(&plan(1, 4), &facts);
+            let got = allowed(&plan(1, 4), &[], &facts);
             assert_eq!(got.err().map(|e| e.code()), expect, "class {class}");
         };
         check(4, Some(PLAN_CHANGED));
