@@ -85,6 +85,40 @@ fn a_hold_is_read_back_as_it_was_set_or_is_not_set() {
 }
 
 #[test]
+fn a_floor_of_more_days_than_can_be_counted_is_refused() {
+    let check = |days: u32, expect: Option<&str>| {
+        let mut files = settings().policies;
+        let classes = files.get_mut("classes.toml").unwrap();
+        let law = r#"floor = { days = 2192, law = "45 CFR 164.316(b)(2)(i)""#;
+        assert!(classes.contains(law) && classes.contains(r#"keep = "2192d""#));
+        *classes = classes.replace(r#"keep = "2192d""#, r#"keep = "forever""#);
+        *classes = classes.replace(law, &law.replace("2192", &days.to_string()));
+        let got = chancery::policy::classify::Policies::parse(&files);
+        assert_eq!(got.err().map(|e| e.code), expect, "{days} days");
+    };
+    check(73_000, None);
+    check(73_001, Some("CLASS_LAW"));
+    check(213_504, Some("CLASS_LAW"));
+    check(u32::MAX, Some("CLASS_LAW"));
+}
+
+#[test]
+fn the_longest_floor_keeps_its_class() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let mut settings = settings();
+    let classes = settings.policies.get_mut("classes.toml").unwrap();
+    *classes = classes.replace(r#"keep = "2192d""#, r#"keep = "forever""#);
+    *classes = classes.replace("floor = { days = 2192", "floor = { days = 73000");
+    let world = world(Arc::new(disk.clone()), &clock, 1);
+    let vault = Vault::init(world, &settings, "vault.example").unwrap();
+    append(&vault, &[Visit::new(1, "n1", "p1").class("6y")]).unwrap();
+    let erased = erase(&vault, "p1").unwrap();
+    let day = vault.clock().now().day();
+    assert_eq!(erased.deferred[0].due, Some(Day(day.0 + 73_000).end()));
+    assert_eq!(vault.expire(None).unwrap().erasures, vec![]);
+}
+
+#[test]
 fn erasing_one_subject_keeps_the_records_a_case_holds_of_another() {
     let (disk, clock) = (SimDisk::new(), clock());
     let vault = init(&disk, &clock);

@@ -4,7 +4,7 @@
 use crate::base::id::{CaseId, Hash32, PersonId, ReplicaId, SubjectTag};
 use crate::base::limits::CLEAR_BYTES_MAX;
 use crate::base::refusal::Refusal;
-use crate::base::unit::{ClassId, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
+use crate::base::unit::{ClassId, Day, EntryIndex, Generation, Month, UtcNanos};
 use crate::format::cell::PersonCell;
 use crate::format::control::{self, Deferred, EraseDone, EraseIntent, RootChange, Scope};
 use crate::policy::classes::LAW_BYTES_MAX;
@@ -89,7 +89,7 @@ impl Vault {
         let last = self.entries_of_cells(cells, Some(class))?.last().copied();
         let Some((_, last)) = last else { return Ok(None) };
         let bucket = self.entry(last)?.time_log.day();
-        let due = UtcNanos(bucket.end().0.saturating_add(u64::from(floor.days) * NANOS_PER_DAY));
+        let due = Day(bucket.0.saturating_add(floor.days)).end();
         let law = floor.law.clone();
         let deferred = Deferred { class, why: "floor".to_owned(), law, due: Some(due) };
         Ok((due > ground.now).then_some(deferred))
@@ -174,7 +174,6 @@ pub(super) fn bounded(plan: &EraseIntent) -> Result<()> {
 mod tests {
     use super::*;
     use crate::base::id::JobId;
-    use crate::base::unit::Day;
     use crate::format::control::Mode;
 
     fn plan(persons: usize, classes: usize) -> EraseIntent {
