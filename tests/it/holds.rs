@@ -8,7 +8,8 @@ use crate::support::sim::SimDisk;
 use crate::support::world::{HandClock, config, two_people, world};
 use chancery::base::id::CaseId;
 use chancery::base::record::Fate;
-use chancery::base::unit::{ClassId, Day};
+use chancery::base::unit::{ClassId, Day, UtcNanos};
+use chancery::base::world::Clock;
 use chancery::format::control::{Deferred, Scope};
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
@@ -184,4 +185,43 @@ fn a_hold_on_what_an_erasure_left_covers_the_same_persons_new_records() {
     assert_eq!(vault.expire(None).unwrap().erasures, vec![]);
     vault.release_hold(case, &two_people()).unwrap();
     assert_eq!(vault.expire(None).unwrap().erasures.len(), 1);
+}
+
+#[test]
+fn a_wrong_clock_that_was_accepted_ends_no_floor() {
+    let years = UtcNanos::parse("2040-01-01T08:00:00Z").unwrap();
+    // Whether an entry has come after the jump already, and whether it was opened once more.
+    for (entry, again) in [(false, false), (true, false), (true, true)] {
+        let context = format!("entry {entry}, again {again}");
+        let (disk, hand) = (SimDisk::new(), clock());
+        let vault = init(&disk, &hand);
+        let visits = [Visit::new(1, "n1", "p1"), Visit::new(2, "n1", "p1").class("6y")];
+        let at: Vec<_> = append(&vault, &visits).unwrap().iter().map(|r| r.index).collect();
+        drop(vault);
+        let right = hand.fork();
+        hand.set_wall(years);
+        let mut vault = open(&disk, &hand).unwrap();
+        if entry {
+            append(&vault, &[Visit::new(3, "n1", "p3")]).unwrap();
+        }
+        if again {
+            drop(vault);
+            vault = open(&disk, &hand).unwrap();
+        }
+        let preview = vault.preview_erasure(&[patient("p1")]).unwrap();
+        assert_eq!((preview.classes, preview.deferred.len()), (vec![YEAR], 1), "{context}");
+        let erased = erase(&vault, "p1").unwrap();
+        let due = Day(right.wall().day().0 + 2192).end();
+        assert_eq!((erased.records, erased.deferred[0].due), (1, Some(due)), "{context}");
+        let fates = |vault: &Vault| [0, 1].map(|n| data_fate(&read(vault, at[n])));
+        assert_eq!(fates(&vault), [Fate::Erased, Fate::Open], "{context}");
+        assert_eq!(code(vault.expire(None)), "EXPIRY_SUSPENDED", "{context}");
+        // Nothing was lost, so the clock may be right after all.
+        let today = vault.clock().now().day();
+        assert_eq!(vault.expire(Some(today)).unwrap().erasures.len(), 1, "{context}");
+        assert_ne!(fates(&vault)[1], Fate::Open, "{context}");
+        // With the date confirmed, floors are judged by it.
+        append(&vault, &[Visit::new(4, "n1", "p4").class("6y")]).unwrap();
+        assert_eq!(erase(&vault, "p4").unwrap().deferred.len(), 1, "{context}");
+    }
 }

@@ -21,15 +21,14 @@ use std::collections::HashMap;
 pub(super) struct Ground {
     /// Tags of everybody a case holds, with the case; of several the least.
     held: HashMap<SubjectTag, CaseId>,
-    /// Log time.
+    /// The instant by which floors are judged.
     now: UtcNanos,
 }
 
 impl Vault {
     /// What decides today. While the tree is held no hold is set.
     pub(super) fn ground(&self, tree: &KeyTree) -> Result<Ground> {
-        let now = self.inner.clock.now();
-        let until = Month(now.day().month().0 + 1);
+        let until = Month(self.inner.clock.now().day().month().0 + 1);
         let mut held = HashMap::new();
         let cases = self.facts().persons_held();
         for (case, persons) in cases {
@@ -40,7 +39,22 @@ impl Vault {
                 }
             }
         }
-        Ok(Ground { held, now })
+        Ok(Ground { held, now: self.floor_time()? })
+    }
+
+    /// Log time; but after a jump that no person has confirmed the last one before it, so that a
+    /// wrong clock ends no floor. What has no floor needs no date to go.
+    fn floor_time(&self) -> Result<UtcNanos> {
+        let (jump, last) = {
+            let facts = self.facts();
+            (facts.time_jump, facts.last_time)
+        };
+        match jump.and_then(|first| first.0.checked_sub(1)) {
+            Some(before) => Ok(self.entry(EntryIndex(before))?.time_log),
+            // Before the first entry after an accepted jump only the clock knows of it.
+            None if self.inner.clock.jumped_beyond(last) => Ok(last),
+            None => Ok(self.inner.clock.now()),
+        }
     }
 
     /// Classes to destroy now, and those that law or a hold keeps.
