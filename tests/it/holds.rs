@@ -225,3 +225,40 @@ fn a_wrong_clock_that_was_accepted_ends_no_floor() {
         assert_eq!(erase(&vault, "p4").unwrap().deferred.len(), 1, "{context}");
     }
 }
+
+/// Settings whose class `1y` has a floor.
+fn stricter() -> Config {
+    let mut settings = settings();
+    let classes = settings.policies.get_mut("classes.toml").unwrap();
+    let keep = "keep = \"1y\"\n";
+    assert!(classes.contains(keep));
+    let floor = r#"floor = { days = 365, law = "House rule 1", effective = "2026-01-01" }"#;
+    *classes = classes.replace(keep, &format!("{keep}{floor}\n"));
+    settings
+}
+
+#[test]
+fn what_a_crash_interrupted_is_finished_under_the_policies_in_force() {
+    let mut finished = 0;
+    for n in 1..60 {
+        let (disk, clock) = (SimDisk::new(), clock());
+        let vault = init(&disk, &clock);
+        append(&vault, &[Visit::new(1, "n1", "p1")]).unwrap();
+        vault.settle();
+        disk.fail_at(n);
+        let whole = erase(&vault, "p1").is_ok();
+        drop(vault);
+        // The files were changed; nobody has put them in force.
+        let vault = open_with(&disk.crash(n), &clock, &stricter()).unwrap();
+        for erasure in vault.facts_now().erasures.into_values() {
+            let (_, _, done) = erasure.done.unwrap();
+            assert_eq!((done.classes, done.deferred), (vec![YEAR], vec![]), "write {n}");
+            finished += usize::from(!whole);
+        }
+        if whole {
+            assert!(finished > 0, "no crash left an erasure open");
+            return;
+        }
+    }
+    panic!("an erasure makes more writes than this test breaks");
+}
