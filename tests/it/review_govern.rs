@@ -16,6 +16,7 @@ use chancery::policy::classify::Scratch;
 use chancery::store::disk::{Disk, Mode as DiskMode};
 use chancery::vault::error::Result;
 use chancery::vault::hold::Order;
+use chancery::vault::policies::policies_hash;
 use chancery::vault::read::Reading;
 use chancery::vault::{Vault, World};
 use std::path::Path;
@@ -221,6 +222,40 @@ fn a_record_of_a_held_person_that_comes_before_the_intent_stays() {
         raced += usize::from(at < erased.intent);
         assert_eq!(erased.deferred.is_empty(), at > erased.intent, "look {n}: {at} {erased:?}");
         assert_eq!(data_fate(&read(&house.1, at)), Fate::Open, "look {n}: {at} {erased:?}");
+    }
+    assert!(raced > 1, "only {raced} races");
+}
+
+#[test]
+fn policies_in_force_before_a_run_decide_what_it_takes() {
+    let mut raced = 0;
+    for n in 1..=8 {
+        let house = hooked();
+        let at = put(&house.1, 1, "p1", ClassId(1));
+        for seq in 2..4 {
+            house.0.hand.pass_days(5);
+            put(&house.1, seq, "p2", FOREVER);
+        }
+        house.1.settle();
+        let mut longer = config(Path::new(HOME));
+        let classes = longer.policies.get_mut("classes.toml").unwrap();
+        assert!(classes.contains("keep = \"7d\""));
+        *classes = classes.replace("keep = \"7d\"", "keep = \"365d\"");
+        let (_, old) = policies_hash(&config(Path::new(HOME)).policies).unwrap();
+        let (_, new) = policies_hash(&longer.policies).unwrap();
+        let rival =
+            arm(&house, n, move |vault| vault.apply_policies(&longer, &two_people()).unwrap());
+        let expired = house.1.expire(None).unwrap();
+        let Some(applied) = join(&house.0, &rival) else { continue };
+        let gone = data_fate(&read(&house.1, at)) == Fate::Expired;
+        raced += usize::from(!gone);
+        for (job, intent, _) in &expired.runs {
+            let named = house.1.facts_now().prunes[job].plan.policy;
+            let expect = if *intent < applied { old } else { new };
+            assert_eq!(named, expect, "look {n}: applied {applied}, {expired:?}");
+        }
+        let taken = expired.runs.iter().any(|run| run.1 < applied);
+        assert_eq!(gone, taken, "look {n}: applied {applied}, {expired:?}");
     }
     assert!(raced > 1, "only {raced} races");
 }
