@@ -25,7 +25,11 @@ pub fn encode<T: Serialize + DeserializeOwned + PartialEq>(
     }
 }
 
-fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, Malformed> {
+/// Encodes what is derived from payloads and read back by `decode`, for a snapshot.
+///
+/// # Errors
+/// `Malformed` if it cannot be written as RFC 8785 JSON.
+pub(crate) fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, Malformed> {
     serde_json_canonicalizer::to_vec(value)
         .map_err(|_| Malformed { offset: 0, what: "control payload cannot be written" })
 }

@@ -17,13 +17,13 @@ use crate::base::world::random;
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
 use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode};
 use crate::format::seal::row::IndexKey;
+use crate::store::error::ErrorKind;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::{root_change, unique};
-use crate::vault::erase::plan::{allowed, bounded};
+use crate::vault::erase::plan::{allowed, bounded, untouched};
 use crate::vault::error::{Error, Result};
 use crate::vault::hold::{Order, Prepared};
 use crate::vault::keys::{self, Keyring};
-use crate::vault::read::Reading;
 use crate::vault::sequencer::Check;
 use crate::vault::{Vault, vault_code};
 use std::collections::hash_map::Entry;
@@ -69,8 +69,8 @@ pub struct Erased {
     pub done: EntryIndex,
     /// Persons.
     pub persons: Vec<PersonId>,
-    /// Records that cannot be read any more.
-    pub records: u64,
+    /// Records that cannot be read any more; none where rot kept them from being counted.
+    pub records: Option<u64>,
     /// Classes that stay, and why.
     pub deferred: Vec<Deferred>,
     /// Bytes written to the key plane.
@@ -155,9 +155,9 @@ impl Vault {
         let mut tree = self.inner.keys.tree();
         self.announce_root(&tree)?;
         let cells = whom(&tree)?;
-        let (classes, deferred) = self.split_classes(&cells, &self.ground(&tree)?)?;
+        let (classes, deferred, tags) = self.decide(&tree, &cells).map_err(untouched)?;
         // If a crash takes the keys before the done entry, the tags are only here.
-        intent.set(TAGS, &self.tags(&cells, &classes));
+        intent.set(TAGS, &tags);
         let plan = EraseIntent {
             job: JobId(random(&*self.inner.world.entropy)),
             persons: cells.iter().map(|cell| cell.id).collect(),
@@ -172,35 +172,51 @@ impl Vault {
         let check: Check = Box::new(move |facts| allowed(&planned, &humans, facts));
         let clear = control::encode(&plan)?;
         let asked = self.commit_act(Kind::EraseIntent, clear, intent, Some(check))?;
-        let finished = self.finish_erasure(&mut tree, &plan, asked.first, evidence, Vec::new())?;
+        let finished =
+            self.finish_erasure(&mut tree, &plan, asked.first, evidence, Some(Vec::new()))?;
         drop(tree);
         self.checkpoint()?;
         Ok(finished)
     }
 
+    /// What would go, what stays, and the tags of what goes. All that deciding and counting read
+    /// is read here, since nothing that cannot be read may stop an erasure behind its intent.
+    fn decide(
+        &self,
+        tree: &KeyTree,
+        cells: &[PersonCell],
+    ) -> Result<(Vec<ClassId>, Vec<Deferred>, Vec<SubjectTag>)> {
+        let (classes, deferred) = self.split_classes(cells, &self.ground(tree)?)?;
+        let tags = self.tags(cells, &classes);
+        self.entries_of_tags(&tags)?;
+        Ok((classes, deferred, tags))
+    }
+
     /// Steps 2 to 5: evict, re-key and scrub, then say so in the log. `known` are tags the intent
-    /// names, for persons whose keys are gone already.
+    /// names, for persons whose keys are gone already; none where it cannot be read. Whatever has
+    /// rotted, this goes on: an open intent that cannot be carried out opens no vault.
     fn finish_erasure(
         &self,
         tree: &mut KeyTree,
         plan: &EraseIntent,
         intent: EntryIndex,
         mut evidence: Prepared,
-        known: Vec<SubjectTag>,
+        known: Option<Vec<SubjectTag>>,
     ) -> Result<Erased> {
         let keys = &self.inner.keys;
         keys.evict();
         // Only now is every record of these persons in the log: a floor may have begun to apply,
         // or a record have come that also is of somebody held.
         let cells = self.cells_of(tree, &plan.persons)?;
-        let (free, mut deferred) = self.split_classes(&cells, &self.ground(tree)?)?;
+        let (free, mut deferred) = self.split_what_is_left(&cells, tree)?;
         // What only fell due since the intent was not asked for: it stays listed, so that the
         // schedule asks for it.
         deferred.extend(plan.deferred.iter().filter(|d| free.contains(&d.class)).cloned());
         let stays = |class: &ClassId| deferred.iter().any(|d| d.class == *class);
         let classes: Vec<ClassId> = plan.classes.iter().filter(|c| !stays(c)).copied().collect();
-        let tags = unique([known, self.tags(&cells, &classes)].concat());
-        let records = self.entries_of_tags(&tags)?;
+        let whole = known.is_some();
+        let tags = unique([known.unwrap_or_default(), self.tags(&cells, &classes)].concat());
+        let records = self.entries_of_tags(&tags).ok().filter(|_| whole);
         evidence.set(TAGS, &tags);
         evidence.set(RECORDS, &records);
         let changes = removal(tree, keys, &plan.persons, &classes)?;
@@ -254,7 +270,7 @@ impl Vault {
     /// Erases what earlier erasures had to leave, as far as it is due now.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Those of the store; what has rotted of somebody, once everybody else was looked at.
     pub(crate) fn complete_deferred(&self) -> Result<Vec<Erased>> {
         let owed: Vec<(Vec<PersonId>, String)> = {
             let facts = self.facts();
@@ -262,24 +278,33 @@ impl Vault {
             let deferring = done.filter(|(_, done)| !done.deferred.is_empty());
             deferring.map(|(e, done)| (done.persons.clone(), e.plan.basis.clone())).collect()
         };
-        let mut done = Vec::new();
+        let (mut done, mut unread) = (Vec::new(), None);
         for (persons, basis) in owed {
-            let tree = self.inner.keys.tree();
-            let left = self.cells_of(&tree, &persons)?;
-            let ground = self.ground(&tree)?;
-            let (_, held) = self.holds_on_humans(&tree, &persons)?;
-            drop(tree);
-            if left.is_empty() || !held.is_empty() {
-                continue;
-            }
-            let (classes, _) = self.split_classes(&left, &ground)?;
-            if !classes.is_empty() {
-                let by = vec![("order.requested_by", "schedule".to_owned())];
-                let whom = |tree: &KeyTree| self.cells_of(tree, &persons);
-                done.push(self.erase_whom(&whom, &basis, Mode::Scheduled, by)?);
+            match self.complete_one(&persons, &basis) {
+                Ok(erased) => done.extend(erased),
+                // What has rotted of one person is no reason to leave the next.
+                Err(error) if is_rot(&error) => unread = unread.or(Some(error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(done)
+        unread.map_or(Ok(done), Err)
+    }
+
+    fn complete_one(&self, persons: &[PersonId], basis: &str) -> Result<Option<Erased>> {
+        let tree = self.inner.keys.tree();
+        let left = self.cells_of(&tree, persons)?;
+        let (_, held) = self.holds_on_humans(&tree, persons)?;
+        if left.is_empty() || !held.is_empty() {
+            return Ok(None);
+        }
+        let ground = self.ground(&tree)?;
+        drop(tree);
+        if self.split_classes(&left, &ground)?.0.is_empty() {
+            return Ok(None);
+        }
+        let by = vec![("order.requested_by", "schedule".to_owned())];
+        let whom = |tree: &KeyTree| self.cells_of(tree, persons);
+        self.erase_whom(&whom, basis, Mode::Scheduled, by).map(Some)
     }
 
     /// Finishes erasures that a crash interrupted after their intent. Doing one twice is harmless:
@@ -291,15 +316,24 @@ impl Vault {
             open.map(|e| (e.intent, e.plan.clone())).collect()
         };
         for (intent, plan) in open {
-            let reading = Reading { open: true, destination: None };
-            let asked = self.record(intent, reading)?;
-            let tags = asked.value(TAGS).and_then(|list| serde_json::from_slice(list).ok());
+            let asked = self.own_record(intent).ok();
+            let tags = asked.as_ref().and_then(|asked| asked.value(TAGS));
+            let tags = tags.and_then(|list| serde_json::from_slice(list).ok());
             let evidence = self.evidence(Vec::new())?;
             let mut tree = self.inner.keys.tree();
             self.announce_root(&tree)?;
-            self.finish_erasure(&mut tree, &plan, intent, evidence, tags.unwrap_or_default())?;
+            self.finish_erasure(&mut tree, &plan, intent, evidence, tags)?;
         }
         Ok(())
+    }
+}
+
+/// Whether something stored is not what it was: the store itself may go on.
+fn is_rot(error: &Error) -> bool {
+    match error {
+        Error::Evidence { .. } => true,
+        Error::Unavailable(error) => error.kind == ErrorKind::Corrupt,
+        _ => false,
     }
 }
 

@@ -17,7 +17,6 @@ use crate::vault::config::Config;
 use crate::vault::error::{Error, Result};
 use crate::vault::hold::Order;
 use crate::vault::open::check_own_classes;
-use crate::vault::read::Reading;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
@@ -65,7 +64,7 @@ impl Vault {
     }
 
     fn policies_at(&self, index: EntryIndex) -> Result<Policies> {
-        let record = self.record(index, Reading { open: true, destination: None })?;
+        let record = self.own_record(index)?;
         let lost = || {
             let fate = record.groups.first().copied().unwrap_or(Fate::BodyMissing);
             Error::evidence(fate.name(), "the policies in force cannot be read")

@@ -158,11 +158,12 @@ impl Vault {
                 Err(Error::Conflict { code: PLAN_CHANGED, .. }) => {}
                 other => {
                     other?;
-                    done.erasures = self.complete_deferred()?;
+                    let completed = self.complete_deferred();
                     if self.inner.keys.tree().wants_compaction() {
                         self.compact_keys()?;
                     }
                     self.checkpoint()?;
+                    done.erasures = completed?;
                     return Ok(done);
                 }
             }

@@ -8,6 +8,7 @@ use crate::base::unit::{ClassId, Day, EntryIndex, Generation, Month, UtcNanos};
 use crate::format::cell::PersonCell;
 use crate::format::control::{self, Deferred, EraseDone, EraseIntent, RootChange, Scope};
 use crate::policy::classes::LAW_BYTES_MAX;
+use crate::store::error::ErrorKind;
 use crate::store::keytree::KeyTree;
 use crate::vault::Vault;
 use crate::vault::erase::{ERASURE_PERSONS_MAX, INTEGER_MAX};
@@ -18,18 +19,25 @@ use crate::vault::retain::PLAN_CHANGED;
 use std::collections::HashMap;
 
 /// What decides about every class of an erasure.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     /// Tags of everybody a case holds, with the case; of several the least.
     held: HashMap<SubjectTag, CaseId>,
     /// The instant by which floors are judged.
     now: UtcNanos,
+    /// What cannot be decided because something cannot be read stays; else it is an error.
+    in_doubt: bool,
 }
 
 impl Vault {
     /// What decides today. While the tree is held no hold is set.
-    pub(super) fn ground(&self, tree: &KeyTree) -> Result<Ground> {
+    pub(crate) fn ground(&self, tree: &KeyTree) -> Result<Ground> {
+        let held = self.held_tags(tree)?;
+        Ok(Ground { held, now: self.floor_time()?, in_doubt: false })
+    }
+
+    fn held_tags(&self, tree: &KeyTree) -> Result<HashMap<SubjectTag, CaseId>> {
         let until = Month(self.inner.clock.now().day().month().0 + 1);
-        let mut held = HashMap::new();
+        let mut held: HashMap<SubjectTag, CaseId> = HashMap::new();
         let cases = self.facts().persons_held();
         for (case, persons) in cases {
             for cell in keys::same_human(tree, self.inner.keys.directory(), &persons)? {
@@ -39,7 +47,35 @@ impl Vault {
                 }
             }
         }
-        Ok(Ground { held, now: self.floor_time()? })
+        Ok(held)
+    }
+
+    /// As `split_classes`, behind the intent, where nothing that has rotted may stop: what it
+    /// keeps from being decided stays, as long as it could have to.
+    pub(crate) fn split_what_is_left(
+        &self,
+        cells: &[PersonCell],
+        tree: &KeyTree,
+    ) -> Result<(Vec<ClassId>, Vec<Deferred>)> {
+        let held = self.held_tags(tree)?;
+        // An instant before every floor's end, where the right one cannot be read.
+        let now = self.floor_time().unwrap_or(UtcNanos(0));
+        self.split_classes(cells, &Ground { held, now, in_doubt: true })
+    }
+
+    /// What may have to stay of a class whose records cannot be read, for as long as any record
+    /// there can be by now might demand.
+    fn kept_in_doubt(&self, class: ClassId, ground: &Ground) -> Option<Deferred> {
+        let policies = self.policies();
+        if let Some(floor) = policies.classes().get(class).and_then(|c| c.floor.as_ref()) {
+            let today = self.inner.clock.now().day();
+            let due = Some(Day(today.0.saturating_add(floor.days)).end());
+            let (why, law) = ("floor".to_owned(), floor.law.clone());
+            return Some(Deferred { class, why, law, due });
+        }
+        let case = ground.held.values().min()?;
+        let (why, law) = ("hold".to_owned(), case.to_string());
+        Some(Deferred { class, why, law, due: None })
     }
 
     /// Log time; but after a jump that no person has confirmed the last one before it, so that a
@@ -58,7 +94,7 @@ impl Vault {
     }
 
     /// Classes to destroy now, and those that law or a hold keeps.
-    pub(super) fn split_classes(
+    pub(crate) fn split_classes(
         &self,
         cells: &[PersonCell],
         ground: &Ground,
@@ -69,7 +105,11 @@ impl Vault {
         classes.dedup();
         let (mut now_classes, mut deferred) = (Vec::new(), Vec::new());
         for class in classes {
-            match self.why_deferred(cells, class, ground)? {
+            let why = match self.why_deferred(cells, class, ground) {
+                Err(_) if ground.in_doubt => self.kept_in_doubt(class, ground),
+                decided => decided?,
+            };
+            match why {
                 Some(why) => deferred.push(why),
                 None => now_classes.push(class),
             }
@@ -133,9 +173,23 @@ impl Vault {
     }
 }
 
+/// An error from before the intent, with that said.
+pub(crate) fn untouched(error: Error) -> Error {
+    match error {
+        Error::Evidence { verdict, detail } => {
+            Error::Evidence { verdict, detail: format!("{detail}; nothing was erased") }
+        }
+        Error::Unavailable(mut error) if error.kind == ErrorKind::Corrupt => {
+            error.what.push_str("; nothing was erased");
+            Error::Unavailable(error)
+        }
+        other => other,
+    }
+}
+
 /// Whether no hold at the intent's own index forbids the plan; `humans` are all handles of those
 /// it names.
-pub(super) fn allowed(plan: &EraseIntent, humans: &[PersonId], facts: &Facts) -> Result<()> {
+pub(crate) fn allowed(plan: &EraseIntent, humans: &[PersonId], facts: &Facts) -> Result<()> {
     let cases = facts.holds_on_persons(humans);
     if !cases.is_empty() {
         return Err(Error::Held { cases });
@@ -156,7 +210,7 @@ pub(super) fn allowed(plan: &EraseIntent, humans: &[PersonId], facts: &Facts) ->
 
 /// Refuses a plan whose done entry could be too large to write once the keys are gone: every
 /// class may come to be deferred meanwhile, for the longest law.
-pub(super) fn bounded(plan: &EraseIntent) -> Result<()> {
+pub(crate) fn bounded(plan: &EraseIntent) -> Result<()> {
     let all = plan.classes.iter().copied().chain(plan.deferred.iter().map(|d| d.class));
     let deferred = all.clone().map(|class| Deferred {
         class,
