@@ -20,6 +20,10 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// As the vault's own program has it; its baselines allocate with it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<ExitCode> {
     if std::env::args().nth(1).is_some_and(|act| act == "bench") {
         return Ok(chancery::cli::main());

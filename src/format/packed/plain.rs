@@ -10,14 +10,17 @@
 //! ```
 //!
 //! It never gives more bytes than a group can hold, and what it gives is parsed and checked
-//! against every commitment like any other plaintext.
+//! against every commitment like any other plaintext. Where zstd gets no memory the process ends,
+//! as it does wherever else there is none: never a verdict on bytes that could not be read.
 
 use crate::format::body::Plain;
 use crate::format::wire::{Malformed, Reader, Result, Write};
+use std::alloc::{Layout, handle_alloc_error};
 use std::sync::OnceLock;
 use zeroize::Zeroizing;
-use zstd::bulk::{Compressor, Decompressor};
-use zstd::dict::{DecoderDictionary, EncoderDictionary};
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
+use zstd::zstd_safe::{CCtx, CDict, CParameter, DCtx, DDict, ErrorCode};
+use zstd::zstd_safe::{compress_bound, is_error_kind};
 
 /// Dictionary 1, frozen: another one is another algorithm.
 pub const DICTIONARY: &[u8] = include_bytes!("dictionary.1");
@@ -33,7 +36,7 @@ const EXPANDED_MAX: u64 = 2 << 20;
 const SEED_BYTES: usize = 32;
 
 /// Compresses plaintexts.
-pub struct Squeezer(Compressor<'static>);
+pub struct Squeezer(CCtx<'static>);
 
 impl Squeezer {
     /// Takes the dictionary in.
@@ -41,13 +44,16 @@ impl Squeezer {
     /// # Errors
     /// `Malformed` when zstd refuses it: a build that cannot compress.
     pub fn new() -> Result<Squeezer> {
-        static ENCODER: OnceLock<EncoderDictionary<'static>> = OnceLock::new();
+        static ENCODER: OnceLock<CDict<'static>> = OnceLock::new();
         let refused = |_| Malformed { offset: 0, what: "zstd refuses its dictionary" };
-        let dictionary = ENCODER.get_or_init(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
-        let mut zstd = Compressor::with_prepared_dictionary(dictionary).map_err(refused)?;
-        zstd.include_checksum(false).map_err(refused)?;
-        zstd.include_contentsize(false).map_err(refused)?;
-        zstd.include_dictid(false).map_err(refused)?;
+        let dictionary = ENCODER.get_or_init(|| made(CDict::try_create(DICTIONARY, LEVEL)));
+        let mut zstd = made(CCtx::try_create());
+        zstd.ref_cdict(dictionary).map_err(refused)?;
+        for left_out in
+            [CParameter::ChecksumFlag, CParameter::ContentSizeFlag, CParameter::DictIdFlag]
+        {
+            zstd.set_parameter(left_out(false)).map_err(refused)?;
+        }
         Ok(Squeezer(zstd))
     }
 
@@ -56,7 +62,8 @@ impl Squeezer {
         let (seed, rest) = plain.split_first_chunk::<SEED_BYTES>()?;
         // Padding is not told from the last value's bytes here; expanding needs none of it.
         let fields = rest.get(..fields_len(rest)?)?;
-        let frame = Zeroizing::new(self.0.compress(fields).ok()?);
+        let mut frame = Zeroizing::new(Vec::with_capacity(compress_bound(fields.len())));
+        self.0.compress2(&mut *frame, fields).map_err(no_memory_ends_it).ok()?;
         let frame = frame.strip_prefix(&FRAME_MAGIC)?;
         let mut out = Zeroizing::new(Vec::with_capacity(plain.len()));
         out.raw(seed);
@@ -67,6 +74,19 @@ impl Squeezer {
         out.resize(padded, 0);
         (out.len() < plain.len()).then_some(out)
     }
+}
+
+/// What zstd made; it makes nothing only when there is no memory.
+fn made<T>(made: Option<T>) -> T {
+    made.unwrap_or_else(|| handle_alloc_error(Layout::new::<T>()))
+}
+
+/// Passes an error on, unless it says that there was no memory.
+fn no_memory_ends_it(code: ErrorCode) -> ErrorCode {
+    if is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_memory_allocation) {
+        handle_alloc_error(Layout::new::<CCtx<'_>>());
+    }
+    code
 }
 
 /// Length of the fields at the start of `bytes`.
@@ -99,10 +119,11 @@ pub fn expand(bytes: &[u8]) -> Result<Plain> {
     framed.raw(&FRAME_MAGIC);
     framed.raw(frame);
     let mut fields = Zeroizing::new(vec![0; len]);
-    static DECODER: OnceLock<DecoderDictionary<'static>> = OnceLock::new();
-    let dictionary = DECODER.get_or_init(|| DecoderDictionary::copy(DICTIONARY));
-    let mut zstd = Decompressor::with_prepared_dictionary(dictionary).map_err(|_| wrong.clone())?;
-    match zstd.decompress_to_buffer(&framed, fields.as_mut_slice()) {
+    static DECODER: OnceLock<DDict<'static>> = OnceLock::new();
+    let dictionary = DECODER.get_or_init(|| made(DDict::try_create(DICTIONARY)));
+    let mut zstd = made(DCtx::try_create());
+    zstd.ref_ddict(dictionary).map_err(|_| wrong.clone())?;
+    match zstd.decompress(fields.as_mut_slice(), &framed).map_err(no_memory_ends_it) {
         Ok(written) if written == len => crate::format::body::decode_fields(seed, &fields),
         _ => Err(wrong),
     }
