@@ -20,9 +20,13 @@ async function answer(line) {
   const { id, name, files, trust, since } = JSON.parse(line);
   const entries = Object.entries(files).map(([path, data]) => [path, memoryFile(bytesOf(data))]);
   const single = entries.length === 1 && !entries[0][0].includes('/');
+  const all = new Map(entries);
+  // Of several files the one that is named is the evidence, and the others lie beside it.
   const evidence = single
     ? { name: name ?? entries[0][0], file: entries[0][1] }
-    : { name, folder: new Folder(entries) };
+    : all.has(name)
+      ? { name, file: all.get(name), beside: (other) => all.get(other) }
+      : { name, folder: new Folder(entries) };
   const verdict = await judgeAny(evidence, {
     trustBytes: trust === null || trust === undefined ? null : utf8(trust),
     sinceBytes: since === null || since === undefined ? null : bytesOf(since),

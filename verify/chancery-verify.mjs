@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// chancery-verify PATH [--trust FILE] [--since FILE] [--replay-seals all|N%] [--seed TEXT] [--json]
+// chancery-verify PATH [--trust FILE] [--since FILE] [--replay-seals all|none|N%] [--seed TEXT] [--json]
 // The second verifier, on the command line. Never writes a file, never uses the network.
 // Exit: 0 verified, 1 evidence failed, 2 usage, 3 could not check, 4 inconclusive.
 
@@ -8,6 +8,7 @@ import { judgeAny } from './src/any.mjs';
 import { bytesAt, evidenceAt } from './src/disk.mjs';
 import { EXIT, exitOf, Refusal, refuse } from './src/verdict.mjs';
 import { asJson, asText } from './src/sentences.mjs';
+import { plain } from './src/text.mjs';
 import { utf8 } from './src/wire.mjs';
 
 process.removeAllListeners('warning');
@@ -18,7 +19,7 @@ const HELP = `Usage: node chancery-verify.mjs PATH [options]
                         report folder (or the same as .zip), or a vault's data directory
   --trust FILE          pinned keys, obtained by another way than the evidence
   --since FILE          checkpoint kept from before: the log must extend it
-  --replay-seals N      compute the seals of all epochs anew ("all", the default) or of N%
+  --replay-seals N      compute the seals of all epochs anew ("all", the default), of N%, or "none"
   --seed TEXT           makes a sample of N% one that the vault could not foresee
   --json                one JSON object instead of sentences
 
@@ -45,8 +46,9 @@ function readArguments() {
 
 function replayOf(values) {
   const word = values['replay-seals'] ?? 'all';
-  const percent = word === 'all' ? 100 : Number(/^([0-9]{1,3})%$/.exec(word)?.[1] ?? NaN);
-  if (!(percent >= 0 && percent <= 100)) refuse('USAGE', '--replay-seals takes all or 0% to 100%');
+  const words = { all: 100, none: 0 };
+  const percent = Object.hasOwn(words, word) ? words[word] : Number(/^([0-9]{1,3})%$/.exec(word)?.[1] ?? NaN);
+  if (!(percent >= 0 && percent <= 100)) refuse('USAGE', '--replay-seals takes all, none or 0% to 100%');
   return { percent, seed: utf8(values.seed), asked: values['replay-seals'] !== undefined };
 }
 
@@ -71,6 +73,6 @@ try {
   process.exitCode = await main();
 } catch (error) {
   if (!(error instanceof Refusal)) throw error;
-  process.stderr.write(`chancery-verify: ${error.code}: ${error.message}\n`);
+  process.stderr.write(`chancery-verify: ${error.code}: ${plain(error.message)}\n`);
   process.exitCode = exitOf(error.code);
 }

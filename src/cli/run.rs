@@ -173,10 +173,15 @@ fn usage_text(error: &clap::Error) -> String {
     };
     let argument = word(ContextKind::InvalidArg);
     let source = std::error::Error::source(error).map(ToString::to_string);
-    let allowed = word(ContextKind::ValidValue).map(|list| format!("allowed: {list}"));
+    let allowed = word(ContextKind::ValidValue).filter(|list| !list.is_empty());
+    let allowed = allowed.map(|list| format!("allowed: {list}"));
     let what = match (error.kind(), &argument) {
         (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(argument)) => {
-            let why = source.or(allowed).unwrap_or_else(|| "not a value it takes".to_owned());
+            let none = match error.kind() {
+                ErrorKind::InvalidValue => "needs a value",
+                _ => "not a value it takes",
+            };
+            let why = source.or(allowed).unwrap_or_else(|| none.to_owned());
             format!("{argument}: {why}")
         }
         (ErrorKind::MissingRequiredArgument, Some(argument)) => format!("missing {argument}"),

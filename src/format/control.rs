@@ -337,6 +337,9 @@ payload! {
         last: EntryIndex,
         /// Names of the fields handed out, ascending; empty = every field.
         fields: Vec<String>,
+        /// Who stood behind it, where it took an order: an export of sealed fields.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mode: Option<Mode>,
     }
 }
 

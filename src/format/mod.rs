@@ -10,6 +10,7 @@ pub mod complete;
 pub mod control;
 mod der;
 pub mod entry;
+pub mod export;
 pub mod json;
 pub mod node;
 pub mod note;

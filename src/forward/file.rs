@@ -9,12 +9,16 @@
 //! | `<name>.sha256` | both files as coreutils' `sha256sum` writes and checks them |
 //!
 //! The hash of a line is over its bytes without LF.
-//! Steps of `finish`: sync the three `.part` files; rename manifest, then checksums, then lines;
-//! sync the directory. So whoever sees `<name>` sees all three, whole.
+//! While they are written the three have no name, so that of an export that is killed nothing stays
+//! in the directory; a file system that knows no such files gives them the ending `.part`, and the
+//! next export of that name removes them. Steps of `finish`: sync the three; name manifest, then
+//! checksums, then lines; sync the directory. So whoever sees `<name>` sees all three, whole.
 
 use crate::base::id::{Hash32, RecordId, hex};
 use crate::base::unit::EntryIndex;
+use crate::format::export::{self, EVENTS_ENDING, NOTE_ENDING, is_export_name};
 use crate::format::note::NoteError;
+use crate::format::wire::Malformed;
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::Error;
 use sha2::{Digest, Sha256};
@@ -24,11 +28,6 @@ use std::sync::Arc;
 
 /// Bytes gathered before a write: large enough that the system call does not show.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// Longest name: room for the endings within the 255 bytes that file systems allow.
-const NAME_BYTES_MAX: usize = 200;
-
-/// Endings of the files that accompany an export: as names of exports they could replace them.
-const ENDINGS: [&str; 4] = [".part", ".sha256", ".manifest.jsonl", ".manifest.note"];
 
 /// Why an export was not written.
 #[derive(Debug)]
@@ -42,6 +41,8 @@ pub enum FileError {
     Exists(PathBuf),
     /// The manifest cannot be signed.
     Unsigned(NoteError),
+    /// The manifest cannot be written: our bug.
+    Unwritable(Malformed),
     /// A line is empty or holds CR, LF or NUL: it would be more than one event, or none.
     LineUnsafe(EntryIndex),
     /// A line does not come after the one before it.
@@ -67,6 +68,7 @@ impl fmt::Display for FileError {
                 path.display()
             ),
             FileError::Unsigned(error) => write!(f, "EXPORT_MANIFEST: {error}"),
+            FileError::Unwritable(error) => write!(f, "EXPORT_MANIFEST: {error}"),
             FileError::LineUnsafe(index) => write!(f, "EXPORT_LINE_UNSAFE: entry {index}"),
             FileError::OutOfOrder { previous, found } => {
                 write!(f, "EXPORT_OUT_OF_ORDER: entry {found} after entry {previous}")
@@ -116,10 +118,13 @@ pub struct Manifest {
     pub sha256: Hash32,
 }
 
-/// A file that grows at its end under a `.part` name and is hashed on the way.
+/// A file that grows at its end without a name, or under a `.part` name, and is hashed on the way.
 struct Part {
     file: Arc<dyn DiskFile>,
+    /// The final name.
     path: PathBuf,
+    /// The name until then, if it has one.
+    beside: Option<PathBuf>,
     offset: u64,
     buffer: Vec<u8>,
     hasher: Sha256,
@@ -127,11 +132,17 @@ struct Part {
 
 impl Part {
     fn create(disk: &dyn Disk, dir: &Path, name: &str) -> Result<Self, Error> {
-        let path = dir.join(format!("{name}.part"));
+        let path = dir.join(name);
+        let beside = dir.join(format!("{name}.part"));
         // A part of a run that was killed holds nothing anybody was promised.
-        let file = disk.open(&path, Mode::Create)?;
-        file.set_len(0)?;
-        Ok(Part { file, path, offset: 0, buffer: Vec::new(), hasher: Sha256::new() })
+        if disk.exists(&beside)? {
+            disk.remove(&beside)?;
+        }
+        let (file, beside) = match disk.create_unnamed(dir)? {
+            Some(file) => (file, None),
+            None => (disk.open(&beside, Mode::CreateNew)?, Some(beside)),
+        };
+        Ok(Part { file, path, beside, offset: 0, buffer: Vec::new(), hasher: Sha256::new() })
     }
 
     fn push(&mut self, pieces: &[&[u8]]) -> Result<(), Error> {
@@ -156,6 +167,30 @@ impl Part {
         self.file.sync()?;
         Ok(Hash32(self.hasher.finalize_reset().into()))
     }
+
+    /// Gives it its name. What accompanies an export may take the place of a remnant.
+    fn publish(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+        match &self.beside {
+            Some(beside) => disk.rename(beside, &self.path)?,
+            None => self.file.link(&self.path)?,
+        }
+        self.beside = None;
+        Ok(())
+    }
+
+    fn publish_over(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+        if self.beside.is_none() && disk.exists(&self.path)? {
+            disk.remove(&self.path)?;
+        }
+        self.publish(disk)
+    }
+
+    /// Removes what has a name that is not its own.
+    fn discard(&self, disk: &dyn Disk) {
+        if let Some(beside) = &self.beside {
+            let _ = disk.remove(beside);
+        }
+    }
 }
 
 /// An export being written. Dropped before `finish`, it removes what it began.
@@ -173,12 +208,7 @@ pub struct Export<'a> {
 impl<'a> Export<'a> {
     /// Begins an export in a directory that is there.
     pub fn create(disk: &'a dyn Disk, dir: &Path, name: &str) -> Result<Self, FileError> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        // Some file systems do not tell upper case from lower.
-        let lower = name.to_ascii_lowercase();
-        let taken = ENDINGS.iter().any(|ending| lower.ends_with(ending));
-        if !starts_well || taken || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
+        if !is_export_name(name) {
             return Err(FileError::NameUnsafe);
         }
         // A manifest or checksum without its lines is a remnant of a crash: it is replaced.
@@ -187,10 +217,10 @@ impl<'a> Export<'a> {
             return Err(FileError::Exists(path));
         }
         let lines = Part::create(disk, dir, name)?;
-        let events = match Part::create(disk, dir, &format!("{name}.manifest.jsonl")) {
+        let events = match Part::create(disk, dir, &format!("{name}{EVENTS_ENDING}")) {
             Ok(events) => events,
             Err(error) => {
-                let _ = disk.remove(&lines.path);
+                lines.discard(disk);
                 return Err(error.into());
             }
         };
@@ -241,45 +271,48 @@ impl<'a> Export<'a> {
         let sha256 = self.lines.seal()?;
         let events_sha256 = self.events.seal()?;
         let name = self.name.clone();
-        let events_name = format!("{name}.manifest.jsonl");
+        let events_name = format!("{name}{EVENTS_ENDING}");
         let sums = format!("{sha256}  {name}\n{events_sha256}  {events_name}\n");
         let sums_name = format!("{name}.sha256");
         let mut sums_part = Part::create(self.disk, &self.dir, &sums_name)?;
         let sealed = sums_part.push(&[sums.as_bytes()]).and_then(|()| sums_part.seal());
         if let Err(error) = sealed {
-            let _ = self.disk.remove(&sums_part.path);
+            sums_part.discard(self.disk);
             return Err(error.into());
         }
-        let manifest = self.manifest(about, sha256, events_sha256);
+        let manifest = self.manifest(about, sha256, events_sha256)?;
         let signed = sign(&manifest.text).map_err(FileError::Unsigned)?;
-        self.disk.replace(&self.dir.join(format!("{name}.manifest.note")), signed.as_bytes())?;
-        self.disk.rename(&self.events.path, &self.dir.join(&events_name))?;
-        self.disk.rename(&sums_part.path, &self.dir.join(&sums_name))?;
-        self.disk.rename(&self.lines.path, &self.dir.join(&name))?;
+        self.disk.replace(&self.dir.join(format!("{name}{NOTE_ENDING}")), signed.as_bytes())?;
+        self.events.publish_over(self.disk)?;
+        sums_part.publish_over(self.disk)?;
+        self.lines.publish(self.disk)?;
         self.disk.sync_dir(&self.dir)?;
         Ok(manifest)
     }
 
     /// What is signed.
-    fn manifest(&self, about: &About, sha256: Hash32, events_sha256: Hash32) -> Manifest {
-        let (name, events_name) = (&self.name, format!("{}.manifest.jsonl", self.name));
-        let number = |index: Option<EntryIndex>| {
-            index.map_or_else(|| "null".to_owned(), |index| index.to_string())
+    fn manifest(
+        &self,
+        about: &About,
+        sha256: Hash32,
+        events_sha256: Hash32,
+    ) -> Result<Manifest, FileError> {
+        let (first, last, count) = (self.first, self.last, self.count);
+        let signed = export::Export {
+            count,
+            events: format!("{}{EVENTS_ENDING}", self.name),
+            events_sha256,
+            file: self.name.clone(),
+            first,
+            format: about.format.to_owned(),
+            last,
+            mapping_sha256: about.mapping,
+            preset: about.preset.to_owned(),
+            sha256,
+            kind: export::FORMAT.to_owned(),
         };
-        // Members in the order of RFC 8785; no value needs an escape.
-        let text = format!(
-            "{{\"count\":{},\"events\":\"{events_name}\",\"events_sha256\":\"{events_sha256}\",\
-             \"file\":\"{name}\",\"first\":{},\"format\":\"{}\",\"last\":{},\
-             \"mapping_sha256\":\"{}\",\"preset\":\"{}\",\"sha256\":\"{sha256}\",\
-             \"type\":\"chancery/export/v1\"}}\n",
-            self.count,
-            number(self.first),
-            about.format,
-            number(self.last),
-            about.mapping,
-            about.preset,
-        );
-        Manifest { text, first: self.first, last: self.last, count: self.count, sha256 }
+        let text = signed.text().map_err(FileError::Unwritable)?;
+        Ok(Manifest { text, first, last, count, sha256 })
     }
 }
 
@@ -288,9 +321,7 @@ impl Drop for Export<'_> {
     /// that say they are parts.
     fn drop(&mut self) {
         for part in [&self.lines, &self.events] {
-            if self.disk.exists(&part.path).unwrap_or(false) {
-                let _ = self.disk.remove(&part.path);
-            }
+            part.discard(self.disk);
         }
     }
 }

@@ -25,7 +25,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Pieces of evidence kept of one log: the first ones tell, and a disk must not fill.
+/// Pieces of evidence kept of one log and verdict: the first ones tell, and a disk must not fill.
+/// What any stranger can send has no part in the room for what only the log's key can sign.
 const EVIDENCE_MAX: usize = 64;
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -174,7 +175,11 @@ impl Witness {
         let holds =
             verify_consistency(*size, root, checkpoint.size, &checkpoint.root, &request.proof);
         if let Err(why) = holds {
-            let alarm = self.keep(log, &state, "INCONSISTENT", body, now);
+            // Needless hashes beside the very checkpoint that is held, or where none is, say
+            // nothing about the log.
+            let tells = size.0 > 0 && checkpoint.size > *size;
+            let kept = tells.then(|| self.keep(log, &state, "INCONSISTENT", body, now));
+            let alarm = kept.flatten();
             return Answer { alarm, ..Answer::refuse(422, format!("consistency proof: {why}")) };
         }
         self.cosign(log, &mut state, &request, checkpoint, now)
@@ -237,15 +242,23 @@ impl Witness {
         let head = format!("chancery/witness-evidence/v1\n{verdict}\n{now}\nheld {}\n", held.len());
         let text = [head.as_bytes(), held, b"sent\n", request].concat();
         let kept = self.disk.create_dir(&dir).and_then(|()| {
-            let full = self.disk.list(&dir)?.len() >= EVIDENCE_MAX;
-            match full || self.disk.exists(&path)? {
-                true => Ok(()),
-                false => self.disk.replace(&path, &text),
+            if self.disk.exists(&path)? {
+                return Ok(true);
             }
+            let same = format!("{verdict}-");
+            let there = self.disk.list(&dir)?;
+            let is_room =
+                there.iter().filter(|listed| listed.name.starts_with(&same)).count() < EVIDENCE_MAX;
+            if is_room {
+                self.disk.replace(&path, &text)?;
+            }
+            Ok(is_room)
         });
         let origin = &state.checkpoint.origin;
+        let dir = dir.display();
         Some(match kept {
-            Ok(()) => format!("{verdict}: {origin}: both notes are in {}", dir.display()),
+            Ok(true) => format!("{verdict}: {origin}: both notes are in {dir}"),
+            Ok(false) => format!("{verdict}: {origin}: not kept: {EVIDENCE_MAX} are in {dir}"),
             Err(error) => format!("{verdict}: {origin}: evidence could not be kept: {error}"),
         })
     }

@@ -7,11 +7,13 @@
 //! sync nothing on that descriptor may be believed: callers poison themselves.
 
 use crate::store::error::{Error, ErrorKind, Result};
-use rustix::fs::Advice;
+use rustix::fs::{Advice, AtFlags, CWD, OFlags};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind as IoKind, Read};
 use std::num::NonZeroU64;
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +55,12 @@ pub trait DiskFile: Send + Sync {
     /// Says that these bytes, which are durable, need not stay in memory. A hint: nothing depends
     /// on it, and a system that does not know it loses nothing but speed.
     fn forget(&self, _bytes: Range<u64>) {}
+    /// Gives a file without a name this one, which nothing must have. The name is durable once the
+    /// directory is synced.
+    fn link(&self, path: &Path) -> Result<()> {
+        let why = std::io::Error::from(IoKind::Unsupported);
+        Err(Error::io(path, "cannot name a file that has a name", why))
+    }
     /// Whether the file has no bytes.
     fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
@@ -66,6 +74,11 @@ pub trait DiskLock: Send + Sync {}
 pub trait Disk: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, mode: Mode) -> Result<Arc<dyn DiskFile>>;
+    /// Makes a file without a name in a directory, owner-only: it is gone with whoever holds it,
+    /// however that ends, until `DiskFile::link` names it. Nothing where that cannot be done.
+    fn create_unnamed(&self, _dir: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
+        Ok(None)
+    }
     /// Whether a file or directory is there.
     fn exists(&self, path: &Path) -> Result<bool>;
     /// Entries of a directory, sorted by name; an absent directory is empty.
@@ -124,6 +137,11 @@ struct OsLock(File);
 
 impl DiskLock for OsLock {}
 
+/// Where this process finds an open file of its own that has no name.
+fn own_link(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
 impl Drop for OsLock {
     /// Releases by name: closing does so only with the last copy of the descriptor, and a process
     /// another thread is starting has one until it executes its program.
@@ -158,6 +176,12 @@ impl DiskFile for OsFile {
         }
     }
 
+    fn link(&self, path: &Path) -> Result<()> {
+        let own = own_link(&self.file);
+        let linked = rustix::fs::linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW);
+        linked.map_err(|e| Error::io(path, "cannot name", e.into()))
+    }
+
     fn len(&self) -> Result<u64> {
         let meta = self.file.metadata().map_err(|e| Error::io(&self.path, "cannot stat", e))?;
         Ok(meta.len())
@@ -176,6 +200,22 @@ impl Disk for OsDisk {
         };
         let file = options.open(path).map_err(|e| Error::io(path, "cannot open", e))?;
         Ok(Arc::new(OsFile { file, path: path.to_owned() }))
+    }
+
+    fn create_unnamed(&self, dir: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::open(dir, flags, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR) {
+            Ok(fd) => {
+                let file = File::from(fd);
+                // Without this way to it no name could be given at the end.
+                let is_reachable = own_link(&file).try_exists().unwrap_or(false);
+                let file = OsFile { file, path: dir.to_owned() };
+                Ok(is_reachable.then(|| Arc::new(file) as Arc<dyn DiskFile>))
+            }
+            // The answers of file systems and of kernels that know no such file.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => Ok(None),
+            Err(e) => Err(Error::io(dir, "cannot make a file", e.into())),
+        }
     }
 
     fn exists(&self, path: &Path) -> Result<bool> {

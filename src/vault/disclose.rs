@@ -15,6 +15,7 @@ use crate::format::control;
 use crate::format::trust::{Trust, Witnessed};
 use crate::vault::Vault;
 use crate::vault::error::{Error, Result};
+use crate::vault::hold::Order;
 use crate::vault::prove::{Proved, verify_proof};
 use crate::vault::read::Reading;
 use std::ops::Range;
@@ -53,6 +54,25 @@ impl std::fmt::Debug for Disclosed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Disclosed(entry {}, {} fields)", self.entry.index, self.fields.len())
     }
+}
+
+/// What is opened, for whom and why.
+#[derive(Clone, Debug)]
+pub struct Look<'a> {
+    /// `read`, `report`, `export`, `disclosure` or `answer`.
+    pub act: &'a str,
+    /// Entries looked at.
+    pub range: Range<EntryIndex>,
+    /// Records opened.
+    pub records: u64,
+    /// Fields opened; none means every field.
+    pub fields: &'a [&'a str],
+    /// Why.
+    pub purpose: &'a str,
+    /// For whom.
+    pub who: &'a str,
+    /// Who stands behind it, where one person's word is not enough.
+    pub order: Option<&'a Order>,
 }
 
 impl Vault {
@@ -107,12 +127,22 @@ impl Vault {
         purpose: &str,
         who: &str,
     ) -> Result<EntryIndex> {
+        self.record_look(&Look { act, range, records, fields, purpose, who, order: None })
+    }
+
+    /// As `record_reading`, with who ordered it where that takes an order.
+    ///
+    /// # Errors
+    /// As `record_reading`; `Denied` for an order that two people must stand behind.
+    pub fn record_look(&self, look: &Look<'_>) -> Result<EntryIndex> {
+        let Look { range, purpose, who, .. } = look;
         self.writable()?;
+        let mode = look.order.map(Order::mode).transpose()?;
         if purpose.trim().is_empty() || who.trim().is_empty() {
             let fix = "say for whom and why: --recipient and --reason";
             return Err(Error::denied("DISCLOSURE_UNEXPLAINED", fix));
         }
-        let mut names: Vec<String> = fields.iter().map(|f| (*f).to_owned()).collect();
+        let mut names: Vec<String> = look.fields.iter().map(|f| (*f).to_owned()).collect();
         names.sort_unstable();
         names.dedup();
         // What does not fit the clear part is recorded as what it may amount to: every field.
@@ -120,16 +150,18 @@ impl Vault {
             names.clear();
         }
         let clear = control::encode(&control::Disclose {
-            act: act.to_owned(),
-            records,
+            act: look.act.to_owned(),
+            records: look.records,
             first: range.start,
             last: EntryIndex(range.end.0.saturating_sub(1).max(range.start.0)),
             fields: names,
+            mode,
         })?;
-        let sealed = vec![
-            ("disclosure.purpose", purpose.to_owned()),
-            ("disclosure.recipient", who.to_owned()),
+        let mut sealed = vec![
+            ("disclosure.purpose", (*purpose).to_owned()),
+            ("disclosure.recipient", (*who).to_owned()),
         ];
+        sealed.extend(look.order.into_iter().flat_map(Order::fields));
         let prepared = self.prepare_act(Verb::Disclose, ClassId(VAULT_CLASS), sealed)?;
         Ok(self.commit_act(Kind::Disclose, clear, prepared, None)?.first)
     }

@@ -12,11 +12,10 @@ use crate::base::entry::Kind;
 use crate::base::event::{Identifier, Verb};
 use crate::base::id::{CaseId, JobId, PersonId, SubjectTag};
 use crate::base::limits::EVIDENCE_CLASS;
-use crate::base::unit::{ClassId, EntryIndex, Month};
+use crate::base::unit::{ClassId, Day, EntryIndex, Month};
 use crate::base::world::random;
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
 use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode};
-use crate::format::seal::row::IndexKey;
 use crate::store::error::ErrorKind;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::{root_change, unique};
@@ -25,6 +24,7 @@ use crate::vault::error::{Error, Result};
 use crate::vault::hold::{Order, Prepared};
 use crate::vault::keys::{self, Keyring};
 use crate::vault::sequencer::Check;
+use crate::vault::tagged::first_day;
 use crate::vault::{Vault, vault_code};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -136,7 +136,9 @@ impl Vault {
                        letters, digits and -._: only";
             return Err(Error::denied("BASIS_NOT_A_CODE", fix));
         }
-        self.persons_named(identifiers)?;
+        // Before the key tree is held, since it may take a while.
+        let cells = self.living(&self.inner.keys.tree(), identifiers)?;
+        self.prove_index(first_day(&cells)).map_err(untouched)?;
         let whom = |tree: &KeyTree| self.living(tree, identifiers);
         self.erase_whom(&whom, basis, mode, order.fields())
     }
@@ -188,7 +190,7 @@ impl Vault {
     ) -> Result<(Vec<ClassId>, Vec<Deferred>, Vec<SubjectTag>)> {
         let (classes, deferred) = self.split_classes(cells, &self.ground(tree)?)?;
         let tags = self.tags(cells, &classes);
-        self.entries_of_tags(&tags)?;
+        self.count_of_tags(&tags, first_day(cells))?;
         Ok((classes, deferred, tags))
     }
 
@@ -215,8 +217,11 @@ impl Vault {
         let stays = |class: &ClassId| deferred.iter().any(|d| d.class == *class);
         let classes: Vec<ClassId> = plan.classes.iter().filter(|c| !stays(c)).copied().collect();
         let whole = known.is_some();
-        let tags = unique([known.unwrap_or_default(), self.tags(&cells, &classes)].concat());
-        let records = self.entries_of_tags(&tags).ok().filter(|_| whole);
+        let known = known.unwrap_or_default();
+        // Tags known from the intent may be of persons whose cells are gone.
+        let since = if known.is_empty() { first_day(&cells) } else { Day(0) };
+        let tags = unique([known, self.tags(&cells, &classes)].concat());
+        let records = self.count_of_tags(&tags, since).ok().filter(|_| whole);
         evidence.set(TAGS, &tags);
         evidence.set(RECORDS, &records);
         let changes = removal(tree, keys, &plan.persons, &classes)?;
@@ -259,11 +264,9 @@ impl Vault {
     }
 
     /// Number of entries that bear any of these tags.
-    fn entries_of_tags(&self, tags: &[SubjectTag]) -> Result<u64> {
-        let mut entries = BTreeSet::new();
-        for tag in tags {
-            entries.extend(self.find_key(&IndexKey::subject(*tag))?);
-        }
+    fn count_of_tags(&self, tags: &[SubjectTag], since: Day) -> Result<u64> {
+        let found = self.entries_of_tags(tags, since)?;
+        let entries: BTreeSet<EntryIndex> = found.into_values().flatten().collect();
         Ok(entries.len() as u64)
     }
 

@@ -3,14 +3,13 @@
 
 use crate::base::entry::Kind;
 use crate::base::event::{Dedupe, Event, Field, Group, Identifier, Outcome, Severity, Verb};
-use crate::base::id::{CaseId, PersonId};
+use crate::base::id::{CaseId, PersonId, SubjectTag};
 use crate::base::limits::VAULT_CLASS;
 use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
 use crate::base::world::random;
 use crate::format::cell::PersonCell;
 use crate::format::control::{self, Mode, Scope};
-use crate::format::seal::row::IndexKey;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::unique;
 use crate::vault::clerk::Clerk;
@@ -18,6 +17,7 @@ use crate::vault::error::{Error, Result};
 use crate::vault::keys::{self, BatchKeys, Keyring};
 use crate::vault::seal::{Act, Sealed};
 use crate::vault::sequencer::{Check, Committed};
+use crate::vault::tagged::first_day;
 use crate::vault::{Vault, vault_code};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -293,15 +293,18 @@ impl Vault {
         only: Option<ClassId>,
     ) -> Result<Vec<(ClassId, EntryIndex)>> {
         let until = self.inner.clock.now().day().month();
-        let mut found = Vec::new();
+        let (mut found, mut tags) = (Vec::new(), Vec::new());
         for cell in cells {
             let classes = cell.keys.iter().map(|k| k.class);
             let wanted: Vec<ClassId> =
                 classes.filter(|c| only.is_none_or(|only| only == *c)).collect();
-            for (class, tag) in Keyring::tags_of(cell, &wanted, until) {
-                let hits = self.find_key(&IndexKey::subject(tag))?;
-                found.extend(hits.into_iter().map(|index| (class, index)));
-            }
+            tags.extend(Keyring::tags_of(cell, &wanted, until));
+        }
+        let asked: Vec<SubjectTag> = tags.iter().map(|(_, tag)| *tag).collect();
+        let hits = self.entries_of_tags(&asked, first_day(cells))?;
+        for (class, tag) in tags {
+            let own = hits.get(&tag).into_iter().flatten();
+            found.extend(own.map(|index| (class, *index)));
         }
         found.sort_unstable();
         found.dedup();

@@ -48,6 +48,7 @@ mod recover;
 mod seal;
 mod sequencer;
 mod snapshot;
+mod tagged;
 
 use crate::base::event::EventCode;
 use crate::base::id::{SourceHandle, TenantId};
@@ -72,10 +73,10 @@ use crate::vault::meter::Meter;
 use crate::vault::packer::Bell;
 use crate::vault::press::Press;
 use crate::vault::proven::Proven;
-use crate::vault::read::{Erased, Gate};
+use crate::vault::read::{Erased, ErasedAt, Gate};
 use crate::vault::sequencer::Message;
 use crate::vault::witness::desk::Desk;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -111,6 +112,8 @@ pub(crate) struct Inner {
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) tiles: Arc<Tiles>,
     pub(crate) index: Arc<Mutex<Index>>,
+    /// Epochs of the written index whose rows were found to be what their seals state.
+    pub(crate) proven_epochs: Mutex<BTreeSet<u64>>,
     pub(crate) facts: Arc<RwLock<Facts>>,
     pub(crate) published: Arc<RwLock<Published>>,
     pub(crate) clock: Arc<LogClock>,
@@ -126,7 +129,7 @@ pub(crate) struct Inner {
     pub(crate) pool: AtomicUsize,
     /// Working memory of the threads that read drafts, while they do not.
     pub(crate) scratches: Mutex<Vec<Scratch>>,
-    pub(crate) erased: Mutex<(usize, Erased)>,
+    pub(crate) erased: Mutex<(ErasedAt, Erased)>,
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) read_only: Option<&'static str>,

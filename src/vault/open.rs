@@ -352,8 +352,7 @@ impl Opening {
         if clock.is_ahead() {
             notices.push(clock::not_accepted());
         }
-        let anchors = self.anchors(config, &clerk, &facts);
-        let keys = Arc::new(keys);
+        let (anchors, keys) = (self.anchors(config, &clerk, &facts), Arc::new(keys));
         let press = self.press(&keys, &facts, &clock);
         let inner = Inner {
             tenant: self.file.tenant,
@@ -379,6 +378,7 @@ impl Opening {
             pool: AtomicUsize::new(0),
             scratches: Mutex::default(),
             erased: Mutex::default(),
+            proven_epochs: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
             notices,
             read_only,

@@ -10,6 +10,7 @@ use crate::base::record::Fate;
 use crate::base::unit::{ClassId, EntryIndex};
 use crate::crypto::hash::sha256;
 use crate::format::canon;
+use crate::format::cell::Cell;
 use crate::format::control::{self, Mode};
 use crate::policy::classify::Policies;
 use crate::vault::Vault;
@@ -17,7 +18,7 @@ use crate::vault::config::Config;
 use crate::vault::error::{Error, Result};
 use crate::vault::hold::Order;
 use crate::vault::open::check_own_classes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 /// Hash of a set of policy files.
@@ -86,10 +87,12 @@ impl Vault {
     }
 
     /// Puts the files' policies in force. Shortening what is kept, or dropping a class that holds
-    /// records, needs two people.
+    /// records, needs two people. Events that were read under the policies before must be in the
+    /// log by now: their identifiers have the older form.
     ///
     /// # Errors
-    /// `Denied` for bad policies or a missing approver.
+    /// `Denied` for bad policies or a missing approver; `CLASS_IN_USE` and
+    /// `IDENTIFIER_KIND_IN_USE` for policies that would lose sight of what is there.
     pub fn apply_policies(&self, config: &Config, order: &Order) -> Result<EntryIndex> {
         self.writable()?;
         let fresh =
@@ -103,7 +106,40 @@ impl Vault {
                 return Err(Error::denied("CLASS_IN_USE", fix));
             }
         }
+        self.keeps_identifiers(&old, &fresh)?;
         let mode = order.mode()?;
         self.adopt_policies(&Arc::new(fresh), config, mode)
+    }
+
+    /// Persons are found by the normal form of an identifier, and their cells cannot be renamed:
+    /// under another form nobody known so far would be erased, held or shown any more.
+    fn keeps_identifiers(&self, old: &Policies, fresh: &Policies) -> Result<()> {
+        let kinds = old.registry().kinds();
+        let changed: BTreeSet<&str> = kinds
+            .iter()
+            .filter(|kind| fresh.registry().kind(&kind.name) != Some(kind))
+            .map(|kind| &*kind.name)
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut used = BTreeSet::new();
+        self.inner.keys.tree().for_each(&mut |_, cell| {
+            if let Ok(Cell::Identifier(cell)) = Cell::decode(cell)
+                && let Some(kind) = changed.get(&*cell.identifier.kind)
+            {
+                used.insert(*kind);
+            }
+        })?;
+        if used.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = used.into_iter().collect();
+        let fix = format!(
+            "identifiers of the kind {} are known: leave it and its `normalise` as they are and \
+             define a new kind; nothing was changed",
+            names.join(", ")
+        );
+        Err(Error::denied("IDENTIFIER_KIND_IN_USE", fix))
     }
 }

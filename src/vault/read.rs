@@ -4,6 +4,7 @@
 
 use crate::base::entry::{Entry, Head};
 use crate::base::id::{Hash32, PersonId, RecordId, SubjectTag};
+use crate::base::limits::EVIDENCE_CLASS;
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, EntryIndex, TreeSize};
@@ -83,6 +84,22 @@ pub(crate) struct ErasedTags {
     /// Erasures whose evidence expired: intent and classes. Nobody can tell any more which
     /// records they reached, only that they reached none after the intent.
     lapsed: Vec<(EntryIndex, Vec<ClassId>)>,
+}
+
+/// Of which state of the log a list of erased tags is: it grows by an erasure, and shrinks when
+/// a class-day of evidence expires.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct ErasedAt {
+    done: usize,
+    lapsed: usize,
+}
+
+impl ErasedAt {
+    fn of(facts: &Facts) -> Self {
+        let done = facts.erasures.values().filter(|erasure| erasure.done.is_some()).count();
+        let lapsed = facts.expired.keys().filter(|day| day.class.0 == EVIDENCE_CLASS).count();
+        ErasedAt { done, lapsed }
+    }
 }
 
 impl ErasedTags {
@@ -344,17 +361,17 @@ impl Vault {
     /// # Errors
     /// Those of the store.
     pub(crate) fn erased_tags(&self) -> Result<Erased> {
-        let done: Vec<(EntryIndex, EntryIndex, Vec<ClassId>)> = {
+        let (at, done): (ErasedAt, Vec<(EntryIndex, EntryIndex, Vec<ClassId>)>) = {
             let facts = self.facts();
             let done = facts.erasures.values().filter_map(|e| Some((e, e.done.as_ref()?)));
-            done.map(|(e, (at, _, done))| (*at, e.intent, done.classes.clone())).collect()
+            let done = done.map(|(e, (at, _, done))| (*at, e.intent, done.classes.clone()));
+            (ErasedAt::of(&facts), done.collect())
         };
         let mut known = self.inner.erased.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 == done.len() {
+        if known.0 == at {
             return Ok(known.1.clone());
         }
         let mut found = ErasedTags::default();
-        let count = done.len();
         for (index, intent, classes) in done {
             let unit = self.inner.log.unit_of(index)?;
             let unit = unit.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
@@ -371,8 +388,13 @@ impl Vault {
             let list: Vec<SubjectTag> = list.unwrap_or_default();
             found.tags.extend(list);
         }
-        *known = (count, Arc::new(found));
+        *known = (at, Arc::new(found));
         Ok(known.1.clone())
+    }
+
+    /// Forgets what the evidence of erasures said: some of it has expired.
+    pub(crate) fn forget_erased(&self) {
+        *self.inner.erased.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
     }
 
     /// Who bears each living tag up to this month; handles of one person give the least of them.
@@ -515,4 +537,25 @@ pub(crate) fn open_body(
         }
     }
     Fate::Open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::unit::Day;
+
+    #[test]
+    fn a_list_of_erased_tags_is_old_once_evidence_has_expired() {
+        let mut facts = Facts::default();
+        let mut expire = |class: u16, day: u32| {
+            let class_day = ClassDay { class: ClassId(class), day: Day(day) };
+            facts.expired.insert(class_day, EntryIndex(7));
+            ErasedAt::of(&facts)
+        };
+        let before = expire(4, 1);
+        assert_eq!(expire(4, 2), before);
+        let after = expire(EVIDENCE_CLASS, 1);
+        assert_ne!(after, before);
+        assert_ne!(expire(EVIDENCE_CLASS, 2), after);
+    }
 }

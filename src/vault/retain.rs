@@ -6,7 +6,7 @@
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
 use crate::base::id::{CaseId, Hash32, JobId};
-use crate::base::limits::{CLASS_DAY_GRACE_DAYS, VAULT_CLASS};
+use crate::base::limits::{CLASS_DAY_GRACE_DAYS, EVIDENCE_CLASS, VAULT_CLASS};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, UtcNanos};
 use crate::base::world::random;
 use crate::format::cell::{self, Cell};
@@ -251,6 +251,10 @@ impl Vault {
         let asked = self.commit_act(Kind::PruneIntent, clear, intent, Some(check))?;
         let finished = self.finish_expiry(&mut tree, &plan, asked.first, finish)?;
         drop(tree);
+        // What the evidence said lives no longer than its keys.
+        if days.iter().any(|day| day.class.0 == EVIDENCE_CLASS) {
+            self.forget_erased();
+        }
         for class_day in &days {
             done.bytes_freed += self.inner.bodies.unlink(*class_day)?;
         }

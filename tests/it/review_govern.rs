@@ -552,3 +552,37 @@ fn the_text_of_a_law_cannot_write_lines_into_a_receipt() {
     check(&"x".repeat(100), None);
     check(&"x".repeat(101), Some("CLASS_LAW"));
 }
+
+#[test]
+fn a_normalisation_is_not_changed_under_people_who_are_known_by_it() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let vault = init(&disk, &clock);
+    append(&vault, &[Visit::new(1, "n1", "Bob")]).unwrap();
+    let with = |edit: &dyn Fn(&str) -> String| {
+        let mut config = config(Path::new(HOME));
+        let fields = config.policies.get_mut("fields.toml").unwrap();
+        let edited = edit(fields);
+        assert_ne!(*fields, edited);
+        *fields = edited;
+        config
+    };
+    let kind = |name: &str, steps: &str| format!("name = \"{name}\"\nnormalise = [{steps}]\n");
+    let lower = |name: &'static str| {
+        let (old, new) = (kind(name, "\"trim\""), kind(name, "\"trim\", \"lowercase\""));
+        with(&move |text| text.replace(&old, &new))
+    };
+    let mut dropped = with(&|text| text.replace("\"patient_id\"", "\"chart_id\""));
+    for text in dropped.policies.values_mut() {
+        *text = text.replace("\"patient_id\"", "\"chart_id\"");
+    }
+    for changed in [lower("patient_id"), dropped] {
+        let refused = vault.apply_policies(&changed, &two_people());
+        assert_eq!(code(refused), "IDENTIFIER_KIND_IN_USE");
+        assert_eq!(vault.preview_erasure(&[patient("Bob")]).unwrap().persons.len(), 1);
+    }
+    // Nobody is known by this one.
+    vault.apply_policies(&lower("customer_id"), &two_people()).unwrap();
+    // Once nobody is left, nothing is lost from sight.
+    erase(&vault, "Bob").unwrap();
+    vault.apply_policies(&lower("patient_id"), &two_people()).unwrap();
+}

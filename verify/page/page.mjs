@@ -2,11 +2,12 @@
 // Never uses the network, never writes HTML from data: text nodes only.
 
 import { judgeAny } from '../src/any.mjs';
+import { companionsOf } from '../src/exported.mjs';
 import { Folder } from '../src/files.mjs';
 import { parseTrust } from '../src/trust.mjs';
 import { checkedTitle, findingText, headline, summary } from '../src/sentences.mjs';
 import { EXIT, Refusal } from '../src/verdict.mjs';
-import { decodeUtf8 } from '../src/text.mjs';
+import { decodeUtf8, plain } from '../src/text.mjs';
 
 const find = (id) => document.getElementById(id);
 
@@ -14,7 +15,7 @@ const state = { evidence: [], trust: null, since: null, run: 0 };
 
 function make(tag, text = '', className = '') {
   const element = document.createElement(tag);
-  element.textContent = text;
+  element.textContent = plain(text);
   if (className) element.className = className;
   return element;
 }
@@ -158,7 +159,7 @@ async function showKeys(run) {
 
 function loud(strong, rest) {
   const box = make('p', '', 'loud');
-  box.append(make('strong', strong), rest);
+  box.append(make('strong', strong), plain(rest));
   return box;
 }
 
@@ -170,9 +171,12 @@ async function judgeAll(run) {
     return;
   }
   const [trustBytes, sinceBytes] = [await bytesOf(state.trust), await bytesOf(state.since)];
-  for (const piece of state.evidence) {
+  const beside = (name) => state.evidence.find((one) => one.name === name && one.file)?.file;
+  // The files of an export are judged with its manifest.
+  const companions = new Set(companionsOf(state.evidence.filter((one) => one.file).map((one) => one.name)));
+  for (const piece of state.evidence.filter((one) => !(one.file && companions.has(one.name)))) {
     progress.textContent = `Checking ${piece.name} ...`;
-    const verdict = await judgeOne(piece, {
+    const verdict = await judgeOne({ ...piece, beside }, {
       trustBytes,
       sinceBytes,
       progress: (entries) => {

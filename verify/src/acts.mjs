@@ -7,6 +7,19 @@ import { decodePayload } from './payload.mjs';
 import { malformed, refuse, Refusal } from './verdict.mjs';
 import { readRoll } from './roll.mjs';
 
+const classDay = ({ class: cls, day }) => `${cls}/${day}`;
+
+// All persons as they were named, and no class that was not.
+function sameErasure(intent, done) {
+  const persons = intent.persons.length === done.persons.length && done.persons.every((one, i) => one === intent.persons[i]);
+  return persons && done.classes.every((one) => intent.classes.includes(one));
+}
+
+function sameExpiry(intent, done) {
+  const named = new Set(intent.class_days.map(classDay));
+  return done.class_days.every((one) => named.has(classDay(one)));
+}
+
 export class Acts {
   constructor(findings, seals, logKeys, anchors) {
     this.findings = findings;
@@ -51,11 +64,14 @@ export class Acts {
         this.intents.set(index, { kind: entry.kindName, job: payload.job, done: false, payload });
         return undefined;
       case 'erase-done':
-        this.erasures++;
-        return this.#done(index, payload, 'erase-intent');
+        if (this.#done(index, payload, 'erase-intent', sameErasure)) this.erasures++;
+        return undefined;
       case 'prune-done':
-        for (const { class: cls, day } of payload.class_days) this.expired.add(`${cls}/${day}`);
-        return this.#done(index, payload, 'prune-intent');
+        // A class-day that no intent names stays unjustified.
+        if (this.#done(index, payload, 'prune-intent', sameExpiry)) {
+          for (const one of payload.class_days) this.expired.add(classDay(one));
+        }
+        return undefined;
       case 'erase-final':
         return this.#final(index, payload);
       case 'key-roll':
@@ -84,15 +100,18 @@ export class Acts {
     }
   }
 
-  #done(index, payload, kind) {
-    const intent = this.intents.get(payload.intent);
-    if (!intent || intent.kind !== kind || intent.job !== payload.job) {
-      this.findings.add('INTENT_MISSING', `an act was completed without the ${kind} it names`, index);
-    } else {
-      intent.done = true;
-    }
-    if (payload.missed !== undefined) this.partial.set(index, payload.job);
+  /** Whether the intent it names is open, of the same job, and says all that was done. */
+  #done(index, payload, kind, says) {
     this.#change(index, payload.root);
+    const intent = this.intents.get(payload.intent);
+    const same = intent && !intent.done && intent.kind === kind && intent.job === payload.job;
+    if (!same || !says(intent.payload, payload)) {
+      this.findings.add('INTENT_MISSING', `an act was completed without an open ${kind} that says the same`, index);
+      return false;
+    }
+    intent.done = true;
+    if (payload.missed !== undefined) this.partial.set(index, payload.job);
+    return true;
   }
 
   // The replica that a done entry could not reach has been scrubbed since.

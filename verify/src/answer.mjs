@@ -150,7 +150,7 @@ function placesOf({ scope, until }, tables, size) {
 
 async function readLog(stream, question, tables, { origin, size }) {
   const count = (await stream.fields(4)).u32();
-  if (count === 0) malformed('no entry is shown');
+  if (count === 0 || BigInt(count) > ENTRIES_MAX) malformed(`1 to ${ENTRIES_MAX} runs of entries may be shown`);
   const runs = [];
   for (let i = 0; i < count; i++) {
     const run = await stream.fields(16);

@@ -8,10 +8,13 @@ import { VAULT_FILE } from './home.mjs';
 import { judgeVault } from './vault.mjs';
 import { isZip, openZip } from './zip.mjs';
 
-/** `evidence` is `{ name, file }` or `{ name, folder }`; options as evidence.mjs has them. */
-export async function judgeAny({ file, folder }, options) {
+/**
+ * `evidence` is `{ name, file }` or `{ name, folder }`; options as evidence.mjs has them. With a
+ * file may come `beside(name)`, which gives another file of its directory, or nothing.
+ */
+export async function judgeAny({ file, folder, beside }, options) {
   if (folder) return judgeFolder(folder, options);
-  if (!isZip(await file.read(0, Math.min(4, file.size)))) return judgeFile(file, options);
+  if (!isZip(await file.read(0, Math.min(4, file.size)))) return judgeFile(file, options, beside);
   let members;
   try {
     members = await openZip(file);

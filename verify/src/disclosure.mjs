@@ -46,6 +46,7 @@ function parseField(item) {
   const name = item.get('name');
   const value = item.get('value');
   if (typeof name !== 'string' || typeof value !== 'string') malformed('name and value are strings');
+  parseJson(utf8(value));
   const nameBytes = utf8(name);
   const salt = fromHex(item.get('salt'), 32);
   if (salt === null) malformed('a salt is 64 hex digits');

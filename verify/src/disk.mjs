@@ -1,18 +1,30 @@
 // Files and folders of a disk, for the command line only. Never writes; follows no link.
 
 import { lstat, open, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Folder } from './files.mjs';
 import { refuse } from './verdict.mjs';
 
 /** `{ name, file }` or `{ name, folder }` of a path; FILE_IO when it cannot be read. */
 export async function evidenceAt(path) {
   const stat = await statOf(path);
-  if (stat.isFile()) return { name: path, file: diskFile(path, stat.size) };
+  if (stat.isFile()) return { name: path, file: diskFile(path, stat.size), beside: (name) => besideOf(path, name) };
   if (!stat.isDirectory()) refuse('FILE_IO', `${path} is neither a file nor a directory`);
   const files = [];
   await collect(path, '', files);
   return { name: path, folder: new Folder(files) };
+}
+
+// A file of the same directory, or null.
+async function besideOf(path, name) {
+  const other = join(dirname(path), name);
+  try {
+    const stat = await lstat(other);
+    return stat.isFile() ? diskFile(other, stat.size) : null;
+  } catch (error) {
+    if (error.code === 'ENOENT') return null;
+    return refuse('FILE_IO', `${other}: ${error.message}`);
+  }
 }
 
 async function statOf(path) {
@@ -37,6 +49,8 @@ function diskFile(path, size) {
 }
 
 async function readPart(path, from, to) {
+  // What has no bytes need not be a file: a pipe would wait for somebody who writes.
+  if (to <= from) return new Uint8Array(0);
   const bytes = new Uint8Array(Math.max(0, to - from));
   let handle;
   try {

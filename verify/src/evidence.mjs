@@ -13,6 +13,7 @@ import { parseConsistency, parseProof, verifyConsistency, verifyProof } from './
 import { parseDisclosure, verifyFields } from './disclosure.mjs';
 import { isReceipt, parseStatement, readLedger, readReceipt } from './receipt.mjs';
 import { MANIFEST, readManifest, verifyFiles } from './manifest.mjs';
+import { readExport, verifyExported } from './exported.mjs';
 import { describe } from './entry.mjs';
 import { binaryKindOf, KIND, kindOf } from './kind.mjs';
 import { Stream } from './stream.mjs';
@@ -23,11 +24,12 @@ import { equal } from './wire.mjs';
 export const EVIDENCE_BYTES_MAX = 16_777_216;
 
 /**
- * Judges one file (files.mjs). `trustBytes` and `sinceBytes` may be null. The verdict:
+ * Judges one file (files.mjs); `beside(name)` gives another of its directory, or nothing. `trustBytes` and `sinceBytes` may be null. The verdict:
  * `{ kind, code, exit, message, said: [sentence], open: [sentence], facts }`.
  */
-export async function judgeFile(file, options = {}) {
+export async function judgeFile(file, options = {}, beside = undefined) {
   return judge(options, async (context) => {
+    context.beside = beside;
     const binary = binaryKindOf(await file.read(0, Math.min(64, file.size)));
     if (binary !== null) {
       context.kind = binary;
@@ -86,6 +88,7 @@ const FILES = {
   [KIND.DISCLOSURE]: disclosure,
   [KIND.RECEIPT]: statement,
   [KIND.LEDGER]: statement,
+  [KIND.EXPORT]: exported,
 };
 
 /** Opens a checkpoint as far as there is a trust file; says by whom it is signed. */
@@ -269,6 +272,25 @@ async function openClaim(context, note) {
       refuse('UNTRUSTED_KEY', `the pinned key that signed the claim is not named ${name}`);
     }
   };
+}
+
+async function exported(bytes, context) {
+  const note = parseNote(bytes);
+  if (context.trust !== null) {
+    const [{ key }] = await openNote(note, context.trust.reports);
+    context.facts.signer = key.text;
+    context.said.push(`Signed by the pinned report key ${key.idHex} of ${key.name}.`);
+  }
+  const manifest = readExport(note.text);
+  await verifyExported(manifest, context.beside);
+  const { file, format, preset, count, first, last } = manifest;
+  Object.assign(context.facts, { file, lines: count, first, last });
+  context.said.push(
+    `${file} has ${count} lines as ${format}, preset ${preset}, of entries ${first} to ${last}.`,
+    'It and the list of its lines are as they were signed.',
+  );
+  context.open.push('What a line says is the vault\'s word when it was exported: verify the log itself to check it.');
+  noSince(context);
 }
 
 async function report(folder, context) {

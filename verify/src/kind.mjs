@@ -4,12 +4,14 @@
 import { decodeUtf8 } from './text.mjs';
 import { malformed, refuse } from './verdict.mjs';
 import { DISCLOSURE_FORMAT } from './disclosure.mjs';
+import { EXPORT_TYPE } from './exported.mjs';
 
 export const KIND = {
   CHECKPOINT: 'checkpoint',
   INCLUSION: 'inclusion proof',
   CONSISTENCY: 'consistency proof',
   DISCLOSURE: 'disclosure',
+  EXPORT: 'export manifest',
   RECEIPT: 'erasure receipt',
   LEDGER: 'erasure ledger',
   REPORT: 'report',
@@ -38,6 +40,7 @@ export function kindOf(bytes) {
   if (first.startsWith('c2sp.org/tlog-proof@')) return KIND.INCLUSION;
   if (/^old [0-9]+$/.test(first)) return KIND.CONSISTENCY;
   if (text.startsWith('{') && text.includes(`"${DISCLOSURE_FORMAT}"`)) return KIND.DISCLOSURE;
+  if (text.startsWith('{') && text.includes(`"${EXPORT_TYPE}"`)) return KIND.EXPORT;
   if (first.endsWith('/erasure-receipt/v1')) return KIND.RECEIPT;
   if (first.endsWith('/erasure-ledger/v1')) return KIND.LEDGER;
   if (/^[0-9]+$/.test(second ?? '') && text.includes('\n\u2014 ')) return KIND.CHECKPOINT;

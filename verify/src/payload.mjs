@@ -158,7 +158,7 @@ const SHAPES = {
   disclose: object({
     act: word('read', 'report', 'export', 'disclosure', 'answer'),
     fields: ascending(text), first: N, last: N, records: N,
-  }),
+  }, { mode: MODE }),
   config: either('what', {
     policies: { mode: MODE, policies: H, version: N },
     link: { mode: MODE, persons: ascending(ID) },

@@ -1,5 +1,7 @@
-// A verdict in words, for people and as JSON. Never softens one, never adds to it.
+// A verdict in words, for people and as JSON. Never softens one, never adds to it. What evidence
+// says may hold anything: on its way to a reader each sentence is made plain.
 
+import { plain, plainJson } from './text.mjs';
 import { EXIT } from './verdict.mjs';
 
 const HEADLINES = new Map([
@@ -72,11 +74,11 @@ export function asText(verdict) {
   }
   if (passed && verdict.said.length > 0) lines.push('', `${checkedTitle(verdict)}:`, ...verdict.said.map((one) => `  - ${one}`));
   if (passed && verdict.open.length > 0) lines.push('', 'What this does not show:', ...verdict.open.map((one) => `  - ${one}`));
-  return `${lines.join('\n')}\n`;
+  return `${lines.map(plain).join('\n')}\n`;
 }
 
 export function asJson(verdict) {
-  const plain = (_, value) => (typeof value === 'bigint' ? String(value) : value);
+  const text = (_, value) => (typeof value === 'bigint' ? String(value) : value);
   const { kind, code, exit, message, said, open, facts, failures } = verdict;
-  return JSON.stringify({ verdict: code, exit, kind, message, checked: said, open, facts, findings: failures }, plain);
+  return plainJson(JSON.stringify({ verdict: code, exit, kind, message, checked: said, open, facts, findings: failures }, text));
 }

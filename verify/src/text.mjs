@@ -3,6 +3,23 @@
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+// What steers a terminal, reorders what is read, or takes no space: C0, DEL and C1, line and
+// paragraph separators, marks of direction, characters without width, annotation and tags.
+// eslint-disable-next-line no-control-regex
+const UNSAFE =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}\ud800-\udfff]|\\(?=u\{)/gu;
+
+/** The text with each such character as `\u{..}`; one that imitates this is told from it. */
+export function plain(text) {
+  return text.replace(UNSAFE, (one) => `\\u{${one.codePointAt(0).toString(16)}}`);
+}
+
+/** JSON text with the same characters as escapes of JSON: outside strings it has none of them. */
+export function plainJson(text) {
+  const units = (one) => [...Array(one.length).keys()].map((i) => `\\u${one.charCodeAt(i).toString(16).padStart(4, '0')}`);
+  return text.replace(UNSAFE, (one) => (one === '\\' ? one : units(one).join('')));
+}
+
 /** The text, or null when the bytes are not UTF-8. A byte order mark stays a character. */
 export function decodeUtf8(bytes) {
   try {
@@ -114,7 +131,12 @@ export function time(text) {
   return value <= U64_MAX ? value : null;
 }
 
+// The last second of the year 9999.
+const SECONDS_MAX = 253_402_300_799n;
+
+/** A time as RFC 3339; one beyond the year 9999 has no such form and is shown by its second. */
 export function timeText(ns) {
+  if (ns / 1_000_000_000n > SECONDS_MAX) return `second ${ns / 1_000_000_000n}`;
   const seconds = Number(ns / 1_000_000_000n);
   const fraction = String(ns % 1_000_000_000n).padStart(9, '0').replace(/0+$/, '');
   const whole = new Date(seconds * 1000).toISOString().slice(0, 19);

@@ -184,12 +184,12 @@ export async function openCheckpoint(trust, note) {
   return { ...checkpoint, signer, witnesses };
 }
 
-// Local name to the time of the cosignature, in seconds.
+// Local name to the time of the cosignature, in seconds; of several by one witness the earliest.
 function witnessesOf(trust, signed) {
   const seen = new Map();
   for (const [name, key] of trust.witnesses) {
-    const line = signed.find((one) => sameKey(one.key, key));
-    if (line) seen.set(name, line.seconds);
+    const times = signed.filter((one) => sameKey(one.key, key)).map((one) => one.seconds);
+    if (times.length > 0) seen.set(name, times.reduce((least, one) => (one < least ? one : least)));
   }
   return seen;
 }

@@ -48,6 +48,7 @@ class VaultCheck {
     this.entries = 0;
     this.units = 0;
     this.unsigned = 0;
+    this.later = [];
     this.chain = { number: 0n, hash: new Uint8Array(32), broken: false };
   }
 
@@ -107,7 +108,8 @@ class VaultCheck {
     }
     this.#chainOf(unit, hashed, first);
     if (!whole) this.findings.add('MALFORMED', 'the entries do not fill their unit', first);
-    if (!signed) this.findings.add('FORGED_TAIL', 'a unit beyond the checkpoint is not signed by the log key', first);
+    if (!signed) this.#forged(first);
+    else if (beyond) this.later.push({ first, end: unit.end, hash: unit.hash.slice(), signature: unit.signature.slice() });
     if (!rootHolds && !this.chain.broken) {
       this.chain.broken = true;
       this.findings.add('ROOT_MISMATCH', `the entries of unit ${unit.number} do not hash to its root`, first);
@@ -137,6 +139,17 @@ class VaultCheck {
       this.findings.doubt('UNTRUSTED_KEY', 'the log key that genesis names is not pinned');
     }
     this.logKeys.begin(key);
+  }
+
+  #forged(first) {
+    this.findings.add('FORGED_TAIL', 'a unit beyond the checkpoint is not signed by the log key', first);
+  }
+
+  // Which key holds for a unit depends on rolls within it and behind it, too.
+  async #judgeSigners() {
+    for (const unit of this.later) {
+      if (!(await this.logKeys.signed(unit))) this.#forged(unit.first);
+    }
   }
 
   #chainOf(unit, hashed, first) {
@@ -179,6 +192,7 @@ class VaultCheck {
   async #finish() {
     const holds = await this.notes.judge(this.logKeys, this.marks, this.entries);
     await this.tiles.finish(this.entries, holds);
+    await this.#judgeSigners();
     this.#judgeGenesis();
     this.#judgeTimes();
     await this.anchors.judge({
@@ -266,6 +280,8 @@ class VaultCheck {
       `${count(this.acts.erasures, 'erasure')}; ${count(this.gaps, 'number')} that a source skipped.`,
     );
     this.anchors.speak(said, open);
+    const left = seals.sealed.size - seals.replayed;
+    if (left > 0) open.push(`${left} of ${count(seals.sealed.size, 'seal')} not computed again.`);
     if (this.unsigned > 0) open.push(`${this.unsigned} entries lie beyond the signed checkpoint.`);
     open.push(
       'Whether a body opens, and is what its entry commits to, needs the keys of the vault.',

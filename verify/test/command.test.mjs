@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { b64, bytes, GOLDEN, repo, TRUST } from './support/signer.mjs';
+import { b64, bytes, GOLDEN, note, REPORT, repo, sha, TRUST } from './support/signer.mjs';
 import { Maker } from './support/maker.mjs';
 
 const home = mkdtempSync(join(tmpdir(), 'verify-'));
@@ -42,6 +42,7 @@ test('exit codes and words', () => {
   for (const words of [[], [proof, proof], ['--nonsense', proof], [proof, '--replay-seals', 'x'], [proof, '--replay-seals', '101%']]) {
     assert.equal(run(...words).status, 2, words.join(' '));
   }
+  assert.equal(run(proof, '--trust', trust, '--replay-seals', 'none').status, 0);
   assert.equal(run('--help').status, 0);
 });
 
@@ -56,6 +57,25 @@ test('a data directory on disk', async () => {
   assert.deepEqual([good.status, JSON.parse(good.stdout).facts.entries], [0, 2], good.stdout);
   rmSync(join(home, 'data', 'tenants'), { recursive: true });
   assert.equal(run(join(home, 'data')).status, 4);
+});
+
+test('an export on disk, with its files beside the manifest', () => {
+  const lines = bytes('CEF:0|a\n');
+  const list = bytes('{"index":4}\n');
+  const hash = (data) => Buffer.from(sha(data)).toString('hex');
+  const text = `${JSON.stringify({
+    count: 1, events: 'd.cef.manifest.jsonl', events_sha256: hash(list), file: 'd.cef', first: 4, format: 'cef', last: 4,
+    mapping_sha256: '0a'.repeat(32), preset: 'tokens', sha256: hash(lines), type: 'chancery/export/v1',
+  })}\n`;
+  const path = put('export/d.cef.manifest.note', note(text, REPORT));
+  const trust = put('trust', TRUST);
+  const verdict = () => JSON.parse(run(path, '--trust', trust, '--json').stdout).verdict;
+  assert.equal(verdict(), 'EXPORT_FILE_MISSING');
+  put('export/d.cef', lines);
+  put('export/d.cef.manifest.jsonl', list);
+  assert.equal(verdict(), 'VERIFIED');
+  put('export/d.cef', bytes('CEF:0|b\n'));
+  assert.equal(verdict(), 'EXPORT_FILE_CHANGED');
 });
 
 test('the batch answers line by line, and in order', () => {

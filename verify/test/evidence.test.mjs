@@ -4,6 +4,8 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { judgeAny } from '../src/any.mjs';
 import { Folder, memoryFile } from '../src/files.mjs';
+import { companionsOf } from '../src/exported.mjs';
+import { asJson, asText } from '../src/sentences.mjs';
 import {
   b64, bytes, checkpoint, checkpointText, cosignature, GOLDEN, leafOf, line, LOG, NEXT, nodeOf, note, ORIGIN, REPORT,
   sha, signatureLine, signer, STRANGER, TENANT, TRUST, unhex, vkeyOf,
@@ -157,9 +159,15 @@ test('disclosures', async () => {
     (it) => { it.fields[1].value = it.fields[1].value.replace(' ', ''); },
     (it) => { it.fields.reverse(); },
     (it) => { it.fields[1] = it.fields[0]; },
-    (it) => { it.fields[0].value = `"${'x'.repeat(1_100_000)}"`; },
+    (it) => { it.fields[0].value = `"${'x'.repeat(1_000_000)}"`; },
   ];
   const malformed = [
+    (it) => { it.fields[0].value = `"${'x'.repeat(1_100_000)}"`; },
+    (it) => { it.fields[0].value = ''; },
+    (it) => { it.fields[0].value = 'n1@clinic.example'; },
+    (it) => { it.fields[0].value = '"a" "b"'; },
+    (it) => { it.fields[0].value = '{"a":1,"a":2}'; },
+    (it) => { it.fields[1].value = '\u001b[2J'; },
     (it) => { it.fields = []; },
     (it) => { it.fields[0].group = 256; },
     (it) => { it.fields[0].group = 1.5; },
@@ -313,6 +321,95 @@ test('witnesses and quorums', async () => {
   await of(`until ${id} 2\nquorum w1\n`, '', 'KEY_RETIRED', 1);
   await expectCode(text + `\n${byA}`, 'UNTRUSTED_KEY', 4, { trust: `${pins}quorum w1\n` });
   await expectCode(note(text, LOG, NEXT), 'VERIFIED', 0, { trust: `log ${LOG.vkey}\nlog ${NEXT.vkey}\nuntil ${id} 2\nquorum none\n` });
+});
+
+test('of several cosignatures of one witness the earliest counts, and any time can be shown', async () => {
+  const text = checkpointText(3, ROOT3);
+  const w = signer('w1.example', 0x61, 4);
+  const trust = `log ${LOG.vkey}\nwitness w1 ${w.vkey}\nquorum w1\n`;
+  const said = async (...times) => {
+    const lines = times.map((seconds) => cosignature(text, w, seconds)).join('');
+    const { said: sentences } = await expectCode(note(text, LOG) + lines, 'VERIFIED', 0, { trust });
+    return /by the witness w1 at (.*)\.$/.exec(sentences.find((one) => one.startsWith('Cosigned')))[1];
+  };
+  const [early, late] = [1_700_000_000n, 1_800_000_000n];
+  assert.equal(await said(late, early), '2023-11-14T22:13:20Z');
+  assert.equal(await said(early, late), '2023-11-14T22:13:20Z');
+  assert.equal(await said(253_402_300_799n), '9999-12-31T23:59:59Z');
+  for (const seconds of [253_402_300_800n, 8_640_000_000_001n, 2n ** 63n - 1n]) {
+    assert.equal(await said(seconds), `second ${seconds}`);
+  }
+});
+
+test('nothing that evidence holds steers a terminal', async () => {
+  // ESC, CSI, line feed, a right-to-left override, one without width, an imitation of an escape.
+  const steering = '\u001b[2J\u009b0m\n\u202e\u200b\\u{1b}';
+  const shown = '\\u{1b}[2J\\u{9b}0m\\u{a}\\u{202e}\\u{200b}\\u{5c}u{1b}';
+  const verdict = {
+    kind: 'disclosure', code: 'VERIFIED', exit: 0, message: 'm', said: [`said ${steering}`], open: [`open ${steering}`],
+    facts: { name: steering }, failures: [{ code: 'X', message: steering, index: null, fails: true }], trusted: true,
+  };
+  const unsafe = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b\u202e]/;
+  const failed = { ...verdict, exit: 1, code: 'MALFORMED', message: steering };
+  for (const one of [verdict, failed]) {
+    const text = asText(one);
+    assert.doesNotMatch(text, unsafe);
+    assert.equal(text.split('\n').filter((line) => line.includes(shown)).length, one === failed ? 4 : 3, text);
+    assert.doesNotMatch(asJson(one), unsafe);
+    assert.deepEqual(JSON.parse(asJson(one)).facts, { name: steering });
+  }
+  const value = JSON.parse(GOLDEN.disclosure);
+  value.fields[0].name = 'a\u001b]0;x\u0007';
+  const mismatch = await expectCode(JSON.stringify(value), 'DISCLOSURE_FIELD_MISMATCH', 1);
+  assert.doesNotMatch(asText(mismatch), unsafe);
+});
+
+const EXPORT = {
+  count: 2, events: 'day.cef.manifest.jsonl', events_sha256: '', file: 'day.cef', first: 4, format: 'cef', last: 9,
+  mapping_sha256: '0a'.repeat(32), preset: 'tokens', sha256: '', type: 'chancery/export/v1',
+};
+
+test('exports: the signed manifest and the files beside it', async () => {
+  const files = { 'day.cef': bytes('CEF:0|a\nCEF:0|b\n'), 'day.cef.manifest.jsonl': bytes('{"index":4}\n{"index":9}\n') };
+  const hash = (name, set = files) => Buffer.from(sha(set[name])).toString('hex');
+  const whole = { ...EXPORT, sha256: hash('day.cef'), events_sha256: hash('day.cef.manifest.jsonl') };
+  const expect = async (text, code, exit, { trust = TRUST, key = REPORT, beside = files, signed = note(text, key) } = {}) => {
+    const options = { trustBytes: trust === null ? null : bytes(trust), sinceBytes: null };
+    const lookup = (name) => (beside[name] ? memoryFile(beside[name]) : null);
+    const verdict = await judgeAny({ file: memoryFile(bytes(signed)), beside: lookup }, options);
+    assert.deepEqual([verdict.code, verdict.exit, verdict.kind], [code, exit, 'export manifest'], verdict.message);
+    return verdict;
+  };
+  const text = (more) => `${JSON.stringify({ ...whole, ...more })}\n`;
+  const good = await expect(text(), 'VERIFIED', 0);
+  assert.deepEqual([good.facts.lines, good.facts.first, good.facts.last], [2, 4, 9]);
+  await expect(text(), 'INCONCLUSIVE', 4, { trust: null });
+  await expect(text(), 'UNTRUSTED_KEY', 4, { key: LOG });
+  await expect(text(), 'UNTRUSTED_KEY', 4, { key: STRANGER });
+  await expect(text(), 'BAD_SIGNATURE', 1, { signed: `${text()}\n${line('x\n', REPORT)}` });
+  await expect(text(), 'MALFORMED', 1, { signed: text() });
+  for (const trust of [TRUST, null]) {
+    for (const name of Object.keys(files)) {
+      await expect(text(), 'EXPORT_FILE_MISSING', 1, { trust, beside: { ...files, [name]: undefined } });
+      await expect(text(), 'EXPORT_FILE_CHANGED', 1, { trust, beside: { ...files, [name]: bytes('x') } });
+    }
+    for (const bad of [
+      text({ type: 'chancery/export/v1', more: 1 }), text({ format: 'csv' }), text({ preset: 'all' }), text({ count: 7 }), text({ count: 1 }),
+      text({ count: 0 }), text({ first: null }), text({ first: 10 }), text({ last: 2 ** 53 }), text({ count: 1.5 }), text({ sha256: 'AB' }),
+      text({ file: '../day.cef' }), text({ file: 'x', events: 'y.manifest.jsonl' }), `${text()}\n`, `${text()}x\n`, ` ${text()}`.replace(' {', '{ '),
+      text({ file: 'a.PART', events: 'a.PART.manifest.jsonl' }),
+    ]) await expect(bad, 'MALFORMED', 1, { trust });
+    await expect(text({ count: 0, first: null, last: null }), 'INCONCLUSIVE', 4, { trust });
+  }
+  await expect(text({ count: 1, first: 4, last: 4 }), 'VERIFIED', 0);
+  const value = JSON.parse(GOLDEN.disclosure);
+  value.fields[0].value = '"chancery/export/v1"';
+  assert.equal((await judged(JSON.stringify(value))).kind, 'disclosure');
+});
+
+test('the files of an export are not evidence of their own beside its manifest', () => {
+  const names = ['a.cef', 'a.cef.manifest.note', 'a.cef.manifest.jsonl', 'a.cef.sha256', 'b.cef', 'proof'];
+  assert.deepEqual(companionsOf(names), ['a.cef', 'a.cef.manifest.jsonl', 'a.cef.sha256']);
 });
 
 test('trust files that cannot be used', async () => {

@@ -6,7 +6,7 @@ import { judgeAny } from '../src/any.mjs';
 import { memoryFile } from '../src/files.mjs';
 import { decodeEntry } from '../src/entry.mjs';
 import { bytesOfRow, Tables } from '../src/tables.mjs';
-import { concat, u64 } from '../src/wire.mjs';
+import { concat, u32, u64 } from '../src/wire.mjs';
 import { hex } from '../src/text.mjs';
 import { Maker, NOON } from './support/maker.mjs';
 import { answerFile, OPEN, rangeFile } from './support/parts.mjs';
@@ -121,6 +121,25 @@ test('entries of one log time lie on one side of a cut', async () => {
   const window = (a, b) => rangeFile(maker, { scope: { kind: 1, from: NOON + 5n * MS, to: NOON + 9n * MS, a, b } });
   await expectCode(window(1, 7), 'VERIFIED', 0);
   for (const [a, b] of [[2, 7], [1, 6], [3, 3]]) await expectCode(window(a, b), 'RANGE_BOUNDARY', 1);
+});
+
+test('the number of runs is believed no further than a file may hold entries', async () => {
+  const maker = await log();
+  const good = await answerFile(maker, { scope: { a: 0, b: 20 }, rowKind: 2, keys: [keyOf(5, 2)], until: 0, runs: [[0, 20]] });
+  const at = 19 + 33 + 3 + 16 + 12 + 4 + bytes(await maker.checkpoint()).length;
+  for (const count of [4_194_305, 0xffffffff]) {
+    const head = concat(good.subarray(0, at), u32(count));
+    let asked = 0;
+    const read = async (from = 0, to = 2 ** 37) => {
+      const part = new Uint8Array(to - from);
+      if (from < head.length) part.set(head.subarray(from, Math.min(to, head.length)));
+      asked += part.length;
+      assert.ok(asked < 4_000_000, 'it reads what it must not believe');
+      return part;
+    };
+    const verdict = await judgeAny({ file: { size: 2 ** 37, read } }, { trustBytes: bytes(TRUST) });
+    assert.deepEqual([verdict.code, verdict.exit], ['MALFORMED', 1], verdict.message);
+  }
 });
 
 test('answers from entries shown in full', async () => {

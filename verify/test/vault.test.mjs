@@ -133,6 +133,39 @@ test('acts: intents, dones and the chain of roots', async () => {
   await expectFailed(await (await made(erase(4, { root: change(0) }))).folder(), ['ROOT_HASH_MISMATCH']);
 });
 
+test('a done says no more than its open intent, and only once', async () => {
+  const acts = (asked, said, times = 1) => async (m) => {
+    const at = m.add({ kind: 'erase-intent', cls: 9, payload: intent(asked) });
+    for (let i = 0; i < times; i++) m.add({ kind: 'erase-done', cls: 9, payload: done(at, { ...said, root: change(1 + i) }) });
+  };
+  const [p, q] = ['41'.repeat(16), '42'.repeat(16)];
+  const fails = async (...args) => expectFailed(await (await made(acts(...args))).folder(), ['INTENT_MISSING']);
+  await expectPassed(await (await made(acts({ classes: [4, 5] }, { classes: [4] }))).folder());
+  await expectPassed(await (await made(acts({ persons: [p, q] }, { persons: [p, q] }))).folder());
+  await fails({}, { classes: [4, 5] });
+  await fails({}, { persons: [q] });
+  await fails({}, { persons: [p, q] });
+  await fails({ persons: [p, q] }, { persons: [p] });
+  await fails({ persons: [p, q] }, { persons: [q, p] });
+  await fails({}, {}, 2);
+});
+
+test('an expiry reaches the class-days that were asked for, and no other', async () => {
+  const day = (more) => ({ class: 4, day: '2026-11-21', ...more });
+  const pruned = (asked, gone, times = 1) => made(() => {}, (m) => {
+    const class_days = asked.map((one) => ({ ...one, due: '2027-02-21T00:00:00Z', groups: 4 }));
+    const at = m.add({ kind: 'prune-intent', cls: 10, payload: { class_days, generation: 1, job: JOB, policy: hash(1) } });
+    for (let i = 0; i < times; i++) m.add({ kind: 'prune-done', cls: 10, payload: { class_days: gone, intent: at, job: JOB, root: change(1 + i) } });
+  });
+  const without = async (maker) => maker.folder({ files: { [BODY]: null } });
+  await expectPassed(await without(await pruned([day(), day({ class: 5 })], [day()])));
+  for (const asked of [[], [day({ class: 5 })], [day({ day: '2026-11-20' })]]) {
+    await expectFailed(await without(await pruned(asked, [day()])), ['BODY_MISSING_UNJUSTIFIED', 'INTENT_MISSING']);
+  }
+  await expectFailed(await without(await pruned([day()], [day(), day({ class: 5 })])), ['BODY_MISSING_UNJUSTIFIED', 'INTENT_MISSING']);
+  await expectFailed(await without(await pruned([day()], [day()], 2)), ['INTENT_MISSING']);
+});
+
 test('replicas that an act missed, and reached later', async () => {
   const acts = (final) => async (m) => {
     m.add({ kind: 'erase-intent', cls: 9, payload: intent() });
@@ -184,6 +217,31 @@ async function rolled({ keys = [LOG, NEXT], until = 4, old = LOG, origin = ORIGI
 const by = (maker, key, size = 5, files = {}) => maker.folder({ files: { 'T/checkpoint': null, ...files } }).then(async (folder) => {
   const all = [...folder.files, [`tenants/${TENANT}/checkpoint`, memoryFile(bytes(await maker.checkpoint(size, key)))]];
   return new Folder(all);
+});
+
+test('who may sign a unit depends on a roll within it and behind it', async () => {
+  const [, [, both]] = PINNED;
+  const text = `${ORIGIN}\nchancery/key-roll/v1\nold ${LOG.vkey}\nnew ${NEXT.vkey}\nuntil 4\n`;
+  const roll = { kind: 'key-roll', cls: 10, payload: { mode: 'two-person', note: note(text, LOG, NEXT), what: 'log-key' } };
+  const trust = `log ${LOG.vkey}\nlog ${NEXT.vkey}\nquorum none\n`;
+  const log = async (second, inside) => {
+    const maker = new Maker();
+    maker.genesis();
+    await maker.commit();
+    for (let i = 0; i < 2; i++) maker.add();
+    await maker.commit({ key: second });
+    maker.add(roll);
+    if (inside) maker.add();
+    await maker.commit();
+    maker.add();
+    await maker.commit({ key: NEXT });
+    return by(maker, LOG, 1);
+  };
+  for (const policy of [both, trust]) {
+    await expectPassed(await log(LOG, false), [], { trust: policy });
+    await expectFailed(await log(NEXT, false), ['FORGED_TAIL'], { trust: policy });
+  }
+  await expectFailed(await log(LOG, true), ['FORGED_TAIL'], { trust });
 });
 
 test('a roll in the log retires a key and pins none', async () => {

@@ -3,7 +3,7 @@
 //! file itself. Without pinned trust the best answer is that it is consistent with itself.
 
 use crate::base::entry::Entry;
-use crate::cli::cmd::complete;
+use crate::cli::cmd::{complete, exported};
 use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure};
 use crate::cli::output::Tone;
 use crate::cli::run::Context;
@@ -125,6 +125,9 @@ pub(crate) fn judged(
     sample: Option<&Sample>,
 ) -> Result<(&'static str, Judged)> {
     if let Some(found) = complete::judge(path, trust, sample)? {
+        return Ok(found);
+    }
+    if let Some(found) = exported::judge(path, trust)? {
         return Ok(found);
     }
     if sample.is_some() {

@@ -7,7 +7,10 @@ use crate::base::entry::Entry;
 use crate::base::record::Record;
 use crate::base::refusal::Refusal;
 use crate::base::unit::{EntryIndex, UtcNanos};
+use crate::cli::args::govern::Approval;
 use crate::cli::args::make::{Export as Args, ExportFormat, ExportPreset};
+use crate::cli::cmd::order;
+use crate::cli::config::Config;
 use crate::cli::error::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Failure};
 use crate::cli::output::units::count;
 use crate::cli::output::{Align, Progress, Table, Tone};
@@ -19,6 +22,7 @@ use crate::format::siem::{self, Format, Options, Preset, Substitutions, cef, lee
 use crate::forward::file::{About, Export, FileError, Manifest};
 use crate::query::filter::{Filter, Names};
 use crate::report::gather::first_at;
+use crate::vault::disclose::Look;
 use crate::vault::error::Error as VaultError;
 use crate::vault::hold::Order;
 use crate::vault::read::Reading;
@@ -47,6 +51,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) purpose: &'a str,
     /// Who asks, for the log.
     pub(crate) by: &'a str,
+    /// Who stands behind it, where sealed values leave.
+    pub(crate) order: Option<&'a Order>,
 }
 
 /// What was written.
@@ -71,8 +77,10 @@ enum Stop {
 pub(crate) fn run(context: &mut Context, args: &Args) -> Result<ExitCode> {
     let mapping = mapping(args.format, args.preset)?;
     let granted: Vec<&str> = args.grants.iter().map(String::as_str).collect();
-    check_grants(&mapping, &granted, args)?;
-    let vault = context.open()?;
+    check_grants(&mapping, &granted)?;
+    let config: Config = context.config()?;
+    let order = ordered(&mapping, args, &config)?;
+    let vault = context.open_with(&config)?;
     let policies = vault.policies();
     let names = Names {
         source: &|name| Some(vault.keys().source_handle(name)),
@@ -89,6 +97,7 @@ pub(crate) fn run(context: &mut Context, args: &Args) -> Result<ExitCode> {
         path: &args.out,
         purpose: &args.purpose,
         by: &args.approval.requested_by,
+        order: order.as_ref(),
     };
     let total = wanted.range.end.0.saturating_sub(wanted.range.start.0);
     let progress = Progress::new(&context.out.style, "exporting", total);
@@ -182,8 +191,8 @@ pub(crate) fn mapping(
     Ok(mapping)
 }
 
-/// A grant is for fields the mapping uses, and two people stand behind it.
-fn check_grants(mapping: &Mapping, granted: &[&str], args: &Args) -> Result<()> {
+/// A grant is for fields the mapping uses.
+fn check_grants(mapping: &Mapping, granted: &[&str]) -> Result<()> {
     if mapping.preset == Preset::Tokens {
         return match granted.is_empty() {
             true => Ok(()),
@@ -201,13 +210,24 @@ fn check_grants(mapping: &Mapping, granted: &[&str], args: &Args) -> Result<()> 
         );
         return Err(Failure::usage("EXPORT_GRANT_UNKNOWN", text).into());
     }
-    let order = Order {
-        requested_by: args.approval.requested_by.clone(),
+    Ok(())
+}
+
+/// Who stands behind values that leave the vault: two people, or one where the configuration says
+/// so. Tokens need nobody.
+fn ordered(mapping: &Mapping, args: &Args, config: &Config) -> Result<Option<Order>> {
+    if mapping.preset == Preset::Tokens {
+        return Ok(None);
+    }
+    let approval = Approval {
+        requested_by: Some(args.approval.requested_by.clone()),
         approved_by: args.approval.approved_by.clone(),
         single_operator: args.approval.single_operator,
     };
+    let order = order(&approval, config)?;
+    // Before the vault is opened: nothing was done.
     order.mode()?;
-    Ok(())
+    Ok(Some(order))
 }
 
 fn range(
@@ -243,8 +263,15 @@ pub(crate) fn write(
     let fields = if open { wanted.granted } else { &["tokens"][..] };
     // Said before the first value is opened; the number of lines stands in the manifest.
     let range = wanted.range.clone();
-    let recorded =
-        vault.record_reading("export", range, chosen, fields, wanted.purpose, wanted.by)?;
+    let recorded = vault.record_look(&Look {
+        act: "export",
+        range,
+        records: chosen,
+        fields,
+        purpose: wanted.purpose,
+        who: wanted.by,
+        order: wanted.order,
+    })?;
     let checkpoint = vault.checkpoint()?;
     let reference = reference(&checkpoint);
     let context = siem::Context {

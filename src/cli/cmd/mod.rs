@@ -10,6 +10,7 @@ pub(crate) mod disclose;
 pub(crate) mod doctor;
 pub(crate) mod evidence;
 pub(crate) mod export;
+pub(crate) mod exported;
 pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod keys;

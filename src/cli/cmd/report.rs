@@ -131,7 +131,8 @@ pub(crate) fn write(world: &World, vault: &Vault, wanted: &Wanted<'_>) -> Result
     }
     let catalogue = catalogue::parse(GDPR).map_err(|e| anyhow!("CATALOGUE: {e}"))?;
     let facts = vault.facts_now();
-    let start = match wanted.from {
+    // Time 0 means none wherever it is stored, and cannot be written: it asks for everything.
+    let start = match wanted.from.filter(|from| from.0 > 0) {
         Some(from) => from,
         None => vault.entry(EntryIndex(0))?.time_log,
     };

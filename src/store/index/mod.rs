@@ -201,6 +201,11 @@ impl IndexWriter {
         self.chunks.epochs()
     }
 
+    /// As `Index::epoch_root`.
+    pub fn epoch_root(&self, epoch: u64) -> Result<Hash32> {
+        self.chunks.epoch_root(epoch)
+    }
+
     /// The written index table of `epoch`: its rows, not its truth, which only its root shows.
     pub fn table(&self, epoch: u64) -> Result<Table> {
         self.chunks.table(epoch)

@@ -178,6 +178,36 @@ fn one_person_alone_needs_the_vault_to_be_set_so() {
 }
 
 #[test]
+fn values_leave_with_two_people_behind_them_and_the_log_says_who() {
+    let home = Home::filled();
+    let export = |out: &'static str| {
+        let named = ["export", "cef", "--preset", "named", "--grant", "actor.email", "--out", out];
+        with(&named, &["--requested-by", "dana"])
+    };
+    let alone = with(&export("a.cef"), &["--single-operator"]);
+    home.fails(&alone, 1, "TWO_PEOPLE");
+    home.fails(&export("a.cef"), 1, "TWO_PEOPLE");
+    assert!(!home.path().join("a.cef").exists());
+    let show = |entry: u64| {
+        let entry = entry.to_string();
+        home.ok(&["--json", "show", &entry, "--open", "--purpose", "test", "--by", "dana"]).json()
+    };
+    let recorded = |args: &[&str]| {
+        let made = home.ok(&with(&["--json"], args)).json();
+        show(made["recorded"].as_u64().unwrap())
+    };
+    let two = recorded(&with(&export("b.cef"), &["--approved-by", "omar"]));
+    assert_eq!(two["clear"]["mode"], "two-person", "{two}");
+    let said = two.to_string();
+    assert!(said.contains("order.requested_by") && said.contains("omar"), "{said}");
+    let tokens = recorded(&["export", "cef", "--out", "c.cef"]);
+    assert!(tokens["clear"]["mode"].is_null() && !tokens.to_string().contains("order."));
+    let config = home.read("chancery.toml").replace("two-person", "single-operator");
+    home.write("chancery.toml", &config);
+    assert_eq!(recorded(&alone)["clear"]["mode"], "single-operator");
+}
+
+#[test]
 fn events_are_counted_to_the_last_line() {
     let home = Home::filled();
     let again = home.ok(&["--json", "append", "events", "--source", "ehr"]).json();

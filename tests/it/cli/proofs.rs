@@ -144,3 +144,39 @@ fn what_cannot_be_proved_is_refused_and_leaves_no_file() {
     let ran = home.run(&["verify", "open.range", "--trust", "trust"]);
     assert!(ran.code == 4 && ran.out.starts_with("RANGE_OPEN_END"), "{}", ran.out);
 }
+
+#[test]
+fn an_export_is_checked_by_its_manifest_and_the_files_beside_it() {
+    let home = Home::filled();
+    home.ok(&["keys", "trust", "--out", "trust"]);
+    home.ok(&["export", "cef", "--out", "day.cef"]);
+    let verify = ["--json", "verify", "day.cef.manifest.note", "--trust", "trust"];
+    let found = home.ok(&verify).json();
+    assert_eq!(
+        (&found["kind"], &found["verdict"]),
+        (&"export manifest".into(), &"verified".into())
+    );
+    assert_eq!(home.run(&["verify", "day.cef.manifest.note"]).code, 4, "nobody is pinned");
+    let expect = |exit: i32, verdict: &str| {
+        let ran = home.run(&verify);
+        assert_eq!((ran.code, &ran.json()["verdict"]), (exit, &verdict.into()));
+    };
+    for name in ["day.cef", "day.cef.manifest.jsonl"] {
+        let text = home.read(name);
+        home.write(name, &format!("{text}x"));
+        expect(1, "EXPORT_FILE_CHANGED");
+        std::fs::remove_file(home.path().join(name)).unwrap();
+        expect(1, "EXPORT_FILE_MISSING");
+        home.write(name, &text);
+    }
+    let note = home.read("day.cef.manifest.note");
+    home.write(
+        "day.cef.manifest.note",
+        &note.replace("\"preset\":\"tokens\"", "\"preset\":\"named\""),
+    );
+    expect(1, "BAD_SIGNATURE");
+    home.write("day.cef.manifest.note", &note);
+    home.ok(&["export", "cef", "kind=conflict", "--out", "none.cef"]);
+    let none = home.run(&["--json", "verify", "none.cef.manifest.note", "--trust", "trust"]);
+    assert_eq!((none.code, &none.json()["verdict"]), (4, &"INCONCLUSIVE".into()));
+}

@@ -6,13 +6,20 @@ use crate::complete::maker::{self, EPOCH, Log, runs};
 use crate::support::world::{two_people, world};
 use chancery::base::entry::Kind;
 use chancery::base::event::{Draft, EventCode, Identifier};
-use chancery::base::unit::{EntryIndex, NANOS_PER_SECOND, UtcNanos};
+use chancery::base::id::Hash32;
+use chancery::base::unit::{EntryIndex, NANOS_PER_SECOND, TreeSize, UtcNanos};
+use chancery::crypto::lanes::Lanes;
+use chancery::crypto::merkle::Compact;
 use chancery::format::complete::answer::{self, AnswerFound};
 use chancery::format::complete::claim::Stands;
 use chancery::format::complete::range::{self, RangeFound};
 use chancery::format::complete::scope::{OPEN_END, Window};
+use chancery::format::control::Scope;
+use chancery::format::seal::row::INDEX_ROW_BYTES;
 use chancery::format::seal::sample::Sample;
+use chancery::format::seal::table::{INDEX_LEAF_ROWS, Table};
 use chancery::store::disk::OsDisk;
+use chancery::store::index::{Index, IndexMark};
 use chancery::vault::Vault;
 use chancery::vault::complete::{About, Asked, Handover, Made};
 use chancery::vault::error::Error;
@@ -290,4 +297,68 @@ fn a_sealed_epoch_is_answered_from_its_table_and_replayed_by_an_outsider() {
     drop(vault);
     let report = site.verify();
     assert_eq!((report.exit_code(), report.seals_replayed), (0, 1), "{:?}", report.verdicts);
+}
+
+/// Takes every row of subjects out of the written index, as whoever may write its files can: with
+/// right checksums, headers and mark.
+fn strip_subjects(site: &Site, log: &Log) {
+    let root = |size: TreeSize| -> Option<Hash32> {
+        let leaves: Vec<Hash32> = log.leaves.iter().map(|leaf| Hash32(*leaf)).collect();
+        let mut tree = Compact::new();
+        tree.extend(&Lanes::detect(), &leaves[..size.0 as usize], &mut |_, _| {});
+        Some(tree.root())
+    };
+    let index = Index::open(&OsDisk, &site.places().index(), TreeSize(log.len()), root).unwrap();
+    assert_eq!(index.epochs(), 1);
+    let table = index.writer().table(0).unwrap();
+    let mut fewer = Table::new::<INDEX_ROW_BYTES>(INDEX_LEAF_ROWS);
+    for row in table.rows().filter(|row| row[0] != 1) {
+        fewer.push::<INDEX_ROW_BYTES>(row.try_into().unwrap());
+    }
+    assert!(fewer.len() + 60_000 < table.len());
+    index.clear().unwrap();
+    let size = TreeSize(EPOCH);
+    let mark = IndexMark { size, root: root(size).unwrap() };
+    index.writer().put_epoch(0, &fewer, mark).unwrap();
+}
+
+#[test]
+fn an_index_that_omits_rows_keeps_nothing_from_a_hold_an_erasure_or_a_floor() {
+    let mut site = Site::with(1);
+    site.config.index_on_disk = true;
+    let vault = site.open().unwrap();
+    grow(&site, &vault, EPOCH + 10);
+    let log = self::log(&vault);
+    let About::Person(p777) = patient("p777") else { unreachable!() };
+    let persons = vault.persons_named(&p777).unwrap();
+    let found = |vault: &Vault| vault.entries_of_persons(&persons, None).unwrap();
+    let expect = found(&vault);
+    assert!(expect.len() > 10);
+    let preview = vault.preview_erasure(&p777).unwrap();
+    let scope = Scope::Person { person: persons[0] };
+    vault.set_hold(None, "4 C 1", scope, &two_people()).unwrap();
+    let held = |vault: &Vault| {
+        let plan = vault.retention_plan().unwrap();
+        plan.into_iter().filter(|p| !p.held.is_empty()).map(|p| p.class_day).collect::<Vec<_>>()
+    };
+    let held_before = held(&vault);
+    assert!(!held_before.is_empty());
+    drop(vault);
+    strip_subjects(&site, &log);
+    let vault = site.open().unwrap();
+    assert_eq!(held(&vault), held_before, "a hold keeps its class-days");
+    drop(vault);
+    let vault = site.open().unwrap();
+    vault.settle();
+    let log = self::log(&vault);
+    drop(vault);
+    strip_subjects(&site, &log);
+    let vault = site.open().unwrap();
+    assert_eq!(found(&vault), expect);
+    assert_eq!(vault.preview_erasure(&p777).unwrap().records, preview.records);
+    // What lied is gone, and the next opening makes it anew.
+    drop(vault);
+    let vault = site.open().unwrap();
+    vault.settle();
+    assert_eq!(found(&vault), expect);
 }

@@ -93,6 +93,8 @@ hold-set.days: case=CASE mode=\"two-person\" scope=OVER\n\
 hold-set.person: case=CASE mode=\"two-person\" scope=WHOM\n\
 hold-release: case=CASE mode=\"scheduled\"\n\
 disclose: act=\"read\" fields=[\"actor.email\"] first=1 last=2 records=2\n\
+disclose.ordered: act=\"export\" fields=[\"actor.email\"] first=1 last=2 mode=\"two-person\" \
+records=2\n\
 growth-intent: generation=6 what=\"growth-intent\"\n\
 growth-done: root=ROOT what=\"growth-done\"\n\
 policies: mode=\"single-operator\" policies=POLICY version=1 what=\"policies\"\n\

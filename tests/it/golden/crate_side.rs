@@ -365,7 +365,8 @@ fn payloads(out: &mut Vectors) {
     let person = Scope::Person { person: PersonId([0x41; 16]) };
     let fields = vec!["actor.email".to_owned()];
     let (first, last) = (EntryIndex(1), EntryIndex(2));
-    let disclose = control::Disclose { act: "read".into(), records: 2, first, last, fields };
+    let disclose =
+        control::Disclose { act: "read".into(), records: 2, first, last, fields, mode: None };
     let grow = KeyRoll::GrowthIntent { generation: from };
     let mut add = |name: &str, bytes| add_control(out, name, bytes);
     add("erase-intent", control::encode(&erase));
@@ -382,6 +383,9 @@ fn payloads(out: &mut Vectors) {
     add("hold-set.person", control::encode(&control::HoldSet { case, scope: person, mode }));
     add("hold-release", control::encode(&control::HoldRelease { case, mode: Mode::Scheduled }));
     add("disclose", control::encode(&disclose));
+    let mode = Some(Mode::TwoPerson);
+    let ordered = control::Disclose { act: "export".into(), mode, ..disclose };
+    add("disclose.ordered", control::encode(&ordered));
     add("growth-intent", control::encode(&grow));
     add("growth-done", control::encode(&KeyRoll::GrowthDone { root }));
     settings(out);

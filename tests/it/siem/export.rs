@@ -31,6 +31,17 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn what_is_signed_is_what_the_page_says() {
+    for lines in [0, 1, 7] {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = write(&OsDisk, dir.path(), lines).unwrap();
+        let signed = chancery::format::export::Export::parse(&manifest.text).unwrap();
+        assert_eq!((signed.count, signed.sha256), (lines, manifest.sha256));
+        assert_eq!((signed.first, signed.last), (manifest.first, manifest.last));
+    }
+}
+
+#[test]
 fn an_export_is_three_files_and_a_signed_manifest() {
     let files = ["out.cef", "out.cef.manifest.jsonl", "out.cef.manifest.note", "out.cef.sha256"];
     let dir = tempfile::tempdir().unwrap();
@@ -111,16 +122,21 @@ fn an_export_is_never_replaced_and_a_given_up_one_leaves_nothing() {
     assert!(matches!(write(&OsDisk, dir.path(), 4), Err(FileError::Exists(_))));
     assert_eq!(std::fs::read(dir.path().join("out.cef")).unwrap(), before);
 
-    let mut export = Export::create(&OsDisk, dir.path(), "other").unwrap();
-    export.push(EntryIndex(1), RecordId([1; 16]), b"line").unwrap();
-    assert_eq!(names(dir.path()).len(), 6);
-    drop(export);
-    assert_eq!(names(dir.path()).len(), 4);
+    for (unnamed, meanwhile) in [(true, 4), (false, 6)] {
+        let disk = Failing { left: Arc::new(AtomicUsize::new(usize::MAX)), unnamed };
+        let mut export = Export::create(&disk, dir.path(), "other").unwrap();
+        export.push(EntryIndex(1), RecordId([1; 16]), b"line").unwrap();
+        assert_eq!(names(dir.path()).len(), meanwhile);
+        drop(export);
+        assert_eq!(names(dir.path()).len(), 4);
+    }
 }
 
 /// The real disk until its `left`-th change, which fails, and every one after it.
 struct Failing {
     left: Arc<AtomicUsize>,
+    /// Whether it knows files without a name.
+    unnamed: bool,
 }
 
 struct FailingFile {
@@ -148,6 +164,10 @@ impl DiskFile for FailingFile {
         step(&self.left)?;
         self.inner.set_len(len)
     }
+    fn link(&self, path: &Path) -> Result<()> {
+        step(&self.left)?;
+        self.inner.link(path)
+    }
 
     passed_on!(inner: read_exact_at len);
 }
@@ -157,6 +177,15 @@ impl Disk for Failing {
         step(&self.left)?;
         let inner = OsDisk.open(path, mode)?;
         Ok(Arc::new(FailingFile { inner, left: Arc::clone(&self.left) }))
+    }
+    fn create_unnamed(&self, dir: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
+        if !self.unnamed {
+            return Ok(None);
+        }
+        step(&self.left)?;
+        let made = OsDisk.create_unnamed(dir)?;
+        let left = Arc::clone(&self.left);
+        Ok(made.map(|inner| Arc::new(FailingFile { inner, left }) as Arc<dyn DiskFile>))
     }
     fn exists(&self, path: &Path) -> Result<bool> {
         OsDisk.exists(path)
@@ -187,15 +216,50 @@ impl Disk for Failing {
     }
 }
 
+/// What a kill leaves: no destructor runs, and every descriptor closes.
+#[test]
+fn a_killed_export_leaves_no_line_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut export = Export::create(&OsDisk, dir.path(), "out.cef").unwrap();
+    let line = "x".repeat(1000);
+    for n in 0..600 {
+        export.push(EntryIndex(n), RecordId([1; 16]), line.as_bytes()).unwrap();
+    }
+    std::mem::forget(export);
+    assert_eq!(names(dir.path()), Vec::<String>::new());
+    // Where files must have names, the next export of that name removes them.
+    let named = Failing { left: Arc::new(AtomicUsize::new(usize::MAX)), unnamed: false };
+    let mut export = Export::create(&named, dir.path(), "out.cef").unwrap();
+    export.push(EntryIndex(0), RecordId([1; 16]), line.as_bytes()).unwrap();
+    std::mem::forget(export);
+    assert_eq!(names(dir.path()), ["out.cef.manifest.jsonl.part", "out.cef.part"]);
+    write(&OsDisk, dir.path(), 10).unwrap();
+    assert!(names(dir.path()).iter().all(|name| !name.ends_with(".part")));
+}
+
+#[test]
+fn an_export_that_appeared_meanwhile_is_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut export = Export::create(&OsDisk, dir.path(), "out.cef").unwrap();
+    export.push(EntryIndex(0), RecordId([1; 16]), b"x").unwrap();
+    std::fs::write(dir.path().join("out.cef"), "theirs").unwrap();
+    assert!(export.finish(&ABOUT, &|text: &str| Ok(text.to_owned())).is_err());
+    assert_eq!(std::fs::read(dir.path().join("out.cef")).unwrap(), b"theirs");
+}
+
 #[test]
 fn a_failing_disk_leaves_nothing_half_written_under_a_final_name() {
+    [false, true].into_iter().for_each(never_half_written);
+}
+
+fn never_half_written(unnamed: bool) {
     let whole = tempfile::tempdir().unwrap();
     write(&OsDisk, whole.path(), 5_000).unwrap();
     let expect = |name: &str| std::fs::read(whole.path().join(name)).unwrap();
     let mut failures = 0;
     for steps in 0.. {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Failing { left: Arc::new(AtomicUsize::new(steps)) };
+        let disk = Failing { left: Arc::new(AtomicUsize::new(steps)), unnamed };
         let outcome = write(&disk, dir.path(), 5_000);
         let found = names(dir.path());
         let is_final = |name: &&String| !name.ends_with(".part") && !name.ends_with(".new");

@@ -156,9 +156,42 @@ fn attack_33_two_roots_of_one_size_get_409_and_both_notes_are_kept() {
     assert!(held.contains(&log.checkpoint(40).to_string()), "and the one that was held");
     // Evidence cannot fill the disk.
     for size in 41..200 {
-        assert_eq!(status(&witness, &other.request(40, size)), 422);
+        let answer = witness.add_checkpoint(other.request(40, size).as_bytes(), now(0));
+        assert_eq!(answer.status, 422);
+        let alarm = answer.alarm.unwrap();
+        assert_eq!(alarm.contains("not kept: 64 are in "), size >= 41 + 64, "{alarm}");
     }
-    assert!(evidence(&disk, "").len() <= 64);
+    assert!(evidence(&disk, "INCONSISTENT").len() <= 64);
+}
+
+#[test]
+fn a_stranger_cannot_use_up_the_room_for_a_fork() {
+    let (disk, log) = (SimDisk::new(), Log::new(ORIGIN, 1));
+    let witness = judge(&disk, 1, &[log.key()]);
+    let junk = |old: u64, size: u64, n: u64| {
+        let proof = vec![sha256(&[&n.to_be_bytes()])];
+        AddCheckpoint { old: TreeSize(old), proof, note: log.note(size) }.to_string()
+    };
+    // Beside nothing, and beside the public note itself, hashes tell nothing.
+    let says_nothing = |old, size, n| {
+        let answer = witness.add_checkpoint(junk(old, size, n).as_bytes(), now(0));
+        assert_eq!((answer.status, answer.alarm), (422, None));
+    };
+    (0..70).for_each(|n| says_nothing(0, 40, n));
+    assert_eq!(status(&witness, &log.request(0, 40)), 200);
+    (0..70).for_each(|n| says_nothing(40, 40, n));
+    assert_eq!(evidence(&disk, "").len(), 0);
+    // A true checkpoint that the witness has not seen yet can be sent with any hashes.
+    for n in 0..70 {
+        assert_eq!(status(&witness, &junk(40, 41, n)), 422);
+    }
+    assert_eq!(evidence(&disk, "INCONSISTENT").len(), 64);
+    let fork = Log::new(ORIGIN, 2);
+    let answer = witness.add_checkpoint(fork.request(40, 40).as_bytes(), now(0));
+    assert_eq!(answer.status, 409);
+    assert!(answer.alarm.unwrap().contains("both notes are in"));
+    let kept = evidence(&disk, "EQUIVOCATION");
+    assert!(kept.len() == 1 && kept[0].contains(&fork.note(40)));
 }
 
 fn evidence(disk: &SimDisk, verdict: &str) -> Vec<String> {

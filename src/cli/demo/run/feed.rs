@@ -35,6 +35,7 @@ impl<W: Write> Story<'_, W> {
                 path: &path,
                 purpose: "demo: feed of the security team",
                 by: "security engineer",
+                order: None,
             };
             let Some(made) = export::write(&self.world, vault, &wanted, &|| (self.stopped)())?
             else {
