@@ -300,6 +300,17 @@ impl Facts {
         self.growing = None;
     }
 
+    /// Persons that cases hold, by case.
+    pub fn persons_held(&self) -> Vec<(CaseId, Vec<PersonId>)> {
+        let person = |(_, scope): &(EntryIndex, Scope)| match scope {
+            Scope::Person { person } => Some(*person),
+            Scope::ClassDays { .. } => None,
+        };
+        let held = self.holds.iter().map(|(case, all)| (*case, all.iter().filter_map(person)));
+        let held = held.map(|(case, persons)| (case, persons.collect::<Vec<_>>()));
+        held.filter(|(_, persons)| !persons.is_empty()).collect()
+    }
+
     /// Cases whose hold covers any of these persons.
     pub fn holds_on_persons(&self, persons: &[PersonId]) -> Vec<CaseId> {
         self.cases(|scope| matches!(scope, Scope::Person { person } if persons.contains(person)))

@@ -92,10 +92,13 @@ impl Vault {
             if unwitnessed {
                 vault.record_unwitnessed(config.outside.witnesses.len())?;
             }
+        }
+        // An interrupted act is finished under the policies in force, whatever the files say.
+        vault.load_policies(config)?;
+        if vault.inner.read_only.is_none() {
             vault.redrive()?;
             vault.finish_replicas()?;
         }
-        vault.load_policies(config)?;
         if vault.inner.read_only.is_none() && vault.facts().policies.is_none() {
             vault.adopt_policies(&parse_policies(config)?, config, Mode::SingleOperator)?;
         }

@@ -21,6 +21,7 @@ mod evidence;
 mod faults;
 mod fuzz_corpora;
 mod golden;
+mod holds;
 mod index;
 mod keys_attacks;
 mod keytree;

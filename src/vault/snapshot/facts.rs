@@ -167,7 +167,7 @@ fn all<'a, T, C: FromIterator<T>>(
 }
 
 fn put_json<T: Serialize>(out: &mut Vec<u8>, value: &T) -> Result<()> {
-    out.put_lp32(&control::encode(value)?);
+    out.put_lp32(&control::write(value)?);
     Ok(())
 }
 
