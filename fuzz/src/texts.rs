@@ -193,7 +193,7 @@ pub fn seal(data: &[u8]) -> bool {
     seal.is_ok() || day.is_ok()
 }
 
-fn payload<T: Serialize + DeserializeOwned>(data: &[u8]) -> bool {
+fn payload<T: Serialize + DeserializeOwned + PartialEq>(data: &[u8]) -> bool {
     let Ok(value) = controls::decode::<T>(data) else { return false };
     assert_eq!(controls::encode(&value).expect("what was read can be written"), data);
     true

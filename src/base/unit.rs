@@ -98,6 +98,10 @@ impl fmt::Display for UtcNanos {
 }
 
 impl Day {
+    /// The last day there is, 2554-07-21: the last one whose first instant is a time, and so the
+    /// last one whose text is read back. What has no end ends here.
+    pub const LAST: Day = Day((u64::MAX / NANOS_PER_DAY) as u32);
+
     /// First instant of the day.
     pub fn start(self) -> UtcNanos {
         UtcNanos(u64::from(self.0).saturating_mul(NANOS_PER_DAY))
@@ -191,6 +195,9 @@ mod tests {
             assert_eq!(Day::parse(text), Some(Day(day)));
         }
         assert_eq!(Day(20_778).month(), Month(56 * 12 + 10));
+        assert_eq!(Day::LAST.to_string(), "2554-07-21");
+        assert_eq!(Day::parse("2554-07-21"), Some(Day::LAST));
+        assert_eq!(Day::parse(&Day(Day::LAST.0 + 1).to_string()), None);
     }
 
     #[test]

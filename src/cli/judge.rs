@@ -3,6 +3,7 @@
 
 use crate::cli::cmd::{evidence, verify};
 use crate::cli::error;
+use crate::format::seal::sample::Sample;
 use crate::store::disk::{Disk, OsDisk};
 use crate::vault::verify::{Options, exit_code_of, verify_data};
 use anyhow::Result;
@@ -36,7 +37,9 @@ fn judged(path: &Path, trust: Option<&Path>, since: Option<&Path>) -> Result<Jud
         let text = format!("{kind}: {}", judged.lines.join("; "));
         return Ok(Judgement { exit: judged.exit, verdict: judged.verdict, text });
     }
-    let options = Options { retained: verify::retained(since)?, ..Options::default() };
+    let retained = verify::retained(since)?;
+    let replay_seals = Some(Sample::all());
+    let options = Options { replay_seals, retained, ..Options::default() };
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let report = verify_data(&disk, path, trust.as_ref(), &options, &mut |_, _| {});
     let report = report.map_err(|error| {

@@ -133,6 +133,14 @@ impl<W: Write> Output<W> {
         writeln!(self.sink, "{}", escape::escape_lines(text))
     }
 
+    /// One line of words from outside: a line end in them is shown and ends nothing.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        if self.style.json || self.style.quiet {
+            return Ok(());
+        }
+        writeln!(self.sink, "{}", escape(text))
+    }
+
     /// A status word and what it speaks of: nothing under `--json`.
     pub fn status(&mut self, tone: Tone, word: &str, text: &str) -> io::Result<()> {
         if self.style.json {

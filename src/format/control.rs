@@ -2,8 +2,10 @@
 //! refused. Integers stay below 2^53, times and hashes are text. Handles only: no name, reason
 //! or identifier of anybody is ever in one; those are sealed fields of the same entry.
 
+use crate::base::entry::Kind;
 use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SourceHandle, TenantId};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, TreeSize, UtcNanos};
+use crate::format::seal::payload::{DaySealPayload, SealPayload};
 use crate::format::wire::Malformed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,8 +13,23 @@ use serde::{Deserialize, Serialize};
 /// Encodes a control payload.
 ///
 /// # Errors
-/// `Malformed` if it cannot be written as RFC 8785 JSON: our bug.
-pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Malformed> {
+/// `Malformed` if it cannot be written as RFC 8785 JSON, or if reading it gives another value:
+/// our bug, and then nothing may be written, since no reader would go past it.
+pub fn encode<T: Serialize + DeserializeOwned + PartialEq>(
+    value: &T,
+) -> Result<Vec<u8>, Malformed> {
+    let bytes = write(value)?;
+    match decode::<T>(&bytes).is_ok_and(|read| read == *value) {
+        true => Ok(bytes),
+        false => Err(Malformed { offset: 0, what: "control payload would read differently" }),
+    }
+}
+
+/// Encodes what is derived from payloads and read back by `decode`, for a snapshot.
+///
+/// # Errors
+/// `Malformed` if it cannot be written as RFC 8785 JSON.
+pub(crate) fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, Malformed> {
     serde_json_canonicalizer::to_vec(value)
         .map_err(|_| Malformed { offset: 0, what: "control payload cannot be written" })
 }
@@ -24,9 +41,35 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Malformed> {
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
     let value: T = serde_json::from_slice(bytes)
         .map_err(|e| Malformed { offset: e.column(), what: "control payload" })?;
-    match encode(&value)? == bytes {
+    match write(&value)? == bytes {
         true => Ok(value),
         false => Err(Malformed { offset: 0, what: "control payload is not canonical" }),
+    }
+}
+
+/// Whether a payload is what its kind says: what is not may never get into a log.
+///
+/// # Errors
+/// As `decode`.
+pub fn check(kind: Kind, clear: &[u8]) -> Result<(), Malformed> {
+    const SEAL: Malformed = Malformed { offset: 0, what: "seal payload" };
+    match kind {
+        Kind::Event => Ok(()),
+        Kind::Genesis => decode::<Genesis>(clear).map(drop),
+        Kind::EraseIntent => decode::<EraseIntent>(clear).map(drop),
+        Kind::EraseDone => decode::<EraseDone>(clear).map(drop),
+        Kind::EraseFinal => decode::<EraseFinal>(clear).map(drop),
+        Kind::PruneIntent => decode::<PruneIntent>(clear).map(drop),
+        Kind::PruneDone => decode::<PruneDone>(clear).map(drop),
+        Kind::KeyRoll => decode::<KeyRoll>(clear).map(drop),
+        Kind::HoldSet => decode::<HoldSet>(clear).map(drop),
+        Kind::HoldRelease => decode::<HoldRelease>(clear).map(drop),
+        Kind::Disclose => decode::<Disclose>(clear).map(drop),
+        Kind::Config => decode::<Config>(clear).map(drop),
+        Kind::Scan => decode::<Scan>(clear).map(drop),
+        Kind::Conflict => decode::<Conflict>(clear).map(drop),
+        Kind::Seal => SealPayload::decode(clear).map(drop).map_err(|_| SEAL),
+        Kind::DaySeal => DaySealPayload::decode(clear).map(drop).map_err(|_| SEAL),
     }
 }
 
@@ -404,5 +447,36 @@ payload! {
     Conflict {
         /// The entry that was there first.
         first: EntryIndex,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_read_differently_is_not_written() {
+        let hold = |to: Day| {
+            let scope = Scope::ClassDays { class: ClassId(4), from: Day(0), to };
+            let mode = Mode::SingleOperator;
+            encode(&HoldSet { case: CaseId([1; 16]), scope, mode })
+        };
+        let whole = hold(Day::LAST).unwrap();
+        assert_eq!(check(Kind::HoldSet, &whole), Ok(()));
+        assert!(hold(Day(Day::LAST.0 + 1)).is_err());
+        assert!(hold(Day(u32::MAX)).is_err());
+        // Beyond 2^53 a number of JSON is another number.
+        assert!(encode(&Conflict { first: EntryIndex((1 << 53) + 1) }).is_err());
+    }
+
+    #[test]
+    fn a_payload_that_is_not_its_kinds_is_found() {
+        let clear = encode(&HoldRelease { case: CaseId([1; 16]), mode: Mode::TwoPerson }).unwrap();
+        assert_eq!(check(Kind::HoldRelease, &clear), Ok(()));
+        let kinds = (0..=u8::MAX).filter_map(Kind::from_value);
+        for kind in kinds.filter(|kind| *kind != Kind::Event) {
+            assert_eq!(check(kind, &clear).is_ok(), kind == Kind::HoldRelease, "{kind}");
+            assert!(check(kind, b"{}").is_err(), "{kind}");
+        }
     }
 }

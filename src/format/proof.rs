@@ -17,7 +17,7 @@ use crate::crypto::hash::leaf_hash;
 use crate::crypto::merkle::{self, ProofError};
 use crate::format::checkpoint::{Checkpoint, parse_decimal, parse_hash};
 use crate::format::note::{NOTE_BYTES_MAX, Note, NoteError};
-use crate::format::trust::{Trust, TrustError, Trusted};
+use crate::format::trust::{Signed, Trust, TrustError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
@@ -126,15 +126,18 @@ impl TlogProof {
             .map_err(TlogProofError::Inclusion)
     }
 
-    /// Verifies the whole file against pinned trust: the checkpoint's signatures and quorum, then
-    /// the inclusion of the entry it carries. Gives the trusted checkpoint and the entry's bytes,
+    /// Verifies the whole file: the checkpoint's signatures and quorum, left out without trust,
+    /// then the inclusion of the entry it carries. Gives the checkpoint and the entry's bytes,
     /// whose meaning (index, tenant) the caller still has to compare.
-    pub fn open(&self, trust: &Trust) -> Result<(Trusted, &[u8]), TlogProofError> {
-        let trusted =
-            trust.open_checkpoint(self.checkpoint.as_bytes()).map_err(TlogProofError::Trust)?;
+    pub fn open<'t>(
+        &self,
+        trust: impl Into<Option<&'t Trust>>,
+    ) -> Result<(Signed, &[u8]), TlogProofError> {
+        let signed = Signed::open(self.checkpoint.as_bytes(), trust.into());
+        let signed = signed.map_err(TlogProofError::Trust)?;
         let entry = self.extra.as_deref().ok_or(TlogProofError::NoEntry)?;
-        self.verify(&leaf_hash(entry), &trusted.checkpoint)?;
-        Ok((trusted, entry))
+        self.verify(&leaf_hash(entry), &signed.checkpoint)?;
+        Ok((signed, entry))
     }
 }
 

@@ -12,7 +12,8 @@ use toml::Spanned;
 /// Days of a year in `keep`: classes with a floor of years say their days instead, because six
 /// calendar years can hold two leap days.
 const DAYS_OF_YEAR: u32 = 365;
-/// Longest finite retention: 200 years; beyond it say `forever`.
+/// Longest finite retention, and longest that a law may demand: 200 years; beyond it say
+/// `forever`.
 const KEEP_DAYS_MAX: u32 = 200 * DAYS_OF_YEAR;
 /// Classes at most: a commit has one body file a class and day, may span two days around
 /// midnight, and names at most 64 files.
@@ -307,6 +308,13 @@ fn checked(page: Page<'_>, span: &Range<usize>, raw: RawClass) -> Result<Class, 
         .transpose()
     };
     let (floor, ceiling) = (bound(raw.floor)?, bound(raw.ceiling)?);
+    if let Some(floor) = floor.as_ref().filter(|floor| floor.days > KEEP_DAYS_MAX) {
+        let reason = format!(
+            "{}: a floor is at most {KEEP_DAYS_MAX} days (200 years), not {}",
+            raw.name, floor.days
+        );
+        return Err(page.error(span, "CLASS_LAW", reason));
+    }
     let kept = keep.map_or("forever".to_owned(), |days| format!("{days} days"));
     if let (Some(floor), Some(days)) = (&floor, keep)
         && days < floor.days

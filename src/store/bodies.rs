@@ -14,7 +14,7 @@ use crate::format::wire::Reader;
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::store::packed::bodies::{self as packed, Finished, Writer};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -28,6 +28,9 @@ pub struct Bodies {
     dir: PathBuf,
     tenant: TenantId,
     open: Mutex<HashMap<ClassDay, BodyFile>>,
+    /// Committed ends of longer files that were left uncut, because their heads could not be read
+    /// or are damaged.
+    uncut: Mutex<BTreeMap<ClassDay, u64>>,
     /// Rows of the packed file read last.
     rows: Mutex<Option<(ClassDay, Arc<Rows>)>>,
     /// Held while a name is put in place or taken away for good: what has expired must not come
@@ -62,6 +65,7 @@ impl Bodies {
             dir: dir.to_owned(),
             tenant,
             open: Mutex::new(HashMap::new()),
+            uncut: Mutex::default(),
             rows: Mutex::new(None),
             names: Mutex::new(()),
         }
@@ -74,6 +78,10 @@ impl Bodies {
 
     fn files(&self) -> MutexGuard<'_, HashMap<ClassDay, BodyFile>> {
         self.open.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn uncut(&self) -> MutexGuard<'_, BTreeMap<ClassDay, u64>> {
+        self.uncut.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// The file of a class-day, for reading.
@@ -93,13 +101,18 @@ impl Bodies {
         let dir = path.parent().unwrap_or(&self.dir);
         self.disk.create_dir(dir)?;
         let file = self.disk.open(&path, Mode::Create)?;
-        let len = file.len()?;
+        let mut len = file.len()?;
         if len <= body::FILE_HEAD_BYTES {
             // Nothing was committed here yet: what a crash left of a head is of no use.
             file.write_at(0, &body::file_head(&self.tenant, class_day))?;
         } else {
             if self.check_head(&*file, class_day)? {
                 return Err(Error::corrupt(&path, "a packed body file is not written to"));
+            }
+            // The head can be read by now: what no unit names goes before more comes behind it.
+            if let Some(end) = self.uncut().remove(&class_day).filter(|end| *end < len) {
+                file.set_len(end)?;
+                len = end;
             }
         }
         file.sync()?;
@@ -178,19 +191,23 @@ impl Bodies {
         result
     }
 
-    /// Cuts a file back to the last committed end, as recovery does before anything is served.
+    /// Cuts a plain file back to the last committed end, as recovery does before anything is
+    /// served. Only a head that proves a file plain lets it be cut: a packed one was made whole in
+    /// one step and has no end to cut, and one that does not tell which it is stays as it is, for
+    /// `verify` and `scrub` to name. Two bits part the magic of the one from the other's.
     ///
     /// # Errors
-    /// `Corrupt` when the file is shorter than what was committed.
+    /// `Corrupt` when a plain file is shorter than what was committed; those of cutting it.
     pub fn cut(&self, class_day: ClassDay, end: u64) -> Result<()> {
         let path = self.path(class_day);
         let file = self.disk.open(&path, Mode::Write)?;
-        // A file that was made whole in one step has no end to cut.
-        let head_there = file.len()? >= body::FILE_HEAD_BYTES;
-        if head_there && matches!(self.check_head(&*file, class_day), Ok(true)) {
-            let short = self.rows(&*file, class_day)?.plain_len < end;
-            let what = "packed body file made from less than what was committed";
-            return if short { Err(Error::corrupt(&path, what)) } else { Ok(()) };
+        match self.check_head(&*file, class_day) {
+            Ok(false) => {}
+            Ok(true) => return Ok(()),
+            Err(_) => {
+                self.uncut().insert(class_day, end);
+                return Ok(());
+            }
         }
         let len = file.len()?;
         if len < end {
@@ -274,42 +291,44 @@ impl Bodies {
     /// # Errors
     /// Those of the disk.
     pub fn list_plain(&self) -> Result<Vec<ClassDay>> {
-        let plain = |f: &BodyRoom| f.packed.is_none() && f.plain > body::FILE_HEAD_BYTES;
+        let plain =
+            |f: &BodyRoom| f.packed.is_none() && !f.damaged && f.plain > body::FILE_HEAD_BYTES;
         Ok(self.room()?.into_iter().filter(plain).map(|f| f.class_day).collect())
     }
 
     /// What every file takes, ascending by class-day.
     ///
     /// # Errors
-    /// Those of the disk; `Corrupt` for a file that is another's.
+    /// Those of listing them.
     pub fn room(&self) -> Result<Vec<BodyRoom>> {
         let mut found = Vec::new();
         for (class_day, _) in self.list()? {
-            found.extend(self.room_of(class_day)?);
+            found.extend(self.room_of(class_day));
         }
         Ok(found)
     }
 
-    /// What the file of a class-day takes; none when there is none.
-    ///
-    /// # Errors
-    /// As `room`.
-    pub fn room_of(&self, class_day: ClassDay) -> Result<Option<BodyRoom>> {
+    /// What the file of a class-day takes; none when there is none. One that cannot be read is
+    /// damaged, and says nothing of the others.
+    pub fn room_of(&self, class_day: ClassDay) -> Option<BodyRoom> {
         let path = self.path(class_day);
         let file = match self.disk.open(&path, Mode::Read) {
-            Ok(file) => file,
-            Err(e) if e.kind == ErrorKind::Missing => return Ok(None),
-            Err(e) => return Err(e),
+            Err(e) if e.kind == ErrorKind::Missing => return None,
+            file => file,
         };
-        let len = file.len()?;
-        let packed = len > body::FILE_HEAD_BYTES && self.check_head(&*file, class_day)?;
-        Ok(Some(match packed {
-            true => {
-                let plain = packed::plain_len(&*file, &path)?;
-                BodyRoom { class_day, plain, packed: Some(len) }
-            }
-            false => BodyRoom { class_day, plain: len, packed: None },
-        }))
+        let len = file.as_ref().ok().and_then(|file| file.len().ok());
+        let lengths = file.and_then(|file| {
+            let len = file.len()?;
+            let packed = len > body::FILE_HEAD_BYTES && self.check_head(&*file, class_day)?;
+            Ok(match packed {
+                true => (packed::plain_len(&*file, &path)?, Some(len)),
+                false => (len, None),
+            })
+        });
+        Some(match lengths {
+            Ok((plain, packed)) => BodyRoom { class_day, plain, packed, damaged: false },
+            Err(_) => BodyRoom { class_day, plain: len.unwrap_or(0), packed: None, damaged: true },
+        })
     }
 
     /// Whether the file of a class-day is there.
@@ -323,14 +342,17 @@ impl Bodies {
     /// The plain file of a class-day and a writer of its packed form; `None` when it is packed.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Those of the disk; `Corrupt` for a file that is another's or longer than what is committed.
     pub fn pack(&self, class_day: ClassDay) -> Result<Option<(Arc<dyn DiskFile>, Writer<'_>)>> {
         let path = self.path(class_day);
         let file = self.disk.open(&path, Mode::Read)?;
         if self.check_head(&*file, class_day)? {
             return Ok(None);
         }
-        Ok(Some((file, Writer::new(&*self.disk, &path, &self.tenant, class_day)?)))
+        if self.uncut().contains_key(&class_day) {
+            return Err(Error::corrupt(&path, "its end was not cut when the vault was opened"));
+        }
+        Ok(Some((file, Writer::new(&*self.disk, &path, &self.tenant, class_day))))
     }
 
     /// Puts a finished packed file in its place, if the plain one is still there: it may have
@@ -405,6 +427,8 @@ pub struct BodyRoom {
     pub plain: u64,
     /// Bytes of the packed one, where that is what is there.
     pub packed: Option<u64>,
+    /// It cannot be told whether it is packed; `plain` is its length, if even that can be told.
+    pub damaged: bool,
 }
 
 /// What is found where a body must lie.

@@ -12,7 +12,8 @@ use crate::base::unit::{ClassId, EntryIndex};
 use crate::format::bundle::{self, FORMAT};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::control;
-use crate::format::trust::{Trust, Witnessed};
+use crate::format::json::Tape;
+use crate::format::trust::{Trust, Trusted};
 use crate::vault::Vault;
 use crate::vault::error::{Error, Result};
 use crate::vault::hold::Order;
@@ -44,10 +45,8 @@ pub struct Disclosed {
     pub fields: Vec<(String, String)>,
     /// The log it stands in.
     pub checkpoint: Checkpoint,
-    /// The pinned key that signed, as a vkey.
-    pub signed_by: String,
-    /// Pinned witnesses that cosigned.
-    pub witnesses: Vec<Witnessed>,
+    /// Who vouches for that; nobody when no trust file was given.
+    pub trusted: Option<Trusted>,
 }
 
 impl std::fmt::Debug for Disclosed {
@@ -196,18 +195,23 @@ fn closed(fate: Fate) -> Error {
     }
 }
 
-/// Checks a disclosure against pinned trust, with nothing else.
+/// Checks a disclosure against pinned trust, with nothing else. Without trust signatures and
+/// quorum are left out.
 ///
 /// # Errors
 /// `Evidence`: `DISCLOSURE_FIELD_MISMATCH` for a field the entry does not commit to, `MALFORMED`,
 /// and those of `verify_proof`.
-pub fn verify_disclosure(text: &str, trust: &Trust) -> Result<Disclosed> {
+pub fn verify_disclosure<'t>(text: &str, trust: impl Into<Option<&'t Trust>>) -> Result<Disclosed> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let bundle: bundle::Disclosure = control::decode(text.as_bytes())?;
     if bundle.format != FORMAT || bundle.fields.is_empty() {
         return Err(Error::evidence("MALFORMED", "not a disclosure of this version"));
     }
-    let Proved { entry, checkpoint, signed_by, witnesses } = verify_proof(&bundle.proof, trust)?;
+    let mut tape = Tape::new();
+    if bundle.fields.iter().any(|field| tape.scan(field.value.as_bytes()).is_err()) {
+        return Err(Error::evidence("MALFORMED", "a disclosed value that is not one JSON text"));
+    }
+    let Proved { entry, checkpoint, trusted } = verify_proof(&bundle.proof, trust)?;
     let mut fields: Vec<(String, String)> = Vec::with_capacity(bundle.fields.len());
     for field in bundle.fields {
         let again = fields.last().is_some_and(|(last, _)| *last >= field.name);
@@ -217,5 +221,5 @@ pub fn verify_disclosure(text: &str, trust: &Trust) -> Result<Disclosed> {
         }
         fields.push((field.name, field.value));
     }
-    Ok(Disclosed { entry, fields, checkpoint, signed_by, witnesses })
+    Ok(Disclosed { entry, fields, checkpoint, trusted })
 }

@@ -6,24 +6,23 @@
 //! its index) ; cache evicted ; new path and root slot, old slot destroyed ; done ; checkpoint.
 //! The intent carries the evidence too, since after a crash nobody could derive it any more.
 
+mod plan;
+
 use crate::base::entry::Kind;
 use crate::base::event::{Identifier, Verb};
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SubjectTag};
-use crate::base::limits::{CLEAR_BYTES_MAX, EVIDENCE_CLASS};
-use crate::base::refusal::Refusal;
-use crate::base::unit::{ClassId, Day, EntryIndex, Generation, Month, NANOS_PER_DAY, UtcNanos};
+use crate::base::id::{CaseId, JobId, PersonId, SubjectTag};
+use crate::base::limits::EVIDENCE_CLASS;
+use crate::base::unit::{ClassId, Day, EntryIndex, Month};
 use crate::base::world::random;
 use crate::format::cell::{self, Cell, CellKey, PersonCell};
-use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode, RootChange, Scope};
-use crate::policy::classes::LAW_BYTES_MAX;
+use crate::format::control::{self, Deferred, EraseDone, EraseIntent, Mode};
+use crate::store::error::ErrorKind;
 use crate::store::keytree::KeyTree;
 use crate::vault::append::{root_change, unique};
+use crate::vault::erase::plan::{allowed, bounded, untouched};
 use crate::vault::error::{Error, Result};
-use crate::vault::facts::Facts;
 use crate::vault::hold::{Order, Prepared};
 use crate::vault::keys::{self, Keyring};
-use crate::vault::read::Reading;
-use crate::vault::retain::PLAN_CHANGED;
 use crate::vault::sequencer::Check;
 use crate::vault::tagged::first_day;
 use crate::vault::{Vault, vault_code};
@@ -70,8 +69,8 @@ pub struct Erased {
     pub done: EntryIndex,
     /// Persons.
     pub persons: Vec<PersonId>,
-    /// Records that cannot be read any more.
-    pub records: u64,
+    /// Records that cannot be read any more; none where rot kept them from being counted.
+    pub records: Option<u64>,
     /// Classes that stay, and why.
     pub deferred: Vec<Deferred>,
     /// Bytes written to the key plane.
@@ -84,15 +83,17 @@ impl Vault {
     /// # Errors
     /// `NotFound` when nobody is known by them: the same for never seen and already erased.
     pub fn preview_erasure(&self, identifiers: &[Identifier]) -> Result<Preview> {
-        let cells = self.living(&self.inner.keys.tree(), identifiers)?;
+        let tree = self.inner.keys.tree();
+        let cells = self.living(&tree, identifiers)?;
+        let ground = self.ground(&tree)?;
         let persons: Vec<PersonId> = cells.iter().map(|cell| cell.id).collect();
-        let now = self.inner.clock.now();
+        let (_, held) = self.holds_on_humans(&tree, &persons)?;
+        drop(tree);
         let mut records: BTreeMap<ClassId, u64> = BTreeMap::new();
         for (class, _) in self.entries_of_cells(&cells, None)? {
             *records.entry(class).or_default() += 1;
         }
-        let (classes, deferred) = self.split_classes(&cells, now)?;
-        let held = self.facts().holds_on_persons(&persons);
+        let (classes, deferred) = self.split_classes(&cells, &ground)?;
         let identifiers = self.inner.keys.identifiers_of(&persons)?;
         Ok(Preview { persons, identifiers, records, classes, deferred, held })
     }
@@ -120,54 +121,6 @@ impl Vault {
         }
     }
 
-    /// Classes to destroy now, and those the law or a class-day hold keeps.
-    fn split_classes(
-        &self,
-        cells: &[PersonCell],
-        now: UtcNanos,
-    ) -> Result<(Vec<ClassId>, Vec<Deferred>)> {
-        let mut classes: Vec<ClassId> =
-            cells.iter().flat_map(|cell| cell.keys.iter().map(|key| key.class)).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        let (mut now_classes, mut deferred) = (Vec::new(), Vec::new());
-        for class in classes {
-            match self.why_deferred(cells, class, now)? {
-                Some(why) => deferred.push(why),
-                None => now_classes.push(class),
-            }
-        }
-        Ok((now_classes, deferred))
-    }
-
-    fn why_deferred(
-        &self,
-        cells: &[PersonCell],
-        class: ClassId,
-        now: UtcNanos,
-    ) -> Result<Option<Deferred>> {
-        let over_days =
-            |scope: &Scope| matches!(scope, Scope::ClassDays { class: c, .. } if *c == class);
-        let held = self.facts().holds.iter().find_map(|(case, scopes)| {
-            scopes.iter().any(|(_, scope)| over_days(scope)).then_some(*case)
-        });
-        if let Some(case) = held {
-            let (why, law) = ("hold".to_owned(), case.to_string());
-            return Ok(Some(Deferred { class, why, law, due: None }));
-        }
-        let policies = self.policies();
-        let Some(floor) = policies.classes().get(class).and_then(|c| c.floor.clone()) else {
-            return Ok(None);
-        };
-        let last = self.entries_of_cells(cells, Some(class))?.last().copied();
-        let Some((_, last)) = last else { return Ok(None) };
-        let bucket = self.entry(last)?.time_log.day();
-        let due = UtcNanos(bucket.end().0.saturating_add(u64::from(floor.days) * NANOS_PER_DAY));
-        let law = floor.law.clone();
-        let deferred = Deferred { class, why: "floor".to_owned(), law, due: Some(due) };
-        Ok((due > now).then_some(deferred))
-    }
-
     /// Erases a person, or as much of one as law and holds allow today.
     ///
     /// # Errors
@@ -185,7 +138,7 @@ impl Vault {
         }
         // Before the key tree is held, since it may take a while.
         let cells = self.living(&self.inner.keys.tree(), identifiers)?;
-        self.prove_index(first_day(&cells))?;
+        self.prove_index(first_day(&cells)).map_err(untouched)?;
         let whom = |tree: &KeyTree| self.living(tree, identifiers);
         self.erase_whom(&whom, basis, mode, order.fields())
     }
@@ -204,9 +157,9 @@ impl Vault {
         let mut tree = self.inner.keys.tree();
         self.announce_root(&tree)?;
         let cells = whom(&tree)?;
-        let (classes, deferred) = self.split_classes(&cells, self.inner.clock.now())?;
+        let (classes, deferred, tags) = self.decide(&tree, &cells).map_err(untouched)?;
         // If a crash takes the keys before the done entry, the tags are only here.
-        intent.set(TAGS, &self.tags(&cells, &classes));
+        intent.set(TAGS, &tags);
         let plan = EraseIntent {
             job: JobId(random(&*self.inner.world.entropy)),
             persons: cells.iter().map(|cell| cell.id).collect(),
@@ -217,40 +170,58 @@ impl Vault {
             generation: tree.generation(),
         };
         bounded(&plan)?;
-        let planned = plan.clone();
-        let check: Check = Box::new(move |facts| allowed(&planned, facts));
+        let (planned, humans) = (plan.clone(), self.holds_on_humans(&tree, &plan.persons)?.0);
+        let check: Check = Box::new(move |facts| allowed(&planned, &humans, facts));
         let clear = control::encode(&plan)?;
         let asked = self.commit_act(Kind::EraseIntent, clear, intent, Some(check))?;
-        let finished = self.finish_erasure(&mut tree, &plan, asked.first, evidence, Vec::new())?;
+        let finished =
+            self.finish_erasure(&mut tree, &plan, asked.first, evidence, Some(Vec::new()))?;
         drop(tree);
         self.checkpoint()?;
         Ok(finished)
     }
 
+    /// What would go, what stays, and the tags of what goes. All that deciding and counting read
+    /// is read here, since nothing that cannot be read may stop an erasure behind its intent.
+    fn decide(
+        &self,
+        tree: &KeyTree,
+        cells: &[PersonCell],
+    ) -> Result<(Vec<ClassId>, Vec<Deferred>, Vec<SubjectTag>)> {
+        let (classes, deferred) = self.split_classes(cells, &self.ground(tree)?)?;
+        let tags = self.tags(cells, &classes);
+        self.count_of_tags(&tags, first_day(cells))?;
+        Ok((classes, deferred, tags))
+    }
+
     /// Steps 2 to 5: evict, re-key and scrub, then say so in the log. `known` are tags the intent
-    /// names, for persons whose keys are gone already.
+    /// names, for persons whose keys are gone already; none where it cannot be read. Whatever has
+    /// rotted, this goes on: an open intent that cannot be carried out opens no vault.
     fn finish_erasure(
         &self,
         tree: &mut KeyTree,
         plan: &EraseIntent,
         intent: EntryIndex,
         mut evidence: Prepared,
-        known: Vec<SubjectTag>,
+        known: Option<Vec<SubjectTag>>,
     ) -> Result<Erased> {
         let keys = &self.inner.keys;
         keys.evict();
-        // Only now is every record of these persons in the log: a floor may have begun to apply.
+        // Only now is every record of these persons in the log: a floor may have begun to apply,
+        // or a record have come that also is of somebody held.
         let cells = self.cells_of(tree, &plan.persons)?;
-        let (free, mut deferred) = self.split_classes(&cells, self.inner.clock.now())?;
+        let (free, mut deferred) = self.split_what_is_left(&cells, tree)?;
         // What only fell due since the intent was not asked for: it stays listed, so that the
         // schedule asks for it.
         deferred.extend(plan.deferred.iter().filter(|d| free.contains(&d.class)).cloned());
         let stays = |class: &ClassId| deferred.iter().any(|d| d.class == *class);
         let classes: Vec<ClassId> = plan.classes.iter().filter(|c| !stays(c)).copied().collect();
+        let whole = known.is_some();
+        let known = known.unwrap_or_default();
         // Tags known from the intent may be of persons whose cells are gone.
         let since = if known.is_empty() { first_day(&cells) } else { Day(0) };
         let tags = unique([known, self.tags(&cells, &classes)].concat());
-        let records = self.count_of_tags(&tags, since)?;
+        let records = self.count_of_tags(&tags, since).ok().filter(|_| whole);
         evidence.set(TAGS, &tags);
         evidence.set(RECORDS, &records);
         let changes = removal(tree, keys, &plan.persons, &classes)?;
@@ -302,7 +273,7 @@ impl Vault {
     /// Erases what earlier erasures had to leave, as far as it is due now.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Those of the store; what has rotted of somebody, once everybody else was looked at.
     pub(crate) fn complete_deferred(&self) -> Result<Vec<Erased>> {
         let owed: Vec<(Vec<PersonId>, String)> = {
             let facts = self.facts();
@@ -310,20 +281,33 @@ impl Vault {
             let deferring = done.filter(|(_, done)| !done.deferred.is_empty());
             deferring.map(|(e, done)| (done.persons.clone(), e.plan.basis.clone())).collect()
         };
-        let mut done = Vec::new();
+        let (mut done, mut unread) = (Vec::new(), None);
         for (persons, basis) in owed {
-            let left = self.cells_of(&self.inner.keys.tree(), &persons)?;
-            if left.is_empty() || !self.facts().holds_on_persons(&persons).is_empty() {
-                continue;
-            }
-            let (classes, _) = self.split_classes(&left, self.inner.clock.now())?;
-            if !classes.is_empty() {
-                let by = vec![("order.requested_by", "schedule".to_owned())];
-                let whom = |tree: &KeyTree| self.cells_of(tree, &persons);
-                done.push(self.erase_whom(&whom, &basis, Mode::Scheduled, by)?);
+            match self.complete_one(&persons, &basis) {
+                Ok(erased) => done.extend(erased),
+                // What has rotted of one person is no reason to leave the next.
+                Err(error) if is_rot(&error) => unread = unread.or(Some(error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(done)
+        unread.map_or(Ok(done), Err)
+    }
+
+    fn complete_one(&self, persons: &[PersonId], basis: &str) -> Result<Option<Erased>> {
+        let tree = self.inner.keys.tree();
+        let left = self.cells_of(&tree, persons)?;
+        let (_, held) = self.holds_on_humans(&tree, persons)?;
+        if left.is_empty() || !held.is_empty() {
+            return Ok(None);
+        }
+        let ground = self.ground(&tree)?;
+        drop(tree);
+        if self.split_classes(&left, &ground)?.0.is_empty() {
+            return Ok(None);
+        }
+        let by = vec![("order.requested_by", "schedule".to_owned())];
+        let whom = |tree: &KeyTree| self.cells_of(tree, persons);
+        self.erase_whom(&whom, basis, Mode::Scheduled, by).map(Some)
     }
 
     /// Finishes erasures that a crash interrupted after their intent. Doing one twice is harmless:
@@ -335,70 +319,29 @@ impl Vault {
             open.map(|e| (e.intent, e.plan.clone())).collect()
         };
         for (intent, plan) in open {
-            let reading = Reading { open: true, destination: None };
-            let asked = self.record(intent, reading)?;
-            let tags = asked.value(TAGS).and_then(|list| serde_json::from_slice(list).ok());
+            let asked = self.own_record(intent).ok();
+            let tags = asked.as_ref().and_then(|asked| asked.value(TAGS));
+            let tags = tags.and_then(|list| serde_json::from_slice(list).ok());
             let evidence = self.evidence(Vec::new())?;
             let mut tree = self.inner.keys.tree();
             self.announce_root(&tree)?;
-            self.finish_erasure(&mut tree, &plan, intent, evidence, tags.unwrap_or_default())?;
+            self.finish_erasure(&mut tree, &plan, intent, evidence, tags)?;
         }
         Ok(())
     }
 }
 
+/// Whether something stored is not what it was: the store itself may go on.
+fn is_rot(error: &Error) -> bool {
+    match error {
+        Error::Evidence { .. } => true,
+        Error::Unavailable(error) => error.kind == ErrorKind::Corrupt,
+        _ => false,
+    }
+}
+
 /// Code of erasure entries.
 pub const ERASE: crate::base::event::EventCode = vault_code(Verb::Erase);
-
-/// Whether no hold at the intent's own index forbids the plan.
-fn allowed(plan: &EraseIntent, facts: &Facts) -> Result<()> {
-    let cases = facts.holds_on_persons(&plan.persons);
-    if !cases.is_empty() {
-        return Err(Error::Held { cases });
-    }
-    let covered = |scope: &Scope| match scope {
-        Scope::ClassDays { class, .. } => plan.classes.contains(class),
-        Scope::Person { .. } => false,
-    };
-    match facts.holds.values().flatten().any(|(_, scope)| covered(scope)) {
-        true => Err(Error::Conflict {
-            code: PLAN_CHANGED,
-            first: None,
-            fix: "holds changed meanwhile; ask again".to_owned(),
-        }),
-        false => Ok(()),
-    }
-}
-
-/// Refuses a plan whose done entry could be too large to write once the keys are gone: every
-/// class may come to be deferred meanwhile, for the longest law.
-fn bounded(plan: &EraseIntent) -> Result<()> {
-    let all = plan.classes.iter().copied().chain(plan.deferred.iter().map(|d| d.class));
-    let deferred = all.clone().map(|class| Deferred {
-        class,
-        why: "floor".to_owned(),
-        law: "x".repeat(LAW_BYTES_MAX),
-        due: Some(UtcNanos(u64::MAX)),
-    });
-    let most = Generation(INTEGER_MAX);
-    let worst = EraseDone {
-        job: plan.job,
-        intent: EntryIndex(most.0),
-        persons: plan.persons.clone(),
-        classes: all.clone().collect(),
-        deferred: deferred.collect(),
-        root: RootChange { from: most, to: most, old_root: Hash32::ZERO, new_root: Hash32::ZERO },
-        store: "D".to_owned(),
-        replicas: "1/2".to_owned(),
-        missed: Some(ReplicaId::ZERO),
-    };
-    let fits = control::encode(&worst)?.len() <= CLEAR_BYTES_MAX;
-    if fits && plan.persons.len() <= ERASURE_PERSONS_MAX {
-        return Ok(());
-    }
-    let fix = "erase fewer people at once, each with an entry of its own; nothing was done";
-    Err(Refusal::new("ERASURE_TOO_LARGE", fix).limit(ERASURE_PERSONS_MAX as u64).into())
-}
 
 type Changes = Vec<(CellKey, Option<Zeroizing<Vec<u8>>>)>;
 
@@ -455,48 +398,4 @@ fn unlink(cell: &mut cell::IdentifierCell, person: &PersonId, gone: bool) {
     let still = current.filter(|c| c != person);
     let place = still.and_then(|c| cell.persons.iter().position(|p| *p == c));
     cell.current = place.and_then(|at| u8::try_from(at).ok());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(persons: usize, classes: usize) -> EraseIntent {
-        EraseIntent {
-            job: JobId([1; 16]),
-            persons: (0..persons).map(|n| PersonId([n as u8; 16])).collect(),
-            basis: "gdpr-17-1".to_owned(),
-            mode: Mode::TwoPerson,
-            classes: (1..=classes).map(|n| ClassId(n as u16)).collect(),
-            deferred: Vec::new(),
-            generation: Generation(3),
-        }
-    }
-
-    #[test]
-    fn a_class_day_hold_at_the_intents_index_stops_the_plan() {
-        let check = |class: u16, expect: Option<&str>| {
-            let (from, to) = (Day(1), Day(2));
-            let scope = Scope::ClassDays { class: ClassId(class), from, to };
-            let mut facts = Facts::default();
-            facts.holds.insert(CaseId([2; 16]), vec![(EntryIndex(0), scope)]);
-            let got = allowed(&plan(1, 4), &facts);
-            assert_eq!(got.err().map(|e| e.code()), expect, "class {class}");
-        };
-        check(4, Some(PLAN_CHANGED));
-        check(5, None);
-    }
-
-    #[test]
-    fn a_done_entry_that_might_not_fit_is_refused_before_the_intent() {
-        let check = |persons, classes, fits| {
-            let got = bounded(&plan(persons, classes)).err().map(|e| e.code());
-            let expect = if fits { None } else { Some("ERASURE_TOO_LARGE") };
-            assert_eq!(got, expect, "{persons} persons, {classes} classes");
-        };
-        check(33, 24, true);
-        check(64, 4, true);
-        check(65, 1, false);
-        check(64, 32, false);
-    }
 }

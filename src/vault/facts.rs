@@ -4,7 +4,7 @@
 
 use crate::base::entry::{Entry, Head, Kind};
 use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SourceHandle};
-use crate::base::limits::{CLOCK_ACCEPT_DAYS, EPOCH_ENTRIES};
+use crate::base::limits::CLOCK_ACCEPT_DAYS;
 use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::base::unit::{Day, NANOS_PER_DAY};
 use crate::format::control::{self, KeyRoll, RootChange, Scope};
@@ -75,8 +75,10 @@ pub struct Facts {
     pub sources: BTreeMap<SourceHandle, EntryIndex>,
     /// Every change of the log key, with its entry.
     pub key_rolls: Vec<(EntryIndex, KeyRoll)>,
-    /// Epochs sealed: 0..sealed.
+    /// Epochs up to the newest that is sealed.
     pub epochs_sealed: u64,
+    /// Those among them that have no seal.
+    pub unsealed: BTreeSet<u64>,
     /// Newest day that has its day-seal.
     pub day_sealed: Option<Day>,
     /// Where the next day-seal begins.
@@ -244,7 +246,13 @@ impl Facts {
             },
             Kind::Seal => {
                 let seal = SealPayload::decode(clear).map_err(|_| SEAL)?;
-                self.epochs_sealed = self.epochs_sealed.max(seal.end.0 / EPOCH_ENTRIES);
+                // One of entries that are not there yet seals nothing.
+                if seal.end <= index {
+                    let epoch = seal.epoch();
+                    self.unsealed.remove(&epoch);
+                    self.unsealed.extend(self.epochs_sealed..epoch);
+                    self.epochs_sealed = self.epochs_sealed.max(epoch.saturating_add(1));
+                }
             }
             Kind::DaySeal => {
                 let seal = DaySealPayload::decode(clear).map_err(|_| SEAL)?;
@@ -282,9 +290,25 @@ impl Facts {
         missed.chain(runs).filter(|job| !self.finals.contains_key(job)).count()
     }
 
+    /// Of the first `whole` epochs those without a seal.
+    pub fn seals_owed(&self, whole: u64) -> BTreeSet<u64> {
+        self.unsealed.iter().copied().chain(self.epochs_sealed..whole).collect()
+    }
+
     fn announce(&mut self, root: &RootChange) {
         self.root = (root.to, root.new_root);
         self.growing = None;
+    }
+
+    /// Persons that cases hold, by case.
+    pub fn persons_held(&self) -> Vec<(CaseId, Vec<PersonId>)> {
+        let person = |(_, scope): &(EntryIndex, Scope)| match scope {
+            Scope::Person { person } => Some(*person),
+            Scope::ClassDays { .. } => None,
+        };
+        let held = self.holds.iter().map(|(case, all)| (*case, all.iter().filter_map(person)));
+        let held = held.map(|(case, persons)| (case, persons.collect::<Vec<_>>()));
+        held.filter(|(_, persons)| !persons.is_empty()).collect()
     }
 
     /// Cases whose hold covers any of these persons.

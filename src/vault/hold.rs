@@ -6,7 +6,7 @@ use crate::base::event::{Dedupe, Event, Field, Group, Identifier, Outcome, Sever
 use crate::base::id::{CaseId, PersonId, SubjectTag};
 use crate::base::limits::VAULT_CLASS;
 use crate::base::refusal::Refusal;
-use crate::base::unit::{ClassDay, ClassId, EntryIndex};
+use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
 use crate::base::world::random;
 use crate::format::cell::PersonCell;
 use crate::format::control::{self, Mode, Scope};
@@ -179,8 +179,9 @@ impl Vault {
     /// Refuses a scope that could never cover anything.
     fn covers_something(&self, scope: &Scope) -> Result<()> {
         let Scope::ClassDays { class, from, to } = scope else { return Ok(()) };
-        if from > to {
-            let fix = "the last day of a hold lies before its first";
+        if from > to || *to > Day::LAST {
+            let fix = "a hold's last day lies not before its first, nor after 2554-07-21, which \
+                       means without end";
             return Err(Refusal::new("HOLD_RANGE", fix).into());
         }
         let used = self.facts().groups.keys().any(|day| day.class == *class);
@@ -223,6 +224,22 @@ impl Vault {
         });
         let done = self.commit_act(Kind::HoldRelease, clear, prepared, Some(check))?;
         Ok(done.first)
+    }
+
+    /// All handles of the humans behind these, and the cases that hold one of them: a hold is on
+    /// the human, also on the handle that came after an erasure had to leave the one it names.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn holds_on_humans(
+        &self,
+        tree: &KeyTree,
+        persons: &[PersonId],
+    ) -> Result<(Vec<PersonId>, Vec<CaseId>)> {
+        let cells = keys::same_human(tree, self.inner.keys.directory(), persons)?;
+        let humans: Vec<PersonId> = cells.into_iter().map(|cell| cell.id).collect();
+        let cases = self.facts().holds_on_persons(&humans);
+        Ok((humans, cases))
     }
 
     /// Class-days in which these persons have sealed groups.

@@ -6,13 +6,13 @@
 //! What lost is scrubbed and written anew before anything is served.
 
 use crate::base::id::TenantId;
-use crate::base::unit::{Generation, TreeSize};
+use crate::base::unit::Generation;
 use crate::base::world::Entropy;
-use crate::crypto::merkle::root_at;
 use crate::store::disk::Disk;
 use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::store::kek::Kek;
 use crate::store::keytree::{Attached, KeyTree, MirrorPlace, Peek};
+use crate::store::log::UnitLog;
 use crate::store::replica::{self, Paired};
 use crate::store::tiles::Tiles;
 use crate::vault::Notice;
@@ -20,6 +20,7 @@ use crate::vault::config::{Config, Places};
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::receipt::Ledger;
+use crate::vault::recover;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ impl KeyDirs {
 /// What the log binds the key plane to.
 pub(crate) struct Judge<'a> {
     pub(crate) facts: &'a Facts,
-    pub(crate) size: TreeSize,
+    pub(crate) log: &'a UnitLog,
     pub(crate) tiles: &'a Tiles,
     pub(crate) ledger: Option<&'a Ledger>,
 }
@@ -70,8 +71,9 @@ impl Judge<'_> {
     pub(crate) fn judge(&self, peek: &Peek) -> Result<Option<&'static str>> {
         let mut read_only = None;
         let (announced, root) = self.facts.root;
-        let empty = self.size.0 == 0;
-        if peek.log_size > self.size {
+        let size = self.log.size();
+        let empty = size.0 == 0;
+        if peek.log_size > size {
             read_only = Some("LOG_BEHIND_KEYS");
         } else if !empty && peek.generation < announced {
             let detail = format!(
@@ -91,10 +93,10 @@ impl Judge<'_> {
             }
         }
         if let Some(ledger) = self.ledger {
-            ledger.check(peek.generation, self.facts, self.size)?;
+            ledger.check(peek.generation, self.facts, size)?;
         }
-        let known = peek.log_size.0 == 0 || peek.log_size > self.size;
-        if !known && root_at(self.tiles, peek.log_size) != Some(peek.log_root) {
+        let known = peek.log_size.0 == 0 || peek.log_size > size;
+        if !known && !recover::had_root(self.log, self.tiles, peek.log_size, &peek.log_root)? {
             let detail = "the key tree was last changed beside another history of this log";
             return Err(Error::evidence("INCONSISTENT", detail));
         }

@@ -23,7 +23,7 @@ use crate::store::keytree::KeyTree;
 use crate::vault::clock::LogClock;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::lookup::{ById, GroupName};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Memory of an identifier in the cache, its text beside: its row twice over, as a hash table of
@@ -473,6 +473,35 @@ pub(crate) fn persons_in(
         at += 1;
     }
     Ok(persons)
+}
+
+/// Cells of everybody who is the same human as one of these: their peers, and every handle, also
+/// one erased in part, that an identifier of theirs names.
+///
+/// # Errors
+/// As `read_cell`.
+pub(crate) fn same_human(
+    tree: &KeyTree,
+    directory: &HmacKey,
+    persons: &[PersonId],
+) -> Result<Vec<PersonCell>> {
+    let mut found = Vec::new();
+    let (mut seen, mut links) = (BTreeSet::new(), BTreeSet::new());
+    let mut next: Vec<PersonId> = persons.to_vec();
+    while let Some(person) = next.pop() {
+        if !seen.insert(person) {
+            continue;
+        }
+        let Some(cell) = read_person(tree, directory, &person)? else { continue };
+        next.extend(cell.peers.iter().copied());
+        for link in cell.links.iter().filter(|link| links.insert(**link)) {
+            if let Some(Cell::Identifier(identifier)) = read_cell(tree, link)? {
+                next.extend(identifier.persons);
+            }
+        }
+        found.push(cell);
+    }
+    Ok(found)
 }
 
 fn read_identifier(

@@ -84,18 +84,25 @@ impl Vault {
         let vault = opening.start(config, keys, met, lock)?;
         if vault.inner.read_only.is_none() {
             vault.begin(continues)?;
+            if !had_checkpoint {
+                // A log with more than its founding entries and no checkpoint is one that lost
+                // it: so the first is durable before anybody, in the background too, adds more.
+                vault.checkpoint()?;
+            }
             if unwitnessed {
                 vault.record_unwitnessed(config.outside.witnesses.len())?;
             }
+        }
+        // An interrupted act is finished under the policies in force, whatever the files say.
+        vault.load_policies(config)?;
+        if vault.inner.read_only.is_none() {
             vault.redrive()?;
             vault.finish_replicas()?;
         }
-        vault.load_policies(config)?;
         if vault.inner.read_only.is_none() && vault.facts().policies.is_none() {
             vault.adopt_policies(&parse_policies(config)?, config, Mode::SingleOperator)?;
         }
         if vault.inner.read_only.is_none() && !had_checkpoint {
-            // From here on a log without a checkpoint is one that lost it.
             vault.checkpoint()?;
         }
         vault.pack_in_background(config.tuning.pack);
@@ -254,6 +261,7 @@ impl Opening {
         let ground = Ground {
             disk: &self.world.disk,
             places: &self.places,
+            log: &self.log,
             tiles: &self.tiles,
             log_keys: &self.log_keys,
             note: self.head_note.as_deref(),
@@ -323,7 +331,7 @@ impl Opening {
 
     /// What the log says of the key plane.
     pub(crate) fn judge<'a>(&'a self, ledger: Option<&'a Ledger>) -> Judge<'a> {
-        Judge { facts: &self.loaded.facts, size: self.log.size(), tiles: &self.tiles, ledger }
+        Judge { facts: &self.loaded.facts, log: &self.log, tiles: &self.tiles, ledger }
     }
 
     fn start(

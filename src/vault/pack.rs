@@ -23,6 +23,8 @@ pub struct Packed {
     pub kept: u64,
     /// Files left alone because something in them is damaged; `verify` names it.
     pub damaged: u64,
+    /// Body files left alone because they would be no smaller: those of a few groups.
+    pub no_smaller: u64,
 }
 
 impl Packed {
@@ -34,6 +36,7 @@ impl Packed {
         self.compressed += other.compressed;
         self.kept += other.kept;
         self.damaged += other.damaged;
+        self.no_smaller += other.no_smaller;
     }
 
     pub(crate) fn add_file(&mut self, plain: u64, packed: u64) {
@@ -70,7 +73,7 @@ pub struct Packing {
     pub running: Option<Step>,
     /// What it did.
     pub done: Packed,
-    /// Why it stopped last: tried again when the next segment is closed or the next day begins.
+    /// What failed last: tried again when the next segment is closed or the next day begins.
     /// Nothing is lost by it but room.
     pub failed: Option<String>,
 }
@@ -84,10 +87,12 @@ pub struct Room {
     pub packed_from: u64,
     /// Bytes they take.
     pub packed_to: u64,
-    /// Those that are not packed yet.
+    /// Those that are not packed: not yet, or since they would be no smaller.
     pub plain: u64,
     /// Their bytes.
     pub plain_bytes: u64,
+    /// Those that cannot be read; `verify` names them.
+    pub damaged: u64,
 }
 
 impl Room {
@@ -156,7 +161,10 @@ impl Vault {
     /// # Errors
     /// Those of the store.
     pub fn packable(&self) -> Result<Vec<Step>> {
-        self.inner.press.due(self.surely_signed()?)
+        let [bodies, segments] = self.inner.press.due(self.surely_signed()?);
+        let mut steps = bodies?;
+        steps.extend(segments?);
+        Ok(steps)
     }
 
     /// Packs one file. One that is packed, gone or expired meanwhile is passed over.
@@ -205,8 +213,10 @@ impl Vault {
         let today = self.facts().last_time.day();
         let segments = self.inner.log.room(self.size())?;
         let bodies = self.inner.bodies.room()?.into_iter();
-        let past = bodies.filter(|file| file.class_day.day.0 + 1 < today.0);
-        Ok((Room::of(segments.into_iter()), Room::of(past.map(|file| (file.plain, file.packed)))))
+        let past: Vec<_> = bodies.filter(|file| file.class_day.day.0 + 1 < today.0).collect();
+        let sound = past.iter().filter(|file| !file.damaged).map(|file| (file.plain, file.packed));
+        let damaged = past.iter().filter(|file| file.damaged).count() as u64;
+        Ok((Room::of(segments.into_iter()), Room { damaged, ..Room::of(sound) }))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::base::unit::{Day, TreeSize};
 use crate::base::world::Clock;
+use crate::store::error::ErrorKind;
 use crate::vault::error::Error;
 use crate::vault::pack::{Packing, Step};
 use crate::vault::press::Press;
@@ -124,8 +125,9 @@ pub(crate) struct Packer {
     pub(crate) time: Arc<dyn Clock>,
     /// Closed segments and day when everything was packed last.
     pub(crate) seen: Option<(usize, Day)>,
-    /// Files found damaged: they stay as they are.
-    pub(crate) damaged: BTreeSet<Step>,
+    /// Files that are damaged or would be no smaller: they stay as they are, and are not read
+    /// again in every round.
+    pub(crate) stay: BTreeSet<Step>,
 }
 
 impl Drop for Packer {
@@ -155,30 +157,32 @@ impl Packer {
         // What a stop leaves undone is done when it is wanted again; what failed, when there is
         // more to do anyway: a full disk is not helped by trying.
         self.seen = Some(now);
-        let steps = match self.press.due(signed) {
-            Ok(steps) => steps,
-            Err(error) => return self.failed(&error.to_string()),
-        };
         self.bell.tell(|state| state.packing.failed = None);
-        for step in steps {
-            match self.step(step, signed) {
-                Next::Go => {}
-                Next::Stopped => return self.seen = None,
-                Next::Failed => return,
+        for steps in self.press.due(signed) {
+            let steps = steps.unwrap_or_else(|error| {
+                self.failed(&error.to_string());
+                Vec::new()
+            });
+            for step in steps {
+                match self.step(step, signed) {
+                    Next::Go => {}
+                    Next::Stopped => return self.seen = None,
+                    Next::Failed => return,
+                }
             }
         }
     }
 
     fn step(&mut self, step: Step, signed: TreeSize) -> Next {
-        if self.damaged.contains(&step) {
+        if self.stay.contains(&step) {
             return Next::Go;
         }
         self.bell.tell(|state| state.packing.running = Some(step));
         let pace = Pace::new(&self.bell, &*self.time);
         match self.press.step(step, signed, &|| pace.go_on()) {
             Ok(Some(done)) => {
-                if done.damaged > 0 {
-                    self.damaged.insert(step);
+                if done.damaged + done.no_smaller > 0 {
+                    self.stay.insert(step);
                 }
                 self.bell.tell(|state| state.packing.done.add(done));
                 Next::Go
@@ -187,8 +191,9 @@ impl Packer {
             Err(error) => {
                 self.failed(&format!("{step}: {error}"));
                 match error {
-                    // The disk: whatever comes next would meet it too.
-                    Error::Unavailable(_) => Next::Failed,
+                    // Whatever comes next would meet it too; a place that cannot be read it need
+                    // not.
+                    Error::Unavailable(e) if e.kind != ErrorKind::Io => Next::Failed,
                     _ => Next::Go,
                 }
             }

@@ -18,7 +18,6 @@ use crate::vault::config::Config;
 use crate::vault::error::{Error, Result};
 use crate::vault::hold::Order;
 use crate::vault::open::check_own_classes;
-use crate::vault::read::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
@@ -41,13 +40,16 @@ impl Vault {
         mode: Mode,
     ) -> Result<EntryIndex> {
         let (text, hash) = policies_hash(&config.policies)?;
-        let version = self.facts().policies.map_or(1, |(_, version, _)| version + 1);
         let now = self.inner.clock.now();
         let fields = vec![("config.policies", text)];
         let prepared = self.prepare_json_act(Verb::Update, ClassId(VAULT_CLASS), fields, now)?;
+        // Held over the commit: whoever sees the entry in the facts sees its policies too, and two
+        // that apply at once follow each other. The sequencer asks for no policies.
+        let mut in_force = self.inner.policies.write().unwrap_or_else(PoisonError::into_inner);
+        let version = self.facts().policies.map_or(1, |(_, version, _)| version + 1);
         let payload = control::Config::Policies { version, policies: hash, mode };
         let done = self.commit_act(Kind::Config, control::encode(&payload)?, prepared, None)?;
-        *self.inner.policies.write().unwrap_or_else(PoisonError::into_inner) = policies.clone();
+        *in_force = policies.clone();
         Ok(done.first)
     }
 
@@ -63,7 +65,7 @@ impl Vault {
     }
 
     fn policies_at(&self, index: EntryIndex) -> Result<Policies> {
-        let record = self.record(index, Reading { open: true, destination: None })?;
+        let record = self.own_record(index)?;
         let lost = || {
             let fate = record.groups.first().copied().unwrap_or(Fate::BodyMissing);
             Error::evidence(fate.name(), "the policies in force cannot be read")

@@ -13,7 +13,7 @@ use crate::format::packed::plain::Squeezer;
 use crate::store::bodies::Bodies;
 use crate::store::error::{Error as StoreError, ErrorKind};
 use crate::store::log::UnitLog;
-use crate::store::packed::bodies::{Finished, Writer, each_run};
+use crate::store::packed::bodies::{Ended, Finished, Writer, each_run};
 use crate::store::packed::segment::GoOn;
 use crate::vault::clock::LogClock;
 use crate::vault::error::{Error, Result};
@@ -48,6 +48,8 @@ enum Halt {
     Stopped,
     /// It expired meanwhile.
     Gone,
+    /// Packed it would be no smaller.
+    NoSmaller,
     Failed(Error),
 }
 
@@ -79,12 +81,13 @@ impl Press {
         Ok(listed.into_iter().filter(|class_day| self.is_past(*class_day)).collect())
     }
 
-    /// Everything that can be packed now. Bodies first: they are read through their entries, which
-    /// takes longer from a packed segment.
-    pub(crate) fn due(&self, signed: TreeSize) -> Result<Vec<Step>> {
-        let bodies = self.past_bodies()?.into_iter().map(Step::Bodies);
-        let segments = self.log.packable(signed)?.into_iter().map(Step::Segment);
-        Ok(bodies.chain(segments).collect())
+    /// Everything that can be packed now, bodies and segments, each as far as they can be listed.
+    /// Bodies first: they are read through their entries, which takes longer from a packed segment.
+    pub(crate) fn due(&self, signed: TreeSize) -> [Result<Vec<Step>>; 2] {
+        let bodies = self.past_bodies().map(|all| all.into_iter().map(Step::Bodies).collect());
+        let segments = self.log.packable(signed);
+        let segments = segments.map(|all| all.into_iter().map(Step::Segment).collect());
+        [bodies, segments.map_err(Error::from)]
     }
 
     /// Packs one file; one that is packed or gone is passed over. `None` when told to stop: then
@@ -135,6 +138,10 @@ impl Press {
         match halt {
             Halt::Stopped => removed.map(|()| None).map_err(Error::from),
             Halt::Gone => removed.map(|()| Some(Packed::default())).map_err(Error::from),
+            Halt::NoSmaller => {
+                removed?;
+                Ok(Some(Packed { no_smaller: 1, ..Packed::default() }))
+            }
             Halt::Failed(Error::Unavailable(e)) if e.kind == ErrorKind::Corrupt => {
                 removed?;
                 Ok(Some(damaged()))
@@ -182,7 +189,11 @@ impl Press {
             Err(e) if e.kind == ErrorKind::Missing && !self.bodies.is_there(class_day)? => {
                 Err(Halt::Gone)
             }
-            finished => finished?.ok_or(Halt::Stopped),
+            ended => match ended? {
+                Ended::Whole(finished) => Ok(finished),
+                Ended::NoSmaller => Err(Halt::NoSmaller),
+                Ended::Stopped => Err(Halt::Stopped),
+            },
         }
     }
 }

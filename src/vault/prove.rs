@@ -20,7 +20,7 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::entry;
 use crate::format::note::Note;
 use crate::format::proof::{PROOF_HASHES_MAX, TlogProof, TlogProofError};
-use crate::format::trust::{Trust, TrustError, Trusted, Witnessed};
+use crate::format::trust::{Signed, Trust, TrustError, Trusted};
 use crate::vault::Vault;
 use crate::vault::error::{Error, Result};
 use base64::Engine;
@@ -34,10 +34,8 @@ pub struct Proved {
     pub entry: Entry,
     /// The log it stands in.
     pub checkpoint: Checkpoint,
-    /// The pinned key that signed, as a vkey.
-    pub signed_by: String,
-    /// Pinned witnesses that cosigned.
-    pub witnesses: Vec<Witnessed>,
+    /// Who vouches for that; nobody when no trust file was given.
+    pub trusted: Option<Trusted>,
 }
 
 /// Two states of one log, the newer grown out of the older.
@@ -47,8 +45,8 @@ pub struct Grown {
     pub old: Checkpoint,
     /// The newer.
     pub new: Checkpoint,
-    /// The pinned key that signed the newer, as a vkey.
-    pub signed_by: String,
+    /// Who vouches for the newer; nobody when no trust file was given.
+    pub trusted: Option<Trusted>,
 }
 
 impl Vault {
@@ -129,43 +127,57 @@ pub(crate) fn tiles_missing() -> Error {
 }
 
 /// Checks a proof file against pinned trust, and that the entry in it says the same place and
-/// the same log as the proof.
+/// the same log as the proof. Without trust signatures and quorum are left out, and nothing else.
 ///
 /// # Errors
 /// `Evidence` with the verdict: `MALFORMED`, `BAD_SIGNATURE`, `UNTRUSTED_KEY`, `KEY_RETIRED`,
 /// `QUORUM_MISSING`, `PROOF_ROOT` and its like, `INDEX_OR_PREV_MISMATCH`, `TENANT_MISMATCH`.
-pub fn verify_proof(text: &str, trust: &Trust) -> Result<Proved> {
+pub fn verify_proof<'t>(text: &str, trust: impl Into<Option<&'t Trust>>) -> Result<Proved> {
     let proof = TlogProof::parse(text.as_bytes()).map_err(refused)?;
-    let (trusted, bytes) = proof.open(trust).map_err(refused)?;
+    let (Signed { checkpoint, trusted }, bytes) = proof.open(trust).map_err(refused)?;
     let entry = entry::decode(bytes)?;
     if entry.index != proof.index {
         let detail = format!("the proof leads to {}, the entry says {}", proof.index, entry.index);
         return Err(Error::evidence("INDEX_OR_PREV_MISMATCH", detail));
     }
-    same_tenant(&trusted.checkpoint, &entry)?;
-    let Trusted { checkpoint, key, witnesses } = trusted;
-    Ok(Proved { entry, checkpoint, signed_by: key.to_string(), witnesses })
+    same_tenant(&checkpoint, &entry)?;
+    Ok(Proved { entry, checkpoint, trusted })
 }
 
-/// Checks that a log's newer checkpoint extends its older one.
+/// Checks that a log's newer checkpoint extends its older one. Without trust signatures and
+/// quorum of both are left out.
 ///
 /// # Errors
 /// `Evidence`: `EQUIVOCATION` for two roots of one size, `INCONSISTENT` when the hashes do not
 /// lead from one to the other, `ROLLED_BACK` when the newer is shorter, and those of trust. Keep
 /// both notes: they are the evidence.
-pub fn verify_consistency(
+pub fn verify_consistency<'t>(
     old: &[u8],
     new: &[u8],
     proof: &[Hash32],
-    trust: &Trust,
+    trust: impl Into<Option<&'t Trust>>,
 ) -> Result<Grown> {
-    let older = trust.open_checkpoint(old).map_err(untrusted)?.checkpoint;
-    let Trusted { checkpoint: newer, key, .. } = trust.open_checkpoint(new).map_err(untrusted)?;
+    let trust = trust.into();
+    let older = Signed::open(old, trust).map_err(untrusted)?.checkpoint;
+    let Signed { checkpoint: newer, trusted } = Signed::open(new, trust).map_err(untrusted)?;
+    comparable(&older, &newer)?;
+    match merkle::verify_consistency(older.size, &older.root, newer.size, &newer.root, proof) {
+        Ok(()) => Ok(Grown { old: older, new: newer, trusted }),
+        Err(why) => Err(Error::evidence("INCONSISTENT", format!("{why}; keep both checkpoints"))),
+    }
+}
+
+/// Whether an older and a newer checkpoint can be of one log that grew, as far as that shows
+/// without the hashes between them.
+///
+/// # Errors
+/// `Evidence`: `TENANT_MISMATCH`, `EQUIVOCATION`, `ROLLED_BACK`.
+pub fn comparable(older: &Checkpoint, newer: &Checkpoint) -> Result<()> {
     if older.origin != newer.origin {
         let detail = format!("checkpoints of two logs: {} and {}", older.origin, newer.origin);
         return Err(Error::evidence("TENANT_MISMATCH", detail));
     }
-    if older.contradicts(&newer) {
+    if older.contradicts(newer) {
         let detail = format!("two signed roots of the log of {} entries; keep both", older.size);
         return Err(Error::evidence("EQUIVOCATION", detail));
     }
@@ -173,42 +185,48 @@ pub fn verify_consistency(
         let detail = format!("{} entries were signed before, now {}", older.size, newer.size);
         return Err(Error::evidence("ROLLED_BACK", detail));
     }
-    match merkle::verify_consistency(older.size, &older.root, newer.size, &newer.root, proof) {
-        Ok(()) => Ok(Grown { old: older, new: newer, signed_by: key.to_string() }),
-        Err(why) => Err(Error::evidence("INCONSISTENT", format!("{why}; keep both checkpoints"))),
-    }
+    Ok(())
 }
 
 /// Checks `Vault::prove_growth`'s text against the checkpoint kept from before.
 ///
 /// # Errors
 /// As `verify_consistency`; `MALFORMED` for a text that is none.
-pub fn verify_growth(old: &[u8], text: &str, trust: &Trust) -> Result<Grown> {
-    growth_form(text)?;
-    let (size, proof, new) = growth_parts(text)?;
+pub fn verify_growth<'t>(
+    old: &[u8],
+    text: &str,
+    trust: impl Into<Option<&'t Trust>>,
+) -> Result<Grown> {
+    let GrowthProof { size, proof, new } = growth_proof(text)?;
     let grown = verify_consistency(old, new.as_bytes(), &proof, trust)?;
-    match grown.old.size.0.to_string() == size {
+    match grown.old.size == size {
         true => Ok(grown),
         false => Err(Error::evidence("INCONSISTENT", "the proof starts from another size")),
     }
 }
 
-/// Whether a text has the form of a consistency proof, its checkpoint's note included.
+/// A consistency proof taken apart; nothing of it is believed yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GrowthProof<'a> {
+    /// Size it starts from.
+    pub size: TreeSize,
+    /// Hashes between the two.
+    pub proof: Vec<Hash32>,
+    /// Note of the newer checkpoint.
+    pub new: &'a str,
+}
+
+/// Takes a consistency proof apart. The form of its note is checked, not yet its words.
 ///
 /// # Errors
 /// `Evidence` `MALFORMED`.
-pub fn growth_form(text: &str) -> Result<()> {
-    let (_, _, new) = growth_parts(text)?;
-    Note::parse(new.as_bytes()).map_err(|e| Error::evidence("MALFORMED", e.to_string()))?;
-    Ok(())
-}
-
-/// Older size, hashes and newer checkpoint of a consistency proof.
-fn growth_parts(text: &str) -> Result<(&str, Vec<Hash32>, &str)> {
+pub fn growth_proof(text: &str) -> Result<GrowthProof<'_>> {
     let malformed = || Error::evidence("MALFORMED", "not a consistency proof");
     let (head, new) = text.split_once("\n\n").ok_or_else(malformed)?;
     let mut lines = head.split('\n');
-    let size = lines.next().and_then(|l| l.strip_prefix("old ")).ok_or_else(malformed)?;
+    let digits = lines.next().and_then(|l| l.strip_prefix("old ")).ok_or_else(malformed)?;
+    let size = digits.parse().ok().filter(|size: &u64| size.to_string() == digits);
+    let size = TreeSize(size.ok_or_else(malformed)?);
     let mut proof = Vec::new();
     for line in lines {
         let hash = STANDARD.decode(line).ok().and_then(|h| h.try_into().ok()).map(Hash32);
@@ -217,7 +235,8 @@ fn growth_parts(text: &str) -> Result<(&str, Vec<Hash32>, &str)> {
     if proof.len() > PROOF_HASHES_MAX {
         return Err(malformed());
     }
-    Ok((size, proof, new))
+    Note::parse(new.as_bytes()).map_err(|e| Error::evidence("MALFORMED", e.to_string()))?;
+    Ok(GrowthProof { size, proof, new })
 }
 
 /// Whether the log a checkpoint names is the entry's tenant's.

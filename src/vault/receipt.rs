@@ -40,7 +40,8 @@ pub const LIMITS: &str = "limits a copy of root and nodes of the key plane made 
 
 impl Vault {
     /// The signed receipt of an erasure. It says the same whenever it is asked for, but for two
-    /// things: once the evidence class has expired the number of records is `-`, and once a
+    /// things: once the evidence class has expired the number of records is `-`, as it is where
+    /// they could not be read for counting, and once a
     /// replica that had missed it is scrubbed it says so.
     ///
     /// # Errors
@@ -54,7 +55,8 @@ impl Vault {
         };
         let reading = Reading { open: true, destination: None };
         let record = self.record(*index, reading)?;
-        let records = record.value("erasure.records").map(String::from_utf8_lossy);
+        let records = record.value("erasure.records").filter(|value| *value != b"null");
+        let records = records.map(String::from_utf8_lossy);
         let records = records.map_or_else(|| "-".to_owned(), |r| r.into_owned());
         let name = self.inner.reports.verifier().name();
         let mut text = format!("{name}{RECEIPT}\ntenant {}\n", self.inner.tenant);

@@ -56,7 +56,8 @@ pub(crate) struct Loaded {
     /// Writer epoch of the last unit, and how many units there are.
     pub(crate) epoch: Option<u64>,
     pub(crate) units: u64,
-    /// A damaged last unit was passed over: index of its first entry, and bytes.
+    /// What was passed over at the end, a torn head or a damaged last unit: index of its first
+    /// entry, and bytes.
     pub(crate) dropped: Option<(EntryIndex, u64)>,
 }
 
@@ -126,8 +127,9 @@ impl Read {
         }
         let (log, recovery) = UnitLog::open(ground.disk.clone(), ground.log, ground.sealed)?;
         let log = log.closing_at(tuning.segment_bytes);
-        let loaded = load(&log, signed, ground.keys, lanes, Loaded::empty(tuning.dedupe))?;
-        let torn = recovery.dropped.or(loaded.dropped);
+        let nothing = Loaded { dropped: recovery.dropped, ..Loaded::empty(tuning.dedupe) };
+        let loaded = load(&log, signed, ground.keys, lanes, nothing)?;
+        let torn = loaded.dropped;
         Ok(Read { log, loaded, torn, start: None })
     }
 
@@ -152,7 +154,7 @@ impl Read {
             ends: restored.ends,
             epoch: Some(restored.unit.head.epoch),
             units: restored.unit.head.number + 1,
-            dropped: None,
+            dropped: restored.recovery.dropped,
         };
         if let Some(lost) = loaded.window.first_lost() {
             let text = format!(
@@ -166,14 +168,15 @@ impl Read {
         let segment = restored.unit.segment;
         let start = Began { end, root: restored.unit.head.root, segment, runs: restored.runs };
         let loaded = load(&log, signed, ground.keys, lanes, loaded)?;
-        let torn = restored.recovery.dropped.or(loaded.dropped);
+        let torn = loaded.dropped;
         Ok(Some(Read { log, loaded, torn, start: Some(start) }))
     }
 }
 
 /// Reads the log behind `loaded` and believes only what is proven: units within the signed
 /// checkpoint by its root, units beyond it by the log key's signature at their end. The last unit
-/// alone may fail that, beyond the checkpoint: a torn commit, which is passed over and named.
+/// alone may fail that, beyond the checkpoint: a torn commit, which is passed over and named. A
+/// unit before one that is torn was durable before that was begun: it was acknowledged.
 ///
 /// # Errors
 /// `Evidence`: `ROLLED_BACK`, `CHECKPOINT_MISSING`, `ROOT_MISMATCH` within the signed part; the
@@ -215,7 +218,7 @@ pub(crate) fn load(
                 loaded.take(&bytes, &placed)?;
             }
             Err(Fault::Unit(why)) => {
-                refuse_within(log, &placed, number, sealed, &why)?;
+                refuse_within(log, &placed, sealed, loaded.dropped, &why)?;
                 loaded.dropped = Some((placed.head.first, placed.head.len));
                 log.drop_last()?;
             }
@@ -238,7 +241,7 @@ fn hold_against(loaded: &Loaded, signed: Option<&Checkpoint>) -> Result<()> {
 }
 
 /// Entries a vault has before it serves anyone: genesis and policies.
-const FOUNDING_ENTRIES: u64 = 2;
+pub(crate) const FOUNDING_ENTRIES: u64 = 2;
 
 /// The tree after a unit whose entries hash to its root, and its last leaf; with `key`, only if
 /// that key signed it.
@@ -265,18 +268,20 @@ fn believe(
     }
 }
 
-/// Refuses a faulty unit unless it is the last one and beyond the checkpoint.
+/// Refuses a faulty unit unless it is the last one, beyond the checkpoint, and nothing behind it
+/// was dropped already.
 fn refuse_within(
     log: &UnitLog,
     placed: &Placed,
-    number: u64,
     sealed: TreeSize,
+    dropped: Option<(EntryIndex, u64)>,
     why: &str,
 ) -> Result<()> {
+    let number = placed.head.number;
     if placed.head.first.0 < sealed.0 {
         return Err(Error::evidence("ROOT_MISMATCH", format!("unit {number}: {why}")));
     }
-    if number + 1 < log.unit_count() {
+    if number + 1 < log.unit_count() || dropped.is_some() {
         let what = format!("CORRUPT_TAIL: unit {number}: {why}");
         return Err(StoreError::corrupt(&log.path_of(placed), what).into());
     }
@@ -341,6 +346,26 @@ pub(crate) fn tiles(
             Err(Error::evidence("TILE_MISMATCH", "tiles do not agree with the log: remove tile/"))
         }
     }
+}
+
+/// Whether the log had this root at an earlier size. Stored hashes may have rotted where nothing
+/// has read them yet, and must not pass for another history: where they say no, the unit that ends
+/// there decides, whose head is chained to the last one.
+///
+/// # Errors
+/// Those of the log.
+pub(crate) fn had_root(
+    log: &UnitLog,
+    tiles: &Tiles,
+    size: TreeSize,
+    root: &Hash32,
+) -> Result<bool> {
+    if merkle::root_at(tiles, size).as_ref() == Some(root) {
+        return Ok(true);
+    }
+    let Some(last) = size.0.checked_sub(1) else { return Ok(false) };
+    let unit = log.unit_of(EntryIndex(last))?;
+    Ok(unit.is_some_and(|unit| (unit.head.end, &unit.head.root) == (size, root)))
 }
 
 /// The compact range of a tree whose tiles are there.

@@ -14,15 +14,17 @@ use crate::format::control::Scope;
 use crate::format::control::{self, Due, PruneDone, PruneIntent};
 use crate::store::keytree::KeyTree;
 use crate::vault::Vault;
-use crate::vault::append::{root_change, unique};
+use crate::vault::append::root_change;
 use crate::vault::erase::Erased;
 use crate::vault::error::{Error, Result};
+use crate::vault::facts::Facts;
+use crate::vault::keys;
 use crate::vault::sequencer::Check;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Class-days of one run: their list must fit the clear part of an entry.
 const RUN_DAYS_MAX: usize = 64;
-/// Times a run is planned again because a hold was set or another run passed meanwhile.
+/// Times a run is planned again because holds or policies changed or another run passed meanwhile.
 const REPLANS_MAX: usize = 8;
 /// Code of a plan that no longer fits the state at its index.
 pub(crate) const PLAN_CHANGED: &str = "PLAN_CHANGED";
@@ -63,6 +65,32 @@ pub struct Expired {
     pub erasures: Vec<Erased>,
 }
 
+/// What a plan of a run rests on, beside the class-days themselves.
+#[derive(Clone, PartialEq, Eq)]
+struct Grounds {
+    holds: BTreeMap<CaseId, Vec<(EntryIndex, Scope)>>,
+    policies: Option<(EntryIndex, u64, Hash32)>,
+}
+
+impl Grounds {
+    fn of(facts: &Facts) -> Self {
+        Grounds { holds: facts.holds.clone(), policies: facts.policies }
+    }
+
+    /// Whether a plan on these may stand at its own index.
+    fn allow(&self, days: &[ClassDay], facts: &Facts) -> Result<()> {
+        let gone = days.iter().any(|day| facts.fenced_days.contains(day));
+        match gone || *self != Grounds::of(facts) {
+            true => Err(Error::Conflict {
+                code: PLAN_CHANGED,
+                first: None,
+                fix: "holds or policies changed meanwhile; ask again".to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Vault {
     /// Every class-day with a living key and what is to become of it, ascending by due date.
     ///
@@ -101,27 +129,14 @@ impl Vault {
 
     /// Class-days that hold records of persons under a hold, with the cases.
     fn days_held_by_persons(&self) -> Result<BTreeMap<ClassDay, BTreeSet<CaseId>>> {
-        let holds: Vec<(CaseId, Scope)> = {
-            let facts = self.facts();
-            let of = |(case, scopes): (&CaseId, &Vec<(EntryIndex, Scope)>)| {
-                scopes.iter().map(|(_, scope)| (*case, scope.clone())).collect::<Vec<_>>()
-            };
-            facts.holds.iter().flat_map(of).collect()
-        };
+        let holds = self.facts().persons_held();
         let mut held: BTreeMap<ClassDay, BTreeSet<CaseId>> = BTreeMap::new();
-        for (case, scope) in holds {
-            if let Scope::Person { person } = scope {
-                // A hold is on the human: handles found to be the same person count too.
-                let cells = {
-                    let tree = self.inner.keys.tree();
-                    let mut cells = self.cells_of(&tree, &[person])?;
-                    let peers = cells.iter().flat_map(|cell| cell.peers.clone()).collect();
-                    cells.extend(self.cells_of(&tree, &unique(peers))?);
-                    cells
-                };
-                for day in self.class_days_of(&cells)? {
-                    held.entry(day).or_default().insert(case);
-                }
+        for (case, persons) in holds {
+            // A hold is on the human: peers count, and handles before and after an erasure.
+            let directory = self.inner.keys.directory();
+            let cells = keys::same_human(&self.inner.keys.tree(), directory, &persons)?;
+            for day in self.class_days_of(&cells)? {
+                held.entry(day).or_default().insert(case);
             }
         }
         Ok(held)
@@ -139,15 +154,16 @@ impl Vault {
         let mut done = Expired::default();
         for _ in 0..REPLANS_MAX {
             match self.expire_due(now, confirmed, &mut done) {
-                // A hold was set or another run passed between plan and intent: plan again.
+                // Holds or policies changed or another run passed between plan and intent.
                 Err(Error::Conflict { code: PLAN_CHANGED, .. }) => {}
                 other => {
                     other?;
-                    done.erasures = self.complete_deferred()?;
+                    let completed = self.complete_deferred();
                     if self.inner.keys.tree().wants_compaction() {
                         self.compact_keys()?;
                     }
                     self.checkpoint()?;
+                    done.erasures = completed?;
                     return Ok(done);
                 }
             }
@@ -177,8 +193,9 @@ impl Vault {
     }
 
     fn expire_due(&self, now: UtcNanos, confirmed: bool, done: &mut Expired) -> Result<()> {
-        // Taken before the plan: whatever is held or released after it makes the plan void.
-        let holds = self.facts().holds.clone();
+        // Taken before the plan: whatever is held, released or put in force after it makes the
+        // plan void.
+        let grounds = Grounds::of(&self.facts());
         let mut ready = Vec::new();
         done.held.clear();
         for planned in self.retention_plan()? {
@@ -192,11 +209,11 @@ impl Vault {
             }
         }
         for run in ready.chunks(RUN_DAYS_MAX) {
-            self.expire_run(run, &holds, done)?;
+            self.expire_run(run, &grounds, done)?;
         }
         // The entry of a run is also what records that a person confirmed the date.
         if confirmed && ready.is_empty() && done.runs.is_empty() {
-            self.expire_run(&[], &holds, done)?;
+            self.expire_run(&[], &grounds, done)?;
         }
         Ok(())
     }
@@ -204,10 +221,10 @@ impl Vault {
     fn expire_run(
         &self,
         run: &[(Planned, UtcNanos)],
-        holds: &BTreeMap<CaseId, Vec<(EntryIndex, Scope)>>,
+        grounds: &Grounds,
         done: &mut Expired,
     ) -> Result<()> {
-        let policy = self.facts().policies.map_or(Hash32::ZERO, |(_, _, hash)| hash);
+        let policy = grounds.policies.map_or(Hash32::ZERO, |(_, _, hash)| hash);
         let by = vec![("order.requested_by", "schedule".to_owned())];
         let intent = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by.clone())?;
         let finish = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by)?;
@@ -228,18 +245,8 @@ impl Vault {
             generation: tree.generation(),
         };
         let days: Vec<ClassDay> = run.iter().map(|(planned, _)| planned.class_day).collect();
-        let (guarded, planned_holds) = (days.clone(), holds.clone());
-        let check: Check = Box::new(move |facts| {
-            let gone = guarded.iter().any(|day| facts.fenced_days.contains(day));
-            match gone || facts.holds != planned_holds {
-                true => Err(Error::Conflict {
-                    code: PLAN_CHANGED,
-                    first: None,
-                    fix: "holds changed meanwhile; ask again".to_owned(),
-                }),
-                false => Ok(()),
-            }
-        });
+        let (guarded, grounds) = (days.clone(), grounds.clone());
+        let check: Check = Box::new(move |facts| grounds.allow(&guarded, facts));
         let clear = control::encode(&plan)?;
         let asked = self.commit_act(Kind::PruneIntent, clear, intent, Some(check))?;
         let finished = self.finish_expiry(&mut tree, &plan, asked.first, finish)?;

@@ -145,30 +145,47 @@ impl Scrub {
             None => begin(vault, self.full, now),
         };
         let mut progress = Progress::default();
-        while progress.bytes < budget && position.part != Part::Done {
-            let mut step = Step { vault, position: &mut position, found: Vec::new(), bytes: 0 };
-            step.take()?;
-            let (found, bytes) = (std::mem::take(&mut step.found), step.bytes);
-            progress.bytes += bytes;
-            position.bytes += bytes;
-            for finding in found {
-                position.findings += 1;
-                if position.findings <= LISTED_MAX {
-                    record(vault, &finding_entry(&finding))?;
-                }
-                progress.findings.push(finding);
-            }
-        }
+        let walked = walk(vault, &mut position, budget, &mut progress);
         progress.pass_bytes = position.bytes;
+        // Whatever fails from here on, the pass goes on from where it is.
+        let position = self.position.insert(position);
+        walked?;
         if position.part == Part::Done {
-            progress.finished = Some(record(vault, &pass_entry(vault, &position))?);
+            progress.finished = Some(record(vault, &pass_entry(vault, position))?);
+            self.position = None;
             forget(vault)?;
             return Ok(progress);
         }
-        store(vault, &position)?;
-        self.position = Some(position);
+        store(vault, position)?;
         Ok(progress)
     }
+}
+
+/// Takes steps until enough was read or the pass is complete. A step that fails, or whose findings
+/// cannot be recorded, is not taken.
+fn walk(
+    vault: &Vault,
+    position: &mut Position,
+    budget: u64,
+    progress: &mut Progress,
+) -> Result<()> {
+    while progress.bytes < budget && position.part != Part::Done {
+        let mut next = position.clone();
+        let mut step = Step { vault, position: &mut next, found: Vec::new(), bytes: 0 };
+        step.take()?;
+        let (found, bytes) = (std::mem::take(&mut step.found), step.bytes);
+        progress.bytes += bytes;
+        next.bytes += bytes;
+        for finding in &found {
+            next.findings += 1;
+            if next.findings <= LISTED_MAX {
+                record(vault, &finding_entry(finding))?;
+            }
+        }
+        *position = next;
+        progress.findings.extend(found);
+    }
+    Ok(())
 }
 
 impl Vault {

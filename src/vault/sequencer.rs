@@ -22,7 +22,7 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::entry::TAIL_BYTES;
 use crate::format::unit::{self, BodySpan, UnitHead};
 use crate::format::vkey::Signer;
-use crate::format::{body, entry};
+use crate::format::{body, control, entry};
 use crate::store::bodies::Bodies;
 use crate::store::error::Error as StoreError;
 use crate::store::log::UnitLog;
@@ -282,6 +282,7 @@ impl Sequencer {
         {
             return Err(Rejected::Fenced);
         }
+        readable(sealed)?;
         if let Some(check) = check {
             check(&self.own).map_err(Rejected::Failed)?;
         }
@@ -490,6 +491,15 @@ fn class_days(parts: &[Sealed]) -> Vec<ClassDay> {
     found
 }
 
+/// Refuses an act whose payload the vault could not read again: no opening would go past it.
+fn readable(sealed: &[Sealed]) -> Result<(), Rejected> {
+    let mut records = sealed.iter().flat_map(|part| &part.records);
+    let wrong = records.find_map(|r| Some((r.kind, control::check(r.kind, &r.clear).err()?)));
+    let Some((kind, why)) = wrong else { return Ok(()) };
+    let fix = format!("a {kind} entry would say what nobody can read: {why}; nothing was written");
+    Err(Rejected::Failed(Error::denied("PAYLOAD_UNREADABLE", fix)))
+}
+
 /// Whether all are of one counting source, in rising order: then no two are the same.
 fn is_one_run(names: impl Iterator<Item = Name>) -> bool {
     let mut last: Option<(SourceHandle, u64)> = None;
@@ -503,4 +513,47 @@ fn is_one_run(names: impl Iterator<Item = Name>) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::EventIdTag;
+    use crate::base::unit::{ClassId, Day};
+    use crate::crypto::hash::State;
+    use crate::vault::seal::SealedRecord;
+
+    #[test]
+    fn an_act_that_nobody_could_read_gets_no_place() {
+        let sealed = |kind, clear: &str| Sealed {
+            day: Day(1),
+            entries: Vec::new(),
+            files: Vec::new(),
+            records: vec![SealedRecord {
+                kind,
+                entry: 0..0,
+                midstate: State::IV,
+                source: SourceHandle::ZERO,
+                source_seq: None,
+                event_id: EventIdTag::ZERO,
+                class: ClassId(10),
+                frames: 0..0,
+                clear: clear.as_bytes().to_vec(),
+            }],
+            persons: Vec::new(),
+            frames: Vec::new(),
+        };
+        let check = |kind, clear, expect: Option<&str>| {
+            let got = readable(&[sealed(Kind::Event, ""), sealed(kind, clear)]);
+            let code = got.err().map(|why| match why {
+                Rejected::Failed(error) => error.code(),
+                _ => "another reason",
+            });
+            assert_eq!(code, expect, "{clear}");
+        };
+        check(Kind::Conflict, r#"{"first":3}"#, None);
+        check(Kind::Conflict, r#"{"first":-3}"#, Some("PAYLOAD_UNREADABLE"));
+        check(Kind::Conflict, r#"{"first": 3}"#, Some("PAYLOAD_UNREADABLE"));
+        check(Kind::DaySeal, r#"{"first":3}"#, Some("PAYLOAD_UNREADABLE"));
+    }
 }

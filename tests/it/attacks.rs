@@ -4,7 +4,7 @@
 
 mod bodies;
 mod claims;
-mod forge;
+pub(crate) mod forge;
 mod history;
 mod log;
 mod outside;

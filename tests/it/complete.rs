@@ -2,6 +2,6 @@
 //! scan, and against everybody who would leave something out.
 
 mod answers;
-mod maker;
+pub(crate) mod maker;
 mod ranges;
 mod real;

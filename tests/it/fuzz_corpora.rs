@@ -6,6 +6,7 @@
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
+use crate::complete::maker::endless_tail;
 use chancery::base::id::{EventIdTag, Hash32, TenantId};
 use chancery::base::secret::Key;
 use chancery::base::unit::{EntryIndex, UtcNanos};
@@ -325,7 +326,7 @@ fn shown(vectors: &BTreeMap<String, String>, seeds: &mut Seeds) {
     let bytes = |name: &str| unhex(&vectors[name]);
     let plain = |text: &str| text.as_bytes().to_vec();
     seeds.insert("range", vec![bytes("range"), bytes("range.window")]);
-    seeds.insert("answer", vec![bytes("answer")]);
+    seeds.insert("answer", vec![bytes("answer"), endless_tail()]);
     let checkpoint = &vectors["checkpoint"];
     let hash = format!("{}=", "A".repeat(43));
     let requests =

@@ -1,7 +1,9 @@
 //! What a review found about erasing, holding and who may: each story is what a user would have
 //! seen, told the way it must go.
 
-use crate::support::clinic::{Visit, append, assert_sound, data_fate, patient, read, read_all};
+use crate::support::clinic::{
+    Visit, append, assert_sound, data_fate, identifier, patient, read, read_all,
+};
 use crate::support::sim::SimDisk;
 use crate::support::world::{HandClock, SeedEntropy, config, two_people, world};
 use chancery::base::entry::Kind;
@@ -14,6 +16,7 @@ use chancery::policy::classify::Scratch;
 use chancery::store::disk::{Disk, Mode as DiskMode};
 use chancery::vault::error::Result;
 use chancery::vault::hold::Order;
+use chancery::vault::policies::policies_hash;
 use chancery::vault::read::Reading;
 use chancery::vault::{Vault, World};
 use std::path::Path;
@@ -203,6 +206,61 @@ fn a_person_hold_acknowledged_before_a_run_keeps_the_persons_days() {
 }
 
 #[test]
+fn a_record_of_a_held_person_that_comes_before_the_intent_stays() {
+    let mut raced = 0;
+    for n in 1..=8 {
+        let house = hooked();
+        put(&house.1, 1, "p2", YEAR);
+        append(&house.1, &[Visit::new(2, "n2", "p1")]).unwrap();
+        let person = house.1.persons_named(&[patient("p1")]).unwrap()[0];
+        house.1.set_hold(None, "c", Scope::Person { person }, &two_people()).unwrap();
+        house.1.settle();
+        let rival = arm(&house, n, |vault| put(vault, 3, "p1", YEAR));
+        let nurse = [identifier("user_id", "n1")];
+        let erased = house.1.erase(&nurse, "gdpr-17-1", &two_people()).unwrap();
+        let Some(at) = join(&house.0, &rival) else { continue };
+        raced += usize::from(at < erased.intent);
+        assert_eq!(erased.deferred.is_empty(), at > erased.intent, "look {n}: {at} {erased:?}");
+        assert_eq!(data_fate(&read(&house.1, at)), Fate::Open, "look {n}: {at} {erased:?}");
+    }
+    assert!(raced > 1, "only {raced} races");
+}
+
+#[test]
+fn policies_in_force_before_a_run_decide_what_it_takes() {
+    let mut raced = 0;
+    for n in 1..=8 {
+        let house = hooked();
+        let at = put(&house.1, 1, "p1", ClassId(1));
+        for seq in 2..4 {
+            house.0.hand.pass_days(5);
+            put(&house.1, seq, "p2", FOREVER);
+        }
+        house.1.settle();
+        let mut longer = config(Path::new(HOME));
+        let classes = longer.policies.get_mut("classes.toml").unwrap();
+        assert!(classes.contains("keep = \"7d\""));
+        *classes = classes.replace("keep = \"7d\"", "keep = \"365d\"");
+        let (_, old) = policies_hash(&config(Path::new(HOME)).policies).unwrap();
+        let (_, new) = policies_hash(&longer.policies).unwrap();
+        let rival =
+            arm(&house, n, move |vault| vault.apply_policies(&longer, &two_people()).unwrap());
+        let expired = house.1.expire(None).unwrap();
+        let Some(applied) = join(&house.0, &rival) else { continue };
+        let gone = data_fate(&read(&house.1, at)) == Fate::Expired;
+        raced += usize::from(!gone);
+        for (job, intent, _) in &expired.runs {
+            let named = house.1.facts_now().prunes[job].plan.policy;
+            let expect = if *intent < applied { old } else { new };
+            assert_eq!(named, expect, "look {n}: applied {applied}, {expired:?}");
+        }
+        let taken = expired.runs.iter().any(|run| run.1 < applied);
+        assert_eq!(gone, taken, "look {n}: applied {applied}, {expired:?}");
+    }
+    assert!(raced > 1, "only {raced} races");
+}
+
+#[test]
 fn a_crash_at_any_write_of_an_erasure_keeps_its_evidence() {
     for n in 1..60 {
         let (disk, clock) = (SimDisk::new(), clock());
@@ -267,7 +325,7 @@ fn an_erasure_of_too_many_people_is_refused_before_anything_is_destroyed() {
     let refused = vault.erase(&all, "gdpr-17-1", &two_people()).map(drop);
     assert_eq!(code(refused), "ERASURE_TOO_LARGE");
     assert_eq!(vault.facts_now().erasures.len(), 0);
-    assert_eq!(vault.erase(&all[..64], "gdpr-17-1", &two_people()).unwrap().records, 64);
+    assert_eq!(vault.erase(&all[..64], "gdpr-17-1", &two_people()).unwrap().records, Some(64));
     drop(vault);
     assert_sound(&open(&disk, &clock).unwrap(), "reopened");
 }
@@ -324,7 +382,7 @@ fn linking_people_takes_two_and_leaves_an_entry_without_their_names() {
     assert_eq!(names, ["order.approved_by", "order.requested_by"]);
     drop(vault);
     let vault = open(&disk, &clock).unwrap();
-    assert_eq!(erase(&vault, "p9").unwrap().records, 1);
+    assert_eq!(erase(&vault, "p9").unwrap().records, Some(1));
     assert_sound(&vault, "after a link");
 }
 

@@ -3,7 +3,13 @@
 use crate::attacks::raw::{Raw, Site, failures};
 use crate::support::world::two_people;
 use chancery::base::event::Identifier;
-use chancery::base::unit::EntryIndex;
+use chancery::base::secret::Key;
+use chancery::base::unit::{EntryIndex, UtcNanos};
+use chancery::crypto::hash::sha256;
+use chancery::crypto::sign::SigningKey;
+use chancery::format::note::cosign;
+use chancery::format::trust::Trust;
+use chancery::format::vkey::{Algorithm, Signer};
 use chancery::store::disk::{Disk, OsDisk};
 use chancery::vault::verify::{Options, Report, exit_code_of, verify_data};
 use std::fs;
@@ -73,6 +79,63 @@ fn without_pinned_trust_it_is_inconclusive_and_never_zero() {
     assert_eq!((error.code(), exit_code_of(&error)), ("STORE_MISSING", 3));
     fs::write(empty.path().join("vault.toml"), "format = 9\n").unwrap();
     assert_eq!(exit_code_of(&without_trust(empty.path()).unwrap_err()), 4);
+}
+
+#[test]
+fn a_vault_just_made_may_lack_its_checkpoint_and_no_other() {
+    for (batches, exit) in [(0, 4), (1, 1)] {
+        let site = Site::with(batches);
+        fs::remove_file(site.places().checkpoint()).unwrap();
+        let report = site.verify();
+        assert_eq!(report.exit_code(), exit, "{report:?}");
+        assert_eq!(report.counts.get("CHECKPOINT_MISSING"), Some(&1), "{report:?}");
+    }
+}
+
+#[test]
+fn without_the_quorum_it_is_inconclusive_whichever_note_is_there() {
+    let site = Site::with(1);
+    let log = site.trust.logs()[0].verifier.to_string();
+    let key = SigningKey::new(&Key::new([9; 32]));
+    let witness = Signer::new("w.example/1", Algorithm::CosignatureV1, key).unwrap();
+    let trust = format!("log {log}\nwitness w {}\nquorum w\n", witness.verifier());
+    let trust = Trust::parse(&trust).unwrap();
+    let judged = || {
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let (data, options) = (&site.config.data, Options::default());
+        verify_data(&disk, data, Some(&trust), &options, &mut |_, _| {}).unwrap()
+    };
+    let open = |report: &Report| {
+        assert_eq!((failures(report), report.exit_code()), (vec![], 4), "{report:?}");
+        assert_eq!(report.counts.get("QUORUM_MISSING"), Some(&1), "{report:?}");
+    };
+    open(&judged());
+    // One that nobody cosigned either.
+    fs::write(site.places().witnessed(), site.checkpoint()).unwrap();
+    open(&judged());
+    let note = cosign(site.checkpoint().as_bytes(), &witness, UtcNanos(4_000_000_000_000_000_000));
+    fs::write(site.places().witnessed(), note.unwrap()).unwrap();
+    let report = judged();
+    assert_eq!((failures(&report), report.exit_code()), (vec![], 0), "{report:?}");
+}
+
+/// A length that nobody signed sizes nothing, also where seals are computed again.
+#[test]
+fn an_end_that_no_file_can_hold_takes_no_memory() {
+    let site = Site::with(3);
+    let segment = site.places().log().join("00000000.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    let last = bytes.windows(4).rposition(|window| window == b"CHU1").unwrap();
+    bytes[last + 68..last + 76].copy_from_slice(&(1_u64 << 52).to_be_bytes());
+    let spans = usize::from(u16::from_be_bytes(bytes[last + 116..last + 118].try_into().unwrap()));
+    let end = last + 118 + spans * 22;
+    let hash = sha256(&[b"chancery/v1/unit\0", &bytes[last..end]]);
+    let trailer = bytes.len() - 96;
+    bytes[trailer..trailer + 32].copy_from_slice(&hash.0);
+    fs::write(&segment, &bytes).unwrap();
+    assert_eq!(site.verify().exit_code(), 1);
+    let vault_of_nobody = fs::remove_file(site.places().checkpoint());
+    assert!(vault_of_nobody.is_ok() && site.verify().exit_code() == 1);
 }
 
 #[test]

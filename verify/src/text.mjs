@@ -100,13 +100,16 @@ export const SIZE_MAX = (1n << 63n) - 1n;
 export const SAFE_MAX = (1n << 53n) - 1n;
 export const DAY_NS = 86_400_000_000_000n;
 
+/** The last day whose first instant is a time: 2554-07-21. */
+const DAY_LAST = 213_503;
+
 /** `YYYY-MM-DD` as days since 1970-01-01, or null. */
 export function day(text) {
   const parts = /^([0-9]{4})-([0-9]{2})-([0-9]{2})$/.exec(text);
   if (!parts) return null;
   const ms = Date.UTC(Number(parts[1]), Number(parts[2]) - 1, Number(parts[3]));
   if (Number(parts[1]) < 1970 || new Date(ms).toISOString().slice(0, 10) !== text) return null;
-  return ms / 86_400_000;
+  return ms / 86_400_000 <= DAY_LAST ? ms / 86_400_000 : null;
 }
 
 /** A day beyond the year 9999 has no text form; it is shown by its number. */

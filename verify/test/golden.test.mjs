@@ -285,3 +285,15 @@ test('the packed vault of the vectors: verified, and its segments come back byte
   assert.ok(Object.keys(files).filter((name) => name.endsWith('.pak')).length > 1);
   assert.deepEqual(found, segments);
 });
+
+test('the last day of a hold is at most 2554-07-21', () => {
+  const hold = (to) => {
+    const scope = `{"class":4,"from":"1970-01-01","over":"class-days","to":"${to}"}`;
+    const text = `{"case":"${'1'.repeat(32)}","mode":"single-operator","scope":${scope}}`;
+    return decodePayload({ kind: 9, kindName: 'hold-set', clear: bytes(text) });
+  };
+  assert.equal(hold('2554-07-21').scope.to, 213_503);
+  for (const to of ['2554-07-22', '9999-12-31', '11761191-01-20']) {
+    assert.throws(() => hold(to), { code: 'MALFORMED' }, to);
+  }
+});

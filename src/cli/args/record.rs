@@ -135,7 +135,8 @@ pub struct Verify {
     /// Trust policy, obtained from outside
     #[arg(long, value_name = "FILE")]
     pub trust: Option<PathBuf>,
-    /// Checkpoint seen earlier: the log must be an extension of it
+    /// Checkpoint seen earlier: a data directory must extend it, and a consistency proof needs it;
+    /// beside a checkpoint only contradictions show
     #[arg(long, value_name = "FILE")]
     pub since: Option<PathBuf>,
     /// A number that a counting source skipped fails the verification
@@ -144,14 +145,15 @@ pub struct Verify {
     /// Check the log only; leave the bodies sealed
     #[arg(long, conflicts_with = "path")]
     pub no_bodies: bool,
-    /// Compute seals again from the entries: `all`, or a share of the epochs such as `5%`
-    #[arg(long, value_name = "N%|all", value_parser = share)]
+    /// Compute seals again from the entries: `all`, the default for a data directory, `none`, or a
+    /// share of the epochs such as `5%`
+    #[arg(long, value_name = "N%|all|none", value_parser = share)]
     pub replay_seals: Option<u8>,
     /// Text of your own that decides, with the checkpoint, which epochs a share takes
     #[arg(long, value_name = "TEXT", requires = "replay_seals")]
     pub seed: Option<String>,
     /// Write the first seal found wrong, with its epoch, as a file that proves it to others
-    #[arg(long, value_name = "FILE", requires = "replay_seals")]
+    #[arg(long, value_name = "FILE")]
     pub evidence: Option<PathBuf>,
 }
 

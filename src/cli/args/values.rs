@@ -74,14 +74,15 @@ pub fn code(text: &str) -> Result<EventCode, String> {
     EventCode::parse(text).ok_or_else(|| "expected CATEGORY.VERB, as in data.read".to_owned())
 }
 
-/// Parses a share in per cent: `all`, or 1% to 100%.
+/// Parses a share in per cent: `all`, `none`, or 1% to 100%.
 pub fn share(text: &str) -> Result<u8, String> {
     let percent = match text {
-        "all" => Some(100),
+        "all" => return Ok(100),
+        "none" => return Ok(0),
         _ => text.strip_suffix('%').and_then(|number| number.parse().ok()),
     };
     let percent = percent.filter(|percent| (1..=100).contains(percent));
-    percent.ok_or_else(|| "expected `all`, or 1% to 100%".to_owned())
+    percent.ok_or_else(|| "expected `all`, `none`, or 1% to 100%".to_owned())
 }
 
 /// A duration such as `250us`, `5ms`, `2s`: microseconds.

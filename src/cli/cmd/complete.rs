@@ -4,7 +4,7 @@
 use crate::base::event::{EventCode, Outcome};
 use crate::base::id::hex;
 use crate::base::limits::EPOCH_ENTRIES;
-use crate::cli::cmd::evidence::{Judged, checkpoint_line};
+use crate::cli::cmd::evidence::Judged;
 use crate::cli::error::{EXIT_INCONCLUSIVE, Failure};
 use crate::cli::output::units::count;
 use crate::format::complete::answer::{self, AnswerFound, Question};
@@ -109,7 +109,7 @@ fn of_range(found: RangeFound) -> Judged {
             facts.insert("replayed".to_owned(), json!(replayed.agree.len()));
         }
     }
-    let mut judged = conclude(lines, facts, &found.signed);
+    let mut judged = Judged::of_log(lines, facts, &found.signed);
     if inconclusive {
         judged.exit = EXIT_INCONCLUSIVE;
         judged.verdict = "INCONCLUSIVE".to_owned();
@@ -161,7 +161,7 @@ fn of_answer(found: AnswerFound) -> Judged {
         facts.insert("indexes".to_owned(), json!(indexes));
         facts.insert("seals".to_owned(), json!(seals));
     }
-    conclude(lines, facts, &found.signed)
+    Judged::of_log(lines, facts, &found.signed)
 }
 
 /// What the answer rests on.
@@ -275,20 +275,4 @@ fn facts(scope: &Scope, signed: &Signed, found: u64) -> Value {
         "size": signed.checkpoint.size.0,
         "root": signed.checkpoint.root.to_string(),
     })
-}
-
-fn conclude(mut lines: Vec<String>, facts: Value, signed: &Signed) -> Judged {
-    lines.push(checkpoint_line(&signed.checkpoint));
-    match &signed.trusted {
-        Some(trusted) => {
-            let witnesses = trusted.witnesses.len();
-            lines.push(format!("signed by {}, {witnesses} witnesses", trusted.key));
-            Judged::verified(lines, facts)
-        }
-        None => {
-            let mut judged = Judged::unpinned(facts);
-            judged.lines.extend(lines);
-            judged
-        }
-    }
 }

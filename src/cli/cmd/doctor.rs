@@ -218,8 +218,9 @@ fn log(vault: &Vault, config: &Config, found: &mut Findings) {
     }
     let size = vault.size().0;
     let whole = size / EPOCH_ENTRIES;
-    if facts.epochs_sealed + 1 < whole {
-        let text = format!("{} of {whole} epochs are sealed", facts.epochs_sealed);
+    if facts.epochs_sealed + 1 < whole || !facts.unsealed.is_empty() {
+        let sealed = whole.saturating_sub(facts.seals_owed(whole).len() as u64);
+        let text = format!("{sealed} of {whole} epochs are sealed");
         found.add(Level::Bad, "SEAL_MISSING", text);
     }
     let covered = {
@@ -260,9 +261,13 @@ fn packing(vault: &Vault, found: &mut Findings) -> Result<()> {
     if log.plain + bodies.plain > 0 {
         let plain = log.plain_bytes + bodies.plain_bytes;
         text += &format!(
-            "; {} are not: `append` packs while it runs, `chancery pack` all at once",
+            "; {} are not: `append` packs while it runs, `chancery pack` all at once; a file that \
+             would be no smaller stays",
             bytes(plain)
         );
+    }
+    if bodies.damaged > 0 {
+        text += &format!("; {} cannot be read: `chancery verify`", count(bodies.damaged));
     }
     found.add(Level::Good, "PACKING", text);
     Ok(())

@@ -7,25 +7,27 @@ use crate::cli::cmd::{complete, exported};
 use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure};
 use crate::cli::output::Tone;
 use crate::cli::run::Context;
-use crate::crypto::hash::leaf_hash;
-use crate::format::bundle::{self, Disclosure};
+use crate::format::bundle;
 use crate::format::checkpoint::Checkpoint;
-use crate::format::note::Note;
-use crate::format::proof::TlogProof;
+use crate::format::note::{NOTE_BYTES_MAX, Note};
 use crate::format::seal::sample::Sample;
 use crate::format::statement;
-use crate::format::trust::{Trust, Trusted};
-use crate::report::manifest;
-use crate::vault::disclose::verify_disclosure;
+use crate::format::trust::{Signed, Trust, TrustError};
+use crate::vault::disclose::{Disclosed, verify_disclosure};
 use crate::vault::error::Error;
-use crate::vault::prove::{growth_form, verify_growth, verify_proof};
+use crate::vault::prove::{Proved, comparable, growth_proof, verify_growth, verify_proof};
 use anyhow::Result;
 use serde_json::{Value, json};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// No evidence of ours is larger; a report's PDF of ten thousand pages fits.
-const BYTES_MAX: u64 = 256 << 20;
+mod folder;
+
+/// No evidence in one file is larger, but range and answer files, which are read as a stream.
+const BYTES_MAX: u64 = 16 << 20;
+/// How zip files begin.
+const ZIP: &[u8] = b"PK\x03\x04";
 /// Verdicts that prove nothing either way: a key or a witness is not pinned, or a window is not
 /// over yet.
 const OPEN_VERDICTS: [&str; 3] = ["UNTRUSTED_KEY", "QUORUM_MISSING", "RANGE_OPEN_END"];
@@ -93,6 +95,24 @@ impl Judged {
         }
     }
 
+    /// What is right about a part of a log: signed by somebody pinned, or not.
+    pub(crate) fn of_log(mut lines: Vec<String>, facts: Value, signed: &Signed) -> Self {
+        lines.push(checkpoint_line(&signed.checkpoint));
+        match &signed.trusted {
+            Some(trusted) => {
+                let witnesses = trusted.witnesses.len();
+                lines.push(format!("signed by {}, {witnesses} witnesses", trusted.key));
+                Judged::verified(lines, facts)
+            }
+            None => Judged::unpinned(facts).with(lines),
+        }
+    }
+
+    fn with(mut self, lines: Vec<String>) -> Self {
+        self.lines.extend(lines);
+        self
+    }
+
     fn of(error: &Error) -> Self {
         let text = error.to_string();
         let detail = text.strip_prefix(error.code()).unwrap_or(&text);
@@ -124,6 +144,11 @@ pub(crate) fn judged(
     since: Option<&Path>,
     sample: Option<&Sample>,
 ) -> Result<(&'static str, Judged)> {
+    let there = std::fs::metadata(path).map_err(|e| Failure::file(path, &e))?;
+    if !there.is_dir() && !there.is_file() {
+        let message = format!("{} is neither a file nor a directory", path.display());
+        return Err(Failure::failed("FILE_IO", message).into());
+    }
     if let Some(found) = complete::judge(path, trust, sample)? {
         return Ok(found);
     }
@@ -133,8 +158,8 @@ pub(crate) fn judged(
     if sample.is_some() {
         return Err(complete::unreplayable().into());
     }
-    if path.is_dir() {
-        return Ok(("report", folder(path, trust)?));
+    if there.is_dir() {
+        return Ok(("report", folder::judge(path, trust)?));
     }
     let bytes = read(path)?;
     let Some(kind) = kind_of(&bytes) else {
@@ -146,11 +171,7 @@ pub(crate) fn judged(
         return Err(Failure::refused("MALFORMED", message).into());
     };
     let text = String::from_utf8_lossy(&bytes);
-    let judged = match trust {
-        Some(trust) => with_trust(kind, &text, trust, since)?,
-        None => alone(kind, &text),
-    };
-    Ok((kind.name(), judged))
+    Ok((kind.name(), of_kind(kind, &text, trust, since)?))
 }
 
 fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<ExitCode> {
@@ -168,18 +189,40 @@ fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<ExitCode>
     };
     context.out.status(tone, &judged.verdict, kind)?;
     for line in &judged.lines {
-        context.out.say(&format!("  {line}"))?;
+        context.out.line(&format!("  {line}"))?;
     }
     Ok(ExitCode::from(judged.exit))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let failed = |e: std::io::Error| Failure::file(path, &e);
-    if std::fs::metadata(path).map_err(failed)?.len() > BYTES_MAX {
-        let message = format!("{} is over 256 MiB: no evidence of ours", path.display());
-        return Err(Failure::refused("MALFORMED", message).into());
+    let bytes = front(path, BYTES_MAX + 1)?;
+    if bytes.starts_with(ZIP) {
+        let message = format!("{} is a zip file: unpack it and name the folder", path.display());
+        return Err(Failure::failed("EVIDENCE_ZIPPED", message).into());
     }
-    Ok(std::fs::read(path).map_err(failed)?)
+    if bytes.len() as u64 > BYTES_MAX {
+        let message = format!("{} is over 16 MiB: no evidence of ours", path.display());
+        return Err(Failure::failed("TOO_LARGE", message).into());
+    }
+    Ok(bytes)
+}
+
+/// A note's bytes, as far as a note can be long; the form tells if there is more.
+pub(crate) fn read_note(path: &Path) -> Result<Vec<u8>> {
+    front(path, NOTE_BYTES_MAX as u64 + 1)
+}
+
+/// The first bytes of a regular file.
+fn front(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let failed = |e: std::io::Error| Failure::file(path, &e);
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        let message = format!("{} is not a file", path.display());
+        return Err(Failure::failed("FILE_IO", message).into());
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 fn kind_of(bytes: &[u8]) -> Option<Kind> {
@@ -202,130 +245,125 @@ fn kind_of(bytes: &[u8]) -> Option<Kind> {
     }
 }
 
-fn with_trust(kind: Kind, text: &str, trust: &Trust, since: Option<&Path>) -> Result<Judged> {
+fn of_kind(kind: Kind, text: &str, trust: Option<&Trust>, since: Option<&Path>) -> Result<Judged> {
     let judged = match kind {
-        Kind::Proof => verify_proof(text, trust).map(|proved| {
-            let mut lines = entry_lines(&proved.entry);
-            lines.push(checkpoint_line(&proved.checkpoint));
-            lines.push(format!(
-                "signed by {}, {} witnesses",
-                proved.signed_by,
-                proved.witnesses.len()
-            ));
-            Judged::verified(lines, entry_facts(&proved.entry, &proved.checkpoint))
+        Kind::Proof => verify_proof(text, trust).map(|Proved { entry, checkpoint, trusted }| {
+            let facts = entry_facts(&entry, &checkpoint);
+            Judged::of_log(entry_lines(&entry), facts, &Signed { checkpoint, trusted })
         }),
-        Kind::Disclosure => verify_disclosure(text, trust).map(|disclosed| {
-            let mut lines = entry_lines(&disclosed.entry);
-            let fields = disclosed.fields.iter();
-            lines.extend(fields.map(|(name, value)| format!("{name} = {value}")));
-            lines.push(checkpoint_line(&disclosed.checkpoint));
-            lines.push(format!("signed by {}", disclosed.signed_by));
-            let mut facts = entry_facts(&disclosed.entry, &disclosed.checkpoint);
-            let pairs = disclosed.fields.iter().map(|(name, value)| {
-                let value = serde_json::from_str(value).unwrap_or(Value::Null);
-                (name.clone(), value)
-            });
-            if let Value::Object(facts) = &mut facts {
-                facts.insert("fields".to_owned(), Value::Object(pairs.collect()));
-            }
-            Judged::verified(lines, facts)
-        }),
+        Kind::Disclosure => verify_disclosure(text, trust).map(disclosed),
         Kind::Growth => return grown(text, trust, since),
         Kind::Receipt | Kind::Ledger => return Ok(report_note(text, trust)),
-        Kind::Checkpoint => match trust.open_checkpoint(text.as_bytes()) {
-            Ok(trusted) => {
-                let old = since.map(read).transpose()?;
-                if let Some(failed) = old.and_then(|old| beside(&trusted, &old, trust)) {
-                    return Ok(failed);
-                }
-                if trusted.checkpoint.size.0 == 0 {
-                    return Ok(Judged::nothing());
-                }
-                let lines = vec![
-                    checkpoint_line(&trusted.checkpoint),
-                    format!("signed by {}, {} witnesses", trusted.key, trusted.witnesses.len()),
-                ];
-                let size = trusted.checkpoint.size.0;
-                let root = trusted.checkpoint.root.to_string();
-                return Ok(Judged::verified(lines, json!({"size": size, "root": root})));
-            }
-            Err(error) => return Ok(Judged::failed(error.verdict(), error.to_string())),
-        },
+        Kind::Checkpoint => return checkpoint(text, trust, since),
     };
     Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
 }
 
-/// A consistency proof, which needs the checkpoint kept from before.
-fn grown(text: &str, trust: &Trust, since: Option<&Path>) -> Result<Judged> {
-    let Some(old) = since else {
-        let form = alone(Kind::Growth, text);
-        if form.exit == EXIT_REFUSED {
-            return Ok(form);
-        }
-        let message = "name the checkpoint kept from before with --since; nothing was verified";
-        return Err(Failure::usage("USAGE", message).into());
+fn disclosed(found: Disclosed) -> Judged {
+    let Disclosed { entry, fields, checkpoint, trusted } = found;
+    let mut lines = entry_lines(&entry);
+    lines.extend(fields.iter().map(|(name, value)| format!("{name} = {value}")));
+    let mut facts = entry_facts(&entry, &checkpoint);
+    if let Value::Object(facts) = &mut facts {
+        // The very text that was sealed: read as a number it might be shown as another.
+        let pairs = fields.into_iter().map(|(name, value)| (name, Value::String(value)));
+        facts.insert("fields".to_owned(), Value::Object(pairs.collect()));
+    }
+    Judged::of_log(lines, facts, &Signed { checkpoint, trusted })
+}
+
+fn checkpoint(text: &str, trust: Option<&Trust>, since: Option<&Path>) -> Result<Judged> {
+    let signed = match Signed::open(text.as_bytes(), trust) {
+        Ok(signed) => signed,
+        Err(error) => return Ok(Judged::failed(error.verdict(), error.to_string())),
     };
-    let judged = verify_growth(&read(old)?, text, trust).map(|grown| {
+    let mut lines = Vec::new();
+    if let Some(since) = since {
+        if let Some(failed) = beside(&signed.checkpoint, &read_note(since)?, trust) {
+            return Ok(failed);
+        }
+        lines.push("that it grew out of the older checkpoint needs a consistency proof".to_owned());
+    }
+    if signed.checkpoint.size.0 == 0 {
+        return Ok(Judged::nothing());
+    }
+    let (size, root) = (signed.checkpoint.size.0, signed.checkpoint.root.to_string());
+    Ok(Judged::of_log(lines, json!({"size": size, "root": root}), &signed))
+}
+
+/// A consistency proof, which needs the checkpoint kept from before.
+fn grown(text: &str, trust: Option<&Trust>, since: Option<&Path>) -> Result<Judged> {
+    let Some(old) = since else { return unmeasured(text, trust) };
+    let judged = verify_growth(&read_note(old)?, text, trust).map(|grown| {
         if grown.new.size.0 == 0 {
             return Judged::nothing();
         }
-        let lines = vec![
-            format!(
-                "the log of {} entries begins with the {} of before",
-                grown.new.size, grown.old.size
-            ),
-            checkpoint_line(&grown.new),
-            format!("signed by {}", grown.signed_by),
-        ];
-        let facts = json!({"old_size": grown.old.size.0, "new_size": grown.new.size.0});
-        Judged::verified(lines, facts)
+        let (old, new) = (grown.old.size.0, grown.new.size.0);
+        let line = format!("the log of {new} entries begins with the {old} of before");
+        let signed = Signed { checkpoint: grown.new, trusted: grown.trusted };
+        Judged::of_log(vec![line], json!({"old_size": old, "new_size": new}), &signed)
     });
     Ok(judged.unwrap_or_else(|error| Judged::of(&error)))
 }
 
+/// A consistency proof alone: with trust somebody forgot what it is compared with.
+fn unmeasured(text: &str, trust: Option<&Trust>) -> Result<Judged> {
+    let proof = match growth_proof(text) {
+        Ok(proof) => proof,
+        Err(error) => return Ok(Judged::of(&error)),
+    };
+    if trust.is_some() {
+        let message = "name the checkpoint kept from before with --since; nothing was verified";
+        return Err(Failure::usage("USAGE", message).into());
+    }
+    Ok(match Signed::open(proof.new.as_bytes(), None) {
+        Err(error) => Judged::failed(error.verdict(), error.to_string()),
+        Ok(_) => {
+            let line = "the checkpoint kept from before is missing: nothing was compared";
+            Judged::unpinned(Value::Null).with(vec![line.to_owned()])
+        }
+    })
+}
+
 /// Why a checkpoint does not go with an older one, if it does not.
-fn beside(new: &Trusted, old: &[u8], trust: &Trust) -> Option<Judged> {
-    let old = match trust.open_checkpoint(old) {
-        Ok(old) => old.checkpoint,
+fn beside(new: &Checkpoint, old: &[u8], trust: Option<&Trust>) -> Option<Judged> {
+    match Signed::open(old, trust) {
+        Ok(old) => comparable(&old.checkpoint, new).err().map(|error| Judged::of(&error)),
         Err(error) => {
             let detail = format!("the older checkpoint: {error}");
-            return Some(Judged::failed(error.verdict(), detail));
+            Some(Judged::failed(error.verdict(), detail))
         }
-    };
-    let new = &new.checkpoint;
-    let (name, what) = if old.origin != new.origin {
-        ("TENANT_MISMATCH", "the older checkpoint is of another log")
-    } else if old.size > new.size {
-        ("ROLLED_BACK", "the older checkpoint is the larger one")
-    } else if old.contradicts(new) {
-        ("EQUIVOCATION", "two checkpoints of one size have different roots")
-    } else {
-        return None;
-    };
-    Some(Judged::failed(name, what.to_owned()))
+    }
 }
 
 /// A note signed by a report key: what it says is shown line by line. It must be signed by the
 /// key its first line names: one vault's report key says nothing about another's erasures.
-fn report_note(text: &str, trust: &Trust) -> Judged {
-    let opened = match trust.open_report(text.as_bytes()) {
+fn report_note(text: &str, trust: Option<&Trust>) -> Judged {
+    let opened = match trust {
+        Some(trust) => trust.open_report(text.as_bytes()).map(|o| (o.text, Some(o.by))),
+        None => Note::parse(text.as_bytes()).map(|n| (n.text, None)).map_err(TrustError::from),
+    };
+    let (text, by) = match opened {
         Ok(opened) => opened,
         Err(error) => return Judged::failed(error.verdict(), error.to_string()),
     };
-    let first = opened.text.lines().next().unwrap_or_default();
+    let first = text.lines().next().unwrap_or_default();
     let ends = [statement::RECEIPT, statement::LEDGER];
     let Some(name) = ends.iter().find_map(|end| first.strip_suffix(end)) else {
         return Judged::failed("MALFORMED", "the first line names no receipt and no ledger".into());
     };
-    if !opened.by.iter().any(|by| by.name == name) {
+    if by.as_ref().is_some_and(|by| !by.iter().any(|by| by.name == name)) {
         let what = format!("the pinned key that signed is not named {name}");
         return Judged::failed("UNTRUSTED_KEY", what);
     }
-    if let Some(judged) = statement_form(&opened.text) {
+    if let Some(judged) = statement_form(&text) {
         return judged;
     }
-    let lines: Vec<String> = opened.text.lines().map(str::to_owned).collect();
-    Judged::verified(lines, json!({"text": opened.text}))
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    match by {
+        Some(_) => Judged::verified(lines, json!({"text": text})),
+        None => Judged::unpinned(json!({"text": text})).with(lines),
+    }
 }
 
 /// Why the words of a receipt or a ledger cannot pass, if so.
@@ -341,91 +379,6 @@ fn statement_form(text: &str) -> Option<Judged> {
         Ok(0) if ledger => Some(Judged::nothing()),
         Ok(_) => None,
     }
-}
-
-/// What can be said without trust.
-fn alone(kind: Kind, text: &str) -> Judged {
-    let consistent = match kind {
-        Kind::Proof => proof_alone(text),
-        Kind::Disclosure => serde_json::from_str::<Disclosure>(text)
-            .map_err(|_| "not a disclosure".to_owned())
-            .and_then(|disclosure| proof_alone(&disclosure.proof)),
-        Kind::Growth => growth_form(text).map_err(|e| e.to_string()),
-        Kind::Receipt | Kind::Ledger => match Note::parse(text.as_bytes()) {
-            Ok(note) => match statement_form(&note.text) {
-                Some(judged) => return judged,
-                None => Ok(()),
-            },
-            Err(e) => Err(e.to_string()),
-        },
-        Kind::Checkpoint => {
-            let note = Note::parse(text.as_bytes()).map_err(|e| e.to_string());
-            note.and_then(|n| Checkpoint::parse(&n.text).map(drop).map_err(|e| e.to_string()))
-        }
-    };
-    match consistent {
-        Ok(()) => Judged::unpinned(Value::Null),
-        Err(detail) => Judged::failed("MALFORMED", detail),
-    }
-}
-
-fn proof_alone(text: &str) -> std::result::Result<(), String> {
-    let proof = TlogProof::parse(text.as_bytes()).map_err(|e| e.to_string())?;
-    let note = Note::parse(proof.checkpoint.as_bytes()).map_err(|e| e.to_string())?;
-    let checkpoint = Checkpoint::parse(&note.text).map_err(|e| e.to_string())?;
-    let entry = proof.extra.as_deref().ok_or("it carries no entry")?;
-    proof.verify(&leaf_hash(entry), &checkpoint).map_err(|e| e.to_string())
-}
-
-fn folder(path: &Path, trust: Option<&Trust>) -> Result<Judged> {
-    let manifest = path.join(manifest::MANIFEST);
-    if !manifest.exists() {
-        let message = format!(
-            "{} holds neither vault.toml nor {}: no vault and no report",
-            path.display(),
-            manifest::MANIFEST
-        );
-        return Err(Failure::refused("MALFORMED", message).into());
-    }
-    let signed = read(&manifest)?;
-    let Some(trust) = trust else {
-        return Ok(match Note::parse(&signed) {
-            Ok(_) => Judged::unpinned(Value::Null),
-            Err(error) => Judged::failed("MALFORMED", error.to_string()),
-        });
-    };
-    let mut files = Vec::new();
-    // A report has one level of directories below it: its tables.
-    let mut places = vec![(path.to_owned(), String::new())];
-    while let Some((place, prefix)) = places.pop() {
-        for entry in std::fs::read_dir(&place).map_err(|e| Failure::file(&place, &e))? {
-            let entry = entry.map_err(|e| Failure::file(&place, &e))?;
-            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            let is_dir = entry.file_type().map_err(|e| Failure::file(&place, &e))?.is_dir();
-            if is_dir && prefix.is_empty() {
-                places.push((entry.path(), format!("{name}/")));
-            } else if name != manifest::MANIFEST {
-                files.push((name, read(&entry.path())?));
-            }
-        }
-    }
-    let given: Vec<(&str, &[u8])> =
-        files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-    Ok(match manifest::verify(&signed, trust, &given) {
-        Ok(found) if found.entries == 0 => Judged::nothing(),
-        Ok(found) => {
-            let lines = vec![
-                format!("{} report of {}", found.kind, found.origin),
-                format!("period {} to {}", found.period.0, found.period.1),
-                format!("{} files unchanged, {} entries", found.files.len(), found.entries),
-            ];
-            Judged::verified(lines, json!({"id": found.id, "files": found.files.len()}))
-        }
-        Err(manifest::ManifestError::Signature(error)) => {
-            Judged::failed(error.verdict(), error.to_string())
-        }
-        Err(error) => Judged::failed(error.verdict(), error.to_string()),
-    })
 }
 
 fn entry_lines(entry: &Entry) -> Vec<String> {
@@ -476,7 +429,7 @@ mod tests {
             let first = format!("v.example/r/{ours}/erasure-ledger/v1");
             let birth = "06".repeat(32);
             let text = format!("{first}\ntenant {tenant}\ngeneration 1 {birth}\nlog {log}\n");
-            let judged = report_note(&note::sign(&text, &[key]).unwrap(), &trust);
+            let judged = report_note(&note::sign(&text, &[key]).unwrap(), Some(&trust));
             (judged.verdict, judged.exit)
         };
         let verdict = |word: &str, exit: u8| (word.to_owned(), exit);
@@ -488,7 +441,7 @@ mod tests {
         let empty = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         let text = format!("v.example/t/{ours}\n0\n{empty}\n");
         let note = note::sign(&text, &[&log]).unwrap();
-        let judged = with_trust(Kind::Checkpoint, &note, &trust, None).unwrap();
+        let judged = of_kind(Kind::Checkpoint, &note, Some(&trust), None).unwrap();
         assert_eq!((judged.verdict, judged.exit), verdict("INCONCLUSIVE", 4));
     }
 

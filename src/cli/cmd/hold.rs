@@ -15,9 +15,6 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Last day a hold without end covers: as far as days go in RFC 3339.
-const NO_END: &str = "9999-12-31";
-
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, command: &HoldCommand) -> Result<ExitCode> {
     match command {
@@ -53,7 +50,7 @@ fn set(
     if let Some(text) = class_text {
         let class = class(&vault.policies(), text)?;
         let from = from.unwrap_or(Day(0));
-        let to = to.or(Day::parse(NO_END)).unwrap_or(Day(u32::MAX));
+        let to = to.unwrap_or(Day::LAST);
         if from > to {
             let message = "--from lies after --to; nothing was done";
             return Err(Failure::usage("USAGE", message).into());
@@ -151,6 +148,9 @@ fn scope_text(vault: &Vault, scope: &Scope) -> String {
         Scope::Person { person } => {
             let short: String = person.to_string().chars().take(8).collect();
             format!("person {short}..")
+        }
+        Scope::ClassDays { class, from, to: Day::LAST } => {
+            format!("class {} {from} on, without end", vault.class_name(*class))
         }
         Scope::ClassDays { class, from, to } => {
             format!("class {} {from} to {to}", vault.class_name(*class))

@@ -29,9 +29,13 @@ pub(crate) fn run(context: &mut Context) -> Result<ExitCode> {
             "compressed": done.compressed,
             "kept": done.kept,
             "damaged": done.damaged > 0,
+            "no_smaller": done.no_smaller > 0,
         }))?;
-        let text = match done.damaged {
-            0 => format!("{step}: {} -> {}", bytes(done.plain_bytes), bytes(done.packed_bytes)),
+        let text = match (done.damaged, done.no_smaller) {
+            (0, 0) => {
+                format!("{step}: {} -> {}", bytes(done.plain_bytes), bytes(done.packed_bytes))
+            }
+            (0, _) => format!("{step}: would be no smaller and is left as it is"),
             _ => format!("{step}: damaged and left as it is; run `chancery verify`"),
         };
         context.out.say(&text)?;

@@ -151,9 +151,13 @@ fn erase(context: &mut Context, command: &SubjectCommand) -> Result<ExitCode> {
         "bytes_written": done_now.bytes_written,
         "receipt": text,
     }))?;
+    let records = done_now.records.map_or_else(
+        || "an unknown number of records (`chancery verify` says what is damaged)".to_owned(),
+        |records| format!("{records} records"),
+    );
     let what = format!(
-        "{} records cannot be read any more; entries {} and {} say so (job {})",
-        done_now.records, done_now.intent, done_now.done, done_now.job
+        "{records} cannot be read any more; entries {} and {} say so (job {})",
+        done_now.intent, done_now.done, done_now.job
     );
     context.out.status(Tone::Good, "ERASED", &what)?;
     for left in &done_now.deferred {

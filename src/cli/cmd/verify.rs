@@ -41,17 +41,41 @@ pub(crate) fn run(context: &mut Context, args: &Verify) -> Result<ExitCode> {
             conclude(context, &report, None, None)
         }
         Some(path) => {
-            let sample = sample(args);
+            of_data_only(args)?;
+            let sample = asked(args);
             evidence::run(context, path, trust.as_ref(), args.since.as_deref(), sample.as_ref())
         }
         None => whole(context, trust.as_ref(), args),
     }
 }
 
-/// The share of seals to compute again, as the reader chose it.
-fn sample(args: &Verify) -> Option<Sample> {
+/// Refuses what one file of evidence cannot answer: nobody shall believe that it was looked at.
+fn of_data_only(args: &Verify) -> Result<()> {
+    for (given, name, why) in [
+        (args.strict, "--strict", "judges the numbers of sources"),
+        (args.evidence.is_some(), "--evidence", "takes a wrong seal"),
+    ] {
+        if given {
+            let message =
+                format!("{name} {why} in a whole log: name a data directory; nothing was verified");
+            return Err(Failure::usage("USAGE", message).into());
+        }
+    }
+    Ok(())
+}
+
+/// The share of seals to compute again, if the reader asked for one; of a data directory all,
+/// if he asked for nothing.
+fn asked(args: &Verify) -> Option<Sample> {
     let seed = args.seed.as_deref().unwrap_or_default();
     args.replay_seals.and_then(|percent| Sample::new(percent, seed.as_bytes()))
+}
+
+fn sample(args: &Verify) -> Option<Sample> {
+    match args.replay_seals {
+        None => Some(Sample::all()),
+        Some(_) => asked(args),
+    }
 }
 
 /// A wrong seal, with its epoch, for people who are not here.
@@ -146,8 +170,7 @@ fn data(context: &Context, data: &Path, trust: Option<&Trust>, args: &Verify) ->
 /// A checkpoint kept from before. Bytes that are no text are judged, not refused.
 pub(crate) fn retained(since: Option<&Path>) -> Result<Vec<String>> {
     let Some(path) = since else { return Ok(Vec::new()) };
-    let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
-    Ok(vec![String::from_utf8_lossy(&bytes).into_owned()])
+    Ok(vec![String::from_utf8_lossy(&evidence::read_note(path)?).into_owned()])
 }
 
 pub(crate) fn word(exit: u8) -> (Tone, &'static str) {
@@ -215,13 +238,21 @@ fn conclude(
     let found: Vec<&Verdict> =
         report.verdicts.iter().chain(bodies.iter().flat_map(|b| &b.verdicts)).collect();
     print_verdicts(context, &found)?;
-    let why =
-        if report.inconclusive.is_empty() { String::new() } else { report.inconclusive.join("; ") };
-    context.out.status(tone, word, &why)?;
+    context.out.status(tone, word, &said_beside(report))?;
     if exit == EXIT_INCONCLUSIVE && report.signed_by.as_ref().is_none_or(|s| !s.pinned) {
         context.out.say("Pin the signer with --trust FILE, obtained from outside.")?;
     }
     Ok(ExitCode::from(exit))
+}
+
+/// What stands beside the verdict: why it is no better, and what was not computed.
+fn said_beside(report: &Report) -> String {
+    let mut said: Vec<String> = report.inconclusive.iter().map(|why| (*why).to_owned()).collect();
+    let left = report.seals.saturating_sub(report.seals_replayed);
+    if left > 0 {
+        said.push(format!("{} of {} seals not computed again", count(left), count(report.seals)));
+    }
+    said.join("; ")
 }
 
 /// What time-stamps and kept cosignatures bound. Log time itself is the vault's own word.

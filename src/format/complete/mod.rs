@@ -17,9 +17,8 @@ mod source;
 pub mod tables;
 
 use crate::base::id::Hash32;
-use crate::format::checkpoint::Checkpoint;
-use crate::format::note::Note;
-use crate::format::trust::{Trust, TrustError, Trusted};
+pub use crate::format::trust::Signed;
+use crate::format::trust::TrustError;
 use std::fmt;
 
 /// Entries shown by one file; beyond, ask in pieces. 64 epochs, about 2.3 GB of common entries.
@@ -81,41 +80,15 @@ impl From<TrustError> for Fault {
 /// Result of reading or judging.
 pub type Result<T> = std::result::Result<T, Fault>;
 
-/// The signed state that a file is held against.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Signed {
-    /// What the note says.
-    pub checkpoint: Checkpoint,
-    /// Who vouches for it; nothing when no trust file was given.
-    pub trusted: Option<Trusted>,
+/// Tenant in hex: what follows the last `/t/` of the origin.
+pub(crate) fn tenant(signed: &Signed) -> &str {
+    signed.checkpoint.origin.rsplit_once("/t/").map_or("", |(_, tenant)| tenant)
 }
 
-impl Signed {
-    /// Opens the note; without trust it is only taken apart.
-    pub(crate) fn open(note: &[u8], trust: Option<&Trust>) -> Result<Self> {
-        if let Some(trust) = trust {
-            let trusted = trust.open_checkpoint(note)?;
-            let checkpoint = trusted.checkpoint.clone();
-            return Ok(Signed { checkpoint, trusted: Some(trusted) });
-        }
-        let note = Note::parse(note).map_err(|e| Fault::malformed(format!("checkpoint: {e}")))?;
-        let checkpoint = Checkpoint::parse(&note.text);
-        let checkpoint = checkpoint.map_err(|e| Fault::malformed(format!("checkpoint: {e}")))?;
-        Ok(Signed { checkpoint, trusted: None })
-    }
-
-    /// Tenant in hex: what follows the last `/t/` of the origin.
-    pub(crate) fn tenant(&self) -> &str {
-        self.checkpoint.origin.rsplit_once("/t/").map_or("", |(_, tenant)| tenant)
-    }
-
-    /// The root must be the one that was signed.
-    pub(crate) fn check_root(&self, found: Hash32) -> Result<()> {
-        match found == self.checkpoint.root {
-            true => Ok(()),
-            false => {
-                Err(Fault::new("PROOF_ROOT", "the shown entries do not lead to the signed root"))
-            }
-        }
+/// The root must be the one that was signed.
+pub(crate) fn check_root(signed: &Signed, found: Hash32) -> Result<()> {
+    match found == signed.checkpoint.root {
+        true => Ok(()),
+        false => Err(Fault::new("PROOF_ROOT", "the shown entries do not lead to the signed root")),
     }
 }

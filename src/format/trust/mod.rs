@@ -18,7 +18,7 @@
 
 use crate::base::unit::{TreeSize, UtcNanos};
 use crate::format::checkpoint::{Checkpoint, CheckpointError};
-use crate::format::note::{self, NoteError, Opened};
+use crate::format::note::{self, Note, NoteError, Opened};
 use crate::format::roll::{KeyRoll, RollError};
 use crate::format::vkey::Verifier;
 use std::collections::BTreeSet;
@@ -87,6 +87,33 @@ impl From<NoteError> for TrustError {
             NoteError::UntrustedKey => TrustError::UntrustedKey,
             other => TrustError::Malformed(CheckpointError::Note(other)),
         }
+    }
+}
+
+/// A checkpoint, and who vouches for it: nobody when no trust file was given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    /// What the note says.
+    pub checkpoint: Checkpoint,
+    /// Who signed and cosigned, of those the trust file pins.
+    pub trusted: Option<Trusted>,
+}
+
+impl Signed {
+    /// Opens a note with pinned trust. Without, signatures and quorum are left out, and the words
+    /// are checked all the same.
+    ///
+    /// # Errors
+    /// As `Trust::open_checkpoint`; without trust `Malformed` alone.
+    pub fn open(note: &[u8], trust: Option<&Trust>) -> Result<Self, TrustError> {
+        if let Some(trust) = trust {
+            let trusted = trust.open_checkpoint(note)?;
+            let checkpoint = trusted.checkpoint.clone();
+            return Ok(Signed { checkpoint, trusted: Some(trusted) });
+        }
+        let note = Note::parse(note)?;
+        let checkpoint = Checkpoint::parse(&note.text).map_err(TrustError::Malformed)?;
+        Ok(Signed { checkpoint, trusted: None })
     }
 }
 

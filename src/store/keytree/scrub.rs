@@ -26,9 +26,19 @@ impl KeyTree {
     /// the file was compacted meanwhile, reading begins anew.
     pub fn scrub(&self, at: u64, first: u64) -> Result<Scrubbed> {
         self.sound()?;
-        let number = self.segment.first_number()?;
-        let at = if first == number { at } else { 0 };
-        let mut read = Scrubbed { next: None, first: number, bytes: 0, found: Vec::new() };
+        let mut read = Scrubbed { next: None, first, bytes: 0, found: Vec::new() };
+        let at = match self.segment.first_number() {
+            Ok(number) if number == first => at,
+            Ok(number) => {
+                read.first = number;
+                0
+            }
+            // Which commit is the first, and whether they are still the same, cannot be told.
+            Err(_) => {
+                read.found.push(("keys", "KEY_COMMIT_BROKEN"));
+                self.segment.bytes()
+            }
+        };
         if at < self.segment.bytes() {
             self.scrub_commit(at, &mut read);
             return Ok(read);

@@ -1,6 +1,7 @@
 //! Packed body files: read by the offsets of the plain file they replaced, and made from one.
 //! It never opens a body: whoever packs gives the frames as they shall lie.
 //!
+//! A packed file that would be no smaller is not made: most of those are never begun on disk.
 //! Order, each step durable before the next: `.seg.new` written and synced, read back and counted,
 //! renamed over `.seg`, directory synced. A crash leaves the one or the other, and at most a
 //! `.seg.new`, which the next opening removes.
@@ -91,7 +92,9 @@ pub struct Writer<'a> {
     disk: &'a dyn Disk,
     path: PathBuf,
     fresh: PathBuf,
-    file: Arc<dyn DiskFile>,
+    head: Vec<u8>,
+    /// Made with the first block, since a small file may turn out to gain nothing.
+    file: Option<Arc<dyn DiskFile>>,
     at: u64,
     synced: u64,
     block: Block,
@@ -105,23 +108,12 @@ pub fn fresh_path(path: &Path) -> PathBuf {
 }
 
 impl<'a> Writer<'a> {
-    /// Starts one beside the plain file at `path`.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn new(
-        disk: &'a dyn Disk,
-        path: &Path,
-        tenant: &TenantId,
-        class_day: ClassDay,
-    ) -> Result<Self> {
-        let fresh = fresh_path(path);
-        let file = disk.open(&fresh, Mode::Create)?;
-        file.set_len(0)?;
-        file.write_at(0, &packed::file_head(tenant, class_day))?;
+    /// One beside the plain file at `path`. Nothing is written yet.
+    pub fn new(disk: &'a dyn Disk, path: &Path, tenant: &TenantId, class_day: ClassDay) -> Self {
+        let (fresh, head) = (fresh_path(path), packed::file_head(tenant, class_day));
         let (at, rows) = (body::FILE_HEAD_BYTES, Vec::new());
         let (path, block) = (path.to_owned(), Block::default());
-        Ok(Writer { disk, path, fresh, file, at, synced: at, block, rows, frames: 0 })
+        Writer { disk, path, fresh, head, file: None, at, synced: at, block, rows, frames: 0 }
     }
 
     /// Appends a frame; `offset` is where it started in the plain file.
@@ -131,51 +123,81 @@ impl<'a> Writer<'a> {
     pub fn push(&mut self, offset: u64, frame: Frame<'_>) -> Result<()> {
         self.block.push(&Placed { offset, frame });
         self.frames += 1;
-        match self.block.len() >= BLOCK_BYTES_AIM {
-            true => self.flush(),
-            false => Ok(()),
+        if self.block.len() >= BLOCK_BYTES_AIM {
+            let (bytes, first) = std::mem::take(&mut self.block).finish();
+            self.write(&bytes, first)?;
         }
+        Ok(())
     }
 
-    fn flush(&mut self) -> Result<()> {
-        if self.block.is_empty() {
-            return Ok(());
-        }
-        let (bytes, first) = std::mem::take(&mut self.block).finish();
+    fn write(&mut self, bytes: &[u8], first: u64) -> Result<()> {
         if bytes.len() as u64 > BLOCK_BYTES_MAX {
             return Err(Error::corrupt(&self.path, "a body longer than an event can be"));
         }
-        self.file.write_at(self.at, &bytes)?;
+        let file = self.begun()?;
+        file.write_at(self.at, bytes)?;
         self.rows.push((first, self.at));
         self.at += bytes.len() as u64;
         // A commit's own sync must not have to wait for all of this at once.
         if self.at - self.synced >= SYNC_BYTES {
-            self.file.sync()?;
+            file.sync()?;
             self.synced = self.at;
         }
         Ok(())
     }
 
-    /// Completes and syncs it, reads it back, and returns what `Finished::install` needs; `None`
-    /// when told to stop.
+    /// The file, with its head.
+    fn begun(&mut self) -> Result<Arc<dyn DiskFile>> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        let file = self.disk.open(&self.fresh, Mode::Create)?;
+        file.set_len(0)?;
+        file.write_at(0, &self.head)?;
+        self.file = Some(file.clone());
+        Ok(file)
+    }
+
+    /// Completes and syncs it, reads it back, and returns what `Finished::install` needs.
     ///
     /// # Errors
     /// Those of the disk; `Corrupt` when what was written does not come back.
-    pub fn finish(mut self, plain_len: u64, go_on: GoOn<'_>) -> Result<Option<Finished>> {
-        self.flush()?;
+    pub fn finish(mut self, plain_len: u64, go_on: GoOn<'_>) -> Result<Ended> {
+        let last = std::mem::take(&mut self.block);
+        let last = (!last.is_empty()).then(|| last.finish());
+        let count = self.rows.len() + last.iter().len();
+        let blocks = self.at + last.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64);
+        if blocks + (count * ROW_BYTES + TRAILER_BYTES) as u64 >= plain_len {
+            return Ok(Ended::NoSmaller);
+        }
+        if let Some((bytes, first)) = last {
+            self.write(&bytes, first)?;
+        }
+        let file = self.begun()?;
         let rows = Rows { rows: self.rows, plain_len, packed_end: self.at };
         let end = rows.encode();
-        self.file.write_at(self.at, &end)?;
-        self.file.sync()?;
+        file.write_at(self.at, &end)?;
+        file.sync()?;
         let file = self.disk.open(&self.fresh, Mode::Read)?;
         let back = rows_and_frames(&*file, &self.fresh, go_on)?;
-        let Some(back) = back else { return Ok(None) };
+        let Some(back) = back else { return Ok(Ended::Stopped) };
         if back != (rows, self.frames) {
             return Err(Error::corrupt(&self.fresh, "packed body file does not come back"));
         }
         let packed = self.at + end.len() as u64;
-        Ok(Some(Finished { path: self.path, fresh: self.fresh, plain: plain_len, packed }))
+        let (path, fresh, plain) = (self.path, self.fresh, plain_len);
+        Ok(Ended::Whole(Finished { path, fresh, plain, packed }))
     }
+}
+
+/// How the writing of a packed body file ended.
+pub enum Ended {
+    /// It is complete.
+    Whole(Finished),
+    /// It would be no smaller than the plain one, which stays.
+    NoSmaller,
+    /// It was told to stop.
+    Stopped,
 }
 
 fn rows_and_frames(

@@ -245,6 +245,9 @@ impl Vault {
         }
         let hits = self.epoch_parts(&question, &seals, parts)?;
         let mut places = question.must_show(&hits, size.0);
+        let tail = question.tail();
+        fits(tail.end - tail.start)?;
+        places.extend(tail);
         fits(places.len() as u64)?;
         let found = self.count(&question, &hits)?;
         let shown = |seal: &(EntryIndex, _)| seal.0.0;

@@ -2,6 +2,7 @@
 //! opening has done that.
 
 use crate::base::id::Hash32;
+use crate::base::limits::EPOCH_ENTRIES;
 use crate::vault::clerk::Clerk;
 use crate::vault::committer::{self, Committer, Failed, Work};
 use crate::vault::config::Config;
@@ -35,7 +36,7 @@ impl Opening {
             bell: inner.bell.clone(),
             time: self.world.clock.clone(),
             seen: None,
-            damaged: BTreeSet::new(),
+            stay: BTreeSet::new(),
         };
         let keeper = self.housekeeper(inner, inner.clerk.clone());
         let desk = inner.desk.clone();
@@ -48,7 +49,7 @@ impl Opening {
         vault.begin_thread(config, "committer", commit)?;
         vault.begin_thread(config, "snapshot", move || archivist.run(&jobs))?;
         vault.begin_thread(config, "sequencer", move || sequencer.run(&messages))?;
-        vault.begin_thread(config, "housekeeper", move || run_housekeeper(keeper, &news))?;
+        vault.begin_thread(config, "housekeeper", move || keeper.run(&news))?;
         vault.begin_thread(config, "packer", move || packer.run())?;
         if let Some(round) = round {
             vault.begin_thread(config, "witness", move || round.run())?;
@@ -81,7 +82,10 @@ impl Opening {
             tiles: self.tiles.clone(),
             index: inner.index.clone(),
             next: start,
-            epochs_sealed: facts.epochs_sealed,
+            published: inner.published.clone(),
+            unsealed: facts.seals_owed(next.0 / EPOCH_ENTRIES),
+            index_closed: false,
+            failed_at: None,
             day: None,
             day_start: facts.day_start,
             clerk,
@@ -141,13 +145,5 @@ impl Opening {
             meter,
         };
         (sequencer, committer, works)
-    }
-}
-
-fn run_housekeeper(mut keeper: Housekeeper, news: &Receiver<()>) {
-    if keeper.rebuild().is_ok() {
-        keeper.run(news);
-    } else {
-        keeper.gate.stopped();
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Raised whenever the layout below changes.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 
 /// Encodes.
 ///
@@ -34,6 +34,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
         sources,
         key_rolls,
         epochs_sealed,
+        unsealed,
         day_sealed,
         day_start,
         time_jump,
@@ -75,6 +76,10 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_all(&mut out, sources.iter(), |out, (source, at)| put_at(out, &source.0, *at))?;
     put_all(&mut out, key_rolls.iter(), |out, (at, roll)| put_named(out, *at, roll))?;
     out.put_u64(*epochs_sealed);
+    put_all(&mut out, unsealed.iter(), |out, epoch| {
+        out.put_u64(*epoch);
+        Ok(())
+    })?;
     put_json(&mut out, day_sealed)?;
     out.put_u64(day_start.0);
     put_json(&mut out, time_jump)?;
@@ -126,6 +131,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
         sources: all(r, |r| Ok((SourceHandle(r.array("source")?), index(r)?)))?,
         key_rolls: all(r, |r| Ok((index(r)?, json(r)?)))?,
         epochs_sealed: r.u64("epochs")?,
+        unsealed: all(r, |r| r.u64("epoch"))?,
         day_sealed: json(r)?,
         day_start: index(r)?,
         time_jump: json(r)?,
@@ -161,7 +167,7 @@ fn all<'a, T, C: FromIterator<T>>(
 }
 
 fn put_json<T: Serialize>(out: &mut Vec<u8>, value: &T) -> Result<()> {
-    out.put_lp32(&control::encode(value)?);
+    out.put_lp32(&control::write(value)?);
     Ok(())
 }
 

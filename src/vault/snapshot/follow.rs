@@ -21,12 +21,17 @@ impl Sequencer {
         }
         let now = self.clock.now();
         let late = now.0.saturating_sub(self.published_at.0) >= PUBLISH_EVERY.as_nanos() as u64;
-        if self.archive.due(self.tree.size(), self.segment(), now) {
-            self.published_at = now;
-            self.snapshot();
-        } else if late {
-            self.published_at = now;
+        let due = self.archive.due(self.tree.size(), self.segment(), now);
+        // With a snapshot the checkpoint follows too; where none can be made, it follows alone.
+        let followed = due && self.snapshot();
+        if due && !followed {
+            self.archive.not_now(now);
+        }
+        if !followed && (due || late) {
             let _ = self.committer.send(Work::Publish { reply: None });
+        }
+        if due || late {
+            self.published_at = now;
         }
     }
 
@@ -44,14 +49,16 @@ impl Sequencer {
     }
 
     /// Hands over a copy of everything an opening must know after the last unit sent off. The
-    /// committer gets it behind that unit, and drops it if the unit failed.
-    fn snapshot(&mut self) {
+    /// committer gets it behind that unit, and drops it if the unit failed. False when a part of
+    /// it cannot be read.
+    fn snapshot(&mut self) -> bool {
         let (size, segment) = (self.tree.size(), self.segment());
-        let Ok(capture) = self.capture() else { return };
+        let Ok(capture) = self.capture() else { return false };
         self.archive.taken(size, segment, self.clock.now());
         if self.committer.send(Work::Snapshot(Box::new(capture))).is_err() {
             self.archive.missed();
         }
+        true
     }
 
     fn capture(&mut self) -> Result<Capture, Error> {

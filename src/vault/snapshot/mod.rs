@@ -59,7 +59,7 @@ pub(crate) struct Archive {
     busy: Arc<AtomicBool>,
     written: Written,
     tuning: Tuning,
-    /// Size, segment and time of the last one.
+    /// Size and segment of the last one, and when one was tried last.
     last: (TreeSize, u32, UtcNanos),
 }
 
@@ -82,6 +82,11 @@ impl Archive {
     pub(crate) fn taken(&mut self, size: TreeSize, segment: u32, now: UtcNanos) {
         self.busy.store(true, Ordering::Release);
         self.last = (size, segment, now);
+    }
+
+    /// None can be made now: it is tried again after the usual pause.
+    pub(crate) fn not_now(&mut self, now: UtcNanos) {
+        self.last.2 = now;
     }
 
     /// It did not get away.

@@ -4,7 +4,7 @@
 use crate::base::entry::{Entry, Kind};
 use crate::base::id::{Hash32, JobId};
 use crate::base::limits::EPOCH_ENTRIES;
-use crate::base::unit::{ClassDay, Day, EntryIndex, Generation};
+use crate::base::unit::{ClassDay, Day, EntryIndex, Generation, UtcNanos};
 use crate::format::control::{self, EraseIntent, KeyRoll, PruneIntent, RootChange};
 use crate::format::note::NoteError;
 use crate::format::roll::{self, RollError};
@@ -14,6 +14,7 @@ use crate::format::vkey::Verifier;
 use crate::format::wire::Malformed;
 use crate::vault::config::VaultFile;
 use crate::vault::verify::report::Report;
+use crate::vault::verify::unit::Seen;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A seal whose payload is not one.
@@ -29,8 +30,9 @@ pub(crate) struct Acts {
     pub(crate) log_keys: Vec<Verifier>,
     /// How one handed over to the next.
     pub(crate) rolls: Vec<roll::KeyRoll>,
-    erasures: HashMap<JobId, (EraseIntent, bool)>,
-    prunes: HashMap<JobId, (PruneIntent, bool)>,
+    /// Intents by their place, and whether a done entry named them.
+    erasures: HashMap<EntryIndex, (EraseIntent, bool)>,
+    prunes: HashMap<EntryIndex, (PruneIntent, bool)>,
     /// Done entries that name a replica which missed them.
     partial: HashMap<JobId, EntryIndex>,
     /// Class-days whose keys are gone by a prune-done entry.
@@ -43,6 +45,8 @@ pub(crate) struct Acts {
     tables: Option<EpochTables>,
     /// Seals recomputed and not yet met.
     replayed: BTreeMap<u64, SealPayload>,
+    /// Log times of the first and the last entry of each epoch.
+    times: BTreeMap<u64, (UtcNanos, UtcNanos)>,
     /// First entry of each day by log time.
     days: Vec<(Day, EntryIndex)>,
     /// Where the next day-seal must begin.
@@ -65,16 +69,20 @@ impl Acts {
             wanted,
             tables: None,
             replayed: BTreeMap::new(),
+            times: BTreeMap::new(),
             days: Vec::new(),
             day_next: EntryIndex(0),
         }
     }
 
-    /// Every entry's day; and a log begins with its genesis, and has one.
-    pub(crate) fn place(&mut self, index: EntryIndex, day: Day, kind: Kind, report: &mut Report) {
-        if (index.0 == 0) != (kind == Kind::Genesis) {
+    /// Every entry's day, and the times of its epoch; and a log begins with its genesis, and has
+    /// one.
+    pub(crate) fn place(&mut self, index: EntryIndex, day: Day, seen: &Seen, report: &mut Report) {
+        if (index.0 == 0) != (seen.kind == Kind::Genesis) {
             report.fail("MALFORMED", index, "a log begins with its genesis, and has one");
         }
+        let times = self.times.entry(index.0 / EPOCH_ENTRIES);
+        times.or_insert((seen.time, seen.time)).1 = seen.time;
         if self.days.last().is_none_or(|(last, _)| *last < day) {
             self.days.push((day, index));
         }
@@ -110,11 +118,11 @@ impl Acts {
         let result = match entry.head.kind {
             Kind::Genesis => self.genesis(index, clear, report),
             Kind::EraseIntent => control::decode::<EraseIntent>(clear).map(|plan| {
-                self.erasures.insert(plan.job, (plan, false));
+                self.erasures.insert(index, (plan, false));
             }),
             Kind::EraseDone => self.erase_done(index, clear, report),
             Kind::PruneIntent => control::decode::<PruneIntent>(clear).map(|plan| {
-                self.prunes.insert(plan.job, (plan, false));
+                self.prunes.insert(index, (plan, false));
             }),
             Kind::PruneDone => self.prune_done(index, clear, report),
             Kind::Seal => self.seal(index, clear, epochs, report),
@@ -165,9 +173,10 @@ impl Acts {
     ) -> Result<(), Malformed> {
         let done: control::EraseDone = control::decode(clear)?;
         self.root_change(index, &done.root, report);
-        match self.erasures.get_mut(&done.job) {
+        match self.erasures.get_mut(&done.intent) {
             Some((plan, finished @ false))
-                if plan.persons == done.persons
+                if plan.job == done.job
+                    && plan.persons == done.persons
                     && done.classes.iter().all(|class| plan.classes.contains(class)) =>
             {
                 *finished = true;
@@ -175,7 +184,8 @@ impl Acts {
                 report.erasures += 1;
             }
             _ => {
-                let what = format!("erasure {} has no open intent that says the same", done.job);
+                let (job, intent) = (done.job, done.intent);
+                let what = format!("erasure {job}: entry {intent} is no open intent of the same");
                 report.fail("INTENT_MISSING", index, what);
             }
         }
@@ -193,9 +203,9 @@ impl Acts {
         let planned = |plan: &PruneIntent, day: &ClassDay| {
             plan.class_days.iter().any(|due| (due.class, due.day) == (day.class, day.day))
         };
-        match self.prunes.get_mut(&done.job) {
+        match self.prunes.get_mut(&done.intent) {
             Some((plan, finished @ false))
-                if done.class_days.iter().all(|day| planned(plan, day)) =>
+                if plan.job == done.job && done.class_days.iter().all(|day| planned(plan, day)) =>
             {
                 *finished = true;
                 self.partial.extend(done.missed.map(|_| (done.job, index)));
@@ -203,7 +213,8 @@ impl Acts {
             }
             // A class-day that no intent names stays unjustified.
             _ => {
-                let what = format!("expiry {} has no open intent that says the same", done.job);
+                let (job, intent) = (done.job, done.intent);
+                let what = format!("expiry {job}: entry {intent} is no open intent of the same");
                 report.fail("INTENT_MISSING", index, what);
             }
         }
@@ -260,10 +271,15 @@ impl Acts {
         self.seals.insert(epoch, index);
         let root = usize::try_from(epoch).ok().and_then(|at| epochs.get(at));
         let of_epoch = root == Some(&seal.root) && seal.end <= index;
+        let in_time = self.times.get(&epoch) == Some(&(seal.t_first, seal.t_last));
         // One finding a seal: what is wrong with the root a replay would only say again.
         match self.replayed.remove(&epoch).map(|replayed| seal.check(&replayed)) {
             _ if !of_epoch => {
                 let what = format!("the root of epoch {epoch} is not the sealed one");
+                report.fail("SEAL_MISMATCH", index, what);
+            }
+            _ if !in_time => {
+                let what = format!("the log times of epoch {epoch} are not the sealed ones");
                 report.fail("SEAL_MISMATCH", index, what);
             }
             Some(Ok(())) => report.seals_replayed += 1,

@@ -87,6 +87,8 @@ pub(crate) struct Chain {
     /// Roots of the epochs finished so far.
     pub(crate) epochs: Vec<Hash32>,
     prev: Hash32,
+    /// What the next unit must continue: number, hash of the one before, first entry.
+    next: (u64, Hash32, EntryIndex),
     time: UtcNanos,
     /// The tree has left the signed one; further roots say nothing new.
     astray: bool,
@@ -108,6 +110,7 @@ impl Chain {
             tree: Compact::new(),
             epochs: Vec::new(),
             prev: Hash32::ZERO,
+            next: (0, Hash32::ZERO, EntryIndex(0)),
             time: UtcNanos(0),
             astray: false,
             short: false,
@@ -115,23 +118,41 @@ impl Chain {
         }
     }
 
-    /// Joins the next unit. `last` tells whether it ends the log: torn by a crash, it was never
-    /// acknowledged.
+    /// Whether a unit holds what its head says, and its entries lead to its root.
+    pub(crate) fn bears_out(&self, found: &Found, checked: &Checked) -> bool {
+        let mut grown = self.tree.clone();
+        grown.extend(&self.lanes, &checked.leaves, &mut |_, _| {});
+        found.hash == found.head.hash() && checked.whole && grown.root() == found.head.root
+    }
+
+    /// Leaves out the unit that ends the log: torn by a crash, it was never acknowledged; made up
+    /// by somebody, it proves nothing. What the tiles hold in its place must be what it says.
+    pub(crate) fn leave_out(&mut self, checked: &Checked, report: &mut Report) -> Result<()> {
+        let first = self.tree.size().0;
+        let tiles = self.stored.hashes(0, first, checked.leaves.len())?;
+        for (at, (tile, leaf)) in tiles.iter().zip(&checked.leaves).enumerate() {
+            if tile != leaf {
+                let what = "the entry does not hash to its stored leaf";
+                report.fail("LEAF_MISMATCH", EntryIndex(first + at as u64), what);
+            }
+        }
+        let what = "the last unit, beyond the checkpoint, is not whole or not signed by the log \
+                    key in force there; nothing it says counts";
+        report.attention("TAIL_TORN", EntryIndex(first), what);
+        Ok(())
+    }
+
+    /// Joins the next unit.
     pub(crate) fn take(
         &mut self,
         found: &Found,
         checked: &Checked,
-        last: bool,
         report: &mut Report,
     ) -> Result<bool> {
         let first = self.tree.size().0;
-        // A damaged head may claim any number; no entry is shorter than the two bytes of its
-        // length.
-        let most = found.head.len / 2;
-        let claimed = found.head.end.0.saturating_sub(found.head.first.0);
-        let count = usize::try_from(claimed.min(most)).unwrap_or(0);
-        let tiles = self.stored.hashes(0, first, count)?;
-        let accepted = self.accept(found, &checked.leaves, &tiles, count, last, report);
+        self.follow(found, report);
+        let tiles = self.stored.hashes(0, first, found.entries())?;
+        let accepted = self.accept(found, &checked.leaves, &tiles, report);
         self.compare_leaves(first, &checked.leaves, &tiles, &accepted, report);
         let mut levels: Vec<(u8, Hash32)> = Vec::new();
         self.meet_targets(&accepted, report);
@@ -148,6 +169,20 @@ impl Chain {
         Ok(accepted == checked.leaves)
     }
 
+    /// Number, previous hash and first entry are those that follow from the unit before.
+    fn follow(&mut self, found: &Found, report: &mut Report) {
+        let head = &found.head;
+        let (number, hash, first) = self.next;
+        if (head.number, head.prev, head.first) != (number, hash, first) {
+            let what = format!(
+                "unit {} with entries {}..{} stands where unit {number} from entry {first} must",
+                head.number, head.first, head.end
+            );
+            report.fail("UNIT_CHAIN", first, what);
+        }
+        self.next = (head.number.saturating_add(1), found.hash, EntryIndex(head.end.0));
+    }
+
     /// Which leaves to go on with: those of the entries when they hash to the unit's root, else
     /// the stored ones when those do.
     fn accept(
@@ -155,10 +190,9 @@ impl Chain {
         found: &Found,
         leaves: &[Hash32],
         tiles: &[Hash32],
-        count: usize,
-        last: bool,
         report: &mut Report,
     ) -> Vec<Hash32> {
+        let count = found.entries();
         let root_of = |leaves: &[Hash32]| {
             let mut grown = self.tree.clone();
             grown.extend(&self.lanes, leaves, &mut |_, _| {});
@@ -174,10 +208,7 @@ impl Chain {
         let first = found.head.first;
         if !self.astray {
             let what = format!("entries of unit {} do not hash to its root", found.head.number);
-            match last && first.0 >= self.signed.0 {
-                true => report.attention("TAIL_TORN", first, what),
-                false => report.fail("ROOT_MISMATCH", first, what),
-            }
+            report.fail("ROOT_MISMATCH", first, what);
         }
         let sound = leaves.len() == count && self.root_holds_later(found, leaves);
         self.astray |= !sound;

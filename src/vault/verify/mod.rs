@@ -27,7 +27,7 @@ use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::store::bodies::Bodies;
 use crate::store::disk::Disk;
-use crate::store::error::{Error as StoreError, ErrorKind};
+use crate::store::error::Error as StoreError;
 use crate::vault::config::{Places, VaultFile};
 use crate::vault::error::{NO_THREAD, Result};
 use crate::vault::verify::acts::Acts;
@@ -35,6 +35,7 @@ use crate::vault::verify::brackets::Brackets;
 use crate::vault::verify::chain::{Chain, Stored};
 use crate::vault::verify::names::Names;
 use crate::vault::verify::sights::Sights;
+use crate::vault::verify::signed::Signers;
 use crate::vault::verify::unit::{Checked, Tally, Worker};
 use crate::vault::verify::walk::Found;
 use std::collections::BTreeMap;
@@ -80,34 +81,36 @@ pub fn verify_data(
     let sights = Sights::read(&**disk, &places, &file.origin(), trust, &mut report)?;
     chain.targets.extend(sights.targets());
     chain.brackets = Brackets::new(head.seen(), sights);
-    let total = units.last().map_or(0, |u| u.head.end.0);
+    let total: u64 = units.iter().map(|unit| unit.entries() as u64).sum();
     let wanted = options.replay_seals.as_ref().map(|sample| head.sample(sample, total));
     let keep = wanted.as_ref().is_some_and(|wanted| !wanted.is_empty());
     let acts = Acts::new(&file, wanted.unwrap_or_default());
     let mut joiner = Joiner {
+        signers: Signers { head: &head, trust, file: &file },
         chain,
         acts,
         names: Names::default(),
         bodies: BTreeMap::new(),
         report,
         last_time: UtcNanos(0),
+        joined: 0,
     };
     let bodies = Bodies::new(disk.clone(), &places.bodies(), file.tenant);
     in_order(disk, &bodies, &units, keep, &mut |found, checked| {
-        let last = units.last().is_some_and(|u| u.offset == found.offset && u.hash == found.hash);
-        joiner.take(found, checked, last)?;
+        joiner.take(found, checked)?;
         progress(joiner.chain.tree.size().0, total);
         Ok(())
     })?;
-    let Joiner { mut chain, mut acts, names, bodies: totals, mut report, .. } = joiner;
+    let Joiner { mut chain, mut acts, names, bodies: totals, mut report, joined, .. } = joiner;
+    let units = units.get(..joined).unwrap_or(&units);
     chain.finish(&mut report);
     let size = chain.tree.size();
     acts.finish(size.0, &mut report);
     head.finish(&acts, size, trust, &mut report);
-    signed::tail(&**disk, &units, head.size, &head.keys(trust, &file, &acts), &mut report)?;
+    signed::tail(&**disk, units, head.size, &head.keys(trust, &file, &acts), &mut report)?;
     let mut suspects = names.finish(options.strict, &mut report);
     if !suspects.is_empty() {
-        in_order(disk, &bodies, &units, false, &mut |found, checked| {
+        in_order(disk, &bodies, units, false, &mut |found, checked| {
             for (at, seen) in checked.entries.iter().enumerate() {
                 let index = EntryIndex(found.head.first.0 + at as u64);
                 seen.iter().for_each(|seen| suspects.take(index, seen, &mut report));
@@ -115,7 +118,7 @@ pub fn verify_data(
             Ok(())
         })?;
     }
-    finish_bodies(&totals, &acts, &bodies, &units, &mut report)?;
+    finish_bodies(&totals, &acts, &bodies, units, &mut report)?;
     report.entries = size.0;
     report.units = units.len() as u64;
     report.unsigned_tail = size.0.saturating_sub(head.size.0);
@@ -123,13 +126,16 @@ pub fn verify_data(
 }
 
 /// Where the results of the workers meet.
-struct Joiner {
+struct Joiner<'a> {
+    signers: Signers<'a>,
     chain: Chain,
     acts: Acts,
     names: Names,
     bodies: BTreeMap<ClassDay, Total>,
     report: Report,
     last_time: UtcNanos,
+    /// Units that count: all but an unsound one that ends the log beyond the checkpoint.
+    joined: usize,
 }
 
 /// What was found of one class-day.
@@ -140,17 +146,21 @@ struct Total {
     missing: Vec<EntryIndex>,
 }
 
-impl Joiner {
-    fn take(&mut self, found: &Found, mut checked: Checked, last: bool) -> Result<()> {
+impl Joiner<'_> {
+    fn take(&mut self, found: &Found, mut checked: Checked) -> Result<()> {
         let first = self.chain.tree.size().0;
-        let torn = last && found.head.first.0 >= self.chain.signed.0;
-        for mut finding in std::mem::take(&mut checked.findings) {
-            // The end of the log beyond the checkpoint may be what a crash left half written.
-            finding.fails &= !(torn && finding.name == "MALFORMED");
-            self.report.add(finding);
+        // The end of the log beyond the checkpoint may be what a crash left half written, or what
+        // anybody wrote: it counts only if it is whole and signed.
+        if found.last && first >= self.chain.signed.0 {
+            let signed = self.signers.signed(&self.acts, found, &checked);
+            if !signed || !self.chain.bears_out(found, &checked) {
+                return Ok(self.chain.leave_out(&checked, &mut self.report)?);
+            }
         }
+        self.joined += 1;
+        std::mem::take(&mut checked.findings).into_iter().for_each(|f| self.report.add(f));
         // What nobody names is told only where every entry of the unit is believed.
-        if self.chain.take(found, &checked, last, &mut self.report)? {
+        if self.chain.take(found, &checked, &mut self.report)? {
             std::mem::take(&mut checked.extra).into_iter().for_each(|f| self.report.add(f));
         }
         for (at, seen) in checked.entries.iter().enumerate() {
@@ -162,7 +172,7 @@ impl Joiner {
             self.last_time = self.last_time.max(seen.time);
             *self.report.kinds.entry(seen.kind.name()).or_default() += 1;
             self.names.take(index, seen, &mut self.report);
-            self.acts.place(index, self.last_time.day(), seen.kind, &mut self.report);
+            self.acts.place(index, self.last_time.day(), seen, &mut self.report);
             let Some(entry) = &seen.entry else { continue };
             self.acts.replay(entry, &self.chain.epochs);
             if seen.kind != crate::base::entry::Kind::Event {
@@ -252,11 +262,9 @@ fn finish_bodies(
         *end = span.end.max(*end);
     }
     for (class_day, _) in bodies.list()? {
-        let len = match bodies.room_of(class_day) {
-            // Whoever reads its bodies has named it.
-            Err(error) if error.kind == ErrorKind::Corrupt => continue,
-            room => room?.map_or(0, |room| room.plain),
-        };
+        // One that is damaged was named by whoever read its bodies.
+        let room = bodies.room_of(class_day).filter(|room| !room.damaged);
+        let len = room.map_or(0, |room| room.plain);
         let end = ends.get(&class_day).copied().unwrap_or(0);
         if len > end && len > crate::format::body::FILE_HEAD_BYTES {
             let what = format!("{} bytes in {class_day} that no unit names", len - end);

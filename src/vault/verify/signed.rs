@@ -1,9 +1,11 @@
 //! The signed checkpoint, and checkpoints kept from before: what the entries are held against.
 //! A key is believed only when the trust file pins it.
 
+use crate::base::entry::{Entry, Kind};
 use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::crypto::merkle::EMPTY_ROOT;
 use crate::format::checkpoint::Checkpoint;
+use crate::format::control::{self, Genesis};
 use crate::format::note::Note;
 use crate::format::seal::sample::Sample;
 use crate::format::trust::{LogKey, Trust, Trusted};
@@ -12,9 +14,11 @@ use crate::format::vkey::Verifier;
 use crate::store::disk::Disk;
 use crate::vault::config::{Places, VaultFile};
 use crate::vault::error::Result;
+use crate::vault::recover::FOUNDING_ENTRIES;
 use crate::vault::verify::acts::Acts;
 use crate::vault::verify::chain::Target;
 use crate::vault::verify::report::{Report, SignedBy};
+use crate::vault::verify::unit::Checked;
 use crate::vault::verify::walk::{Found, Reading};
 use std::collections::BTreeSet;
 
@@ -23,6 +27,37 @@ pub(crate) struct Signing {
     key: Verifier,
     from: TreeSize,
     until: Option<TreeSize>,
+}
+
+/// Who may have signed a unit, asked while units are joined.
+pub(crate) struct Signers<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) trust: Option<&'a Trust>,
+    pub(crate) file: &'a VaultFile,
+}
+
+impl Signers<'_> {
+    /// Whether a key signed the unit that is known by what came before it: a pinned one, or
+    /// without trust one that the log named. The first unit brings the log's first key along.
+    pub(crate) fn signed(&self, acts: &Acts, found: &Found, checked: &Checked) -> bool {
+        let mut keys = self.head.keys(self.trust, self.file, acts);
+        if self.trust.is_none() && acts.log_keys.is_empty() {
+            let first = checked.entries.first().and_then(|seen| seen.as_ref());
+            let entry = first.and_then(|seen| seen.entry.as_deref());
+            let key = entry.and_then(|entry| genesis_key(entry, self.file));
+            keys.extend(key.map(|key| Signing { key, from: TreeSize(0), until: None }));
+        }
+        let message = unit::signed_message(&found.hash);
+        keys.iter().any(|key| key.holds(found.head.end, &message, &checked.signature))
+    }
+}
+
+/// The key that a genesis names as the log's own.
+fn genesis_key(entry: &Entry, file: &VaultFile) -> Option<Verifier> {
+    let genesis = (entry.head.kind == Kind::Genesis).then_some(&entry.head.clear)?;
+    let genesis: Genesis = control::decode(genesis).ok()?;
+    let key = Verifier::parse(&genesis.log_key).ok()?;
+    (key.name() == file.origin()).then_some(key)
 }
 
 impl Signing {
@@ -107,13 +142,13 @@ impl Head {
                 None
             }
             (None, Some(Err(e))) => {
-                report.fail(e.verdict(), None, format!("checkpoint.witnessed: {e}"));
+                unsigned(e.verdict(), format!("checkpoint.witnessed: {e}"), report);
                 None
             }
             (None, None) if trust.is_unwitnessed() => None,
             (None, None) => {
-                let what = "no checkpoint here meets the quorum of the trust file";
-                report.fail("QUORUM_MISSING", None, what);
+                let what = "no checkpoint here meets the quorum of the trust file".to_owned();
+                unsigned("QUORUM_MISSING", what, report);
                 None
             }
         };
@@ -218,9 +253,8 @@ impl Head {
             report.doubt("no trust file: consistent with itself at best, signer unknown");
         }
         let (Some(note), Some(checkpoint)) = (&self.note, &self.checkpoint) else {
-            if self.note.is_none() && size.0 > 0 {
-                let what = "the log has entries and no signed checkpoint";
-                report.fail("CHECKPOINT_MISSING", None, what);
+            if self.note.is_none() {
+                missing(size, report);
             }
             return;
         };
@@ -269,6 +303,19 @@ impl Head {
     }
 }
 
+/// No checkpoint: a vault that was just made has none yet, an older one lost it.
+fn missing(size: TreeSize, report: &mut Report) {
+    let what = "the log has entries and no signed checkpoint";
+    match size {
+        TreeSize(0) => {}
+        TreeSize(..=FOUNDING_ENTRIES) => {
+            report.doubt("there is no signed checkpoint yet");
+            report.attention("CHECKPOINT_MISSING", None, what);
+        }
+        _ => report.fail("CHECKPOINT_MISSING", None, what),
+    }
+}
+
 /// A checkpoint that is not what it must be, or that only nobody here can vouch for.
 fn unsigned(verdict: &'static str, what: String, report: &mut Report) {
     // The error begins with its verdict, which stands before the finding already.
@@ -281,7 +328,8 @@ fn unsigned(verdict: &'static str, what: String, report: &mut Report) {
     }
 }
 
-/// Checks the signature of every unit beyond the checkpoint: nothing else vouches for those.
+/// Checks the signature of every joined unit beyond the checkpoint: nothing else vouches for
+/// those.
 pub(crate) fn tail(
     disk: &dyn Disk,
     units: &[Found],
@@ -290,7 +338,7 @@ pub(crate) fn tail(
     report: &mut Report,
 ) -> Result<()> {
     let mut reading = Reading::default();
-    for (at, found) in units.iter().enumerate().filter(|(_, u)| u.head.end > signed) {
+    for found in units.iter().filter(|unit| unit.head.end > signed) {
         let mut signature = [0; unit::SIGNATURE_BYTES];
         let end = found.offset + found.head.len;
         let file = reading.of(disk, found)?;
@@ -299,10 +347,7 @@ pub(crate) fn tail(
         if !keys.iter().any(|key| key.holds(found.head.end, &message, &signature)) {
             let number = found.head.number;
             let what = format!("unit {number} is not signed by the log key in force there");
-            match at + 1 == units.len() {
-                true => report.attention("TAIL_TORN", found.head.first, what),
-                false => report.fail("FORGED_TAIL", found.head.first, what),
-            }
+            report.fail("FORGED_TAIL", found.head.first, what);
         }
     }
     Ok(())

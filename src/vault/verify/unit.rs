@@ -6,7 +6,7 @@ use crate::base::entry::{Entry, Kind};
 use crate::base::id::{EventIdTag, Hash32, RecordId, SourceHandle, TenantId};
 use crate::base::unit::{ClassDay, EntryIndex, UtcNanos};
 use crate::crypto::lanes::Lanes;
-use crate::format::unit::TRAILER_BYTES;
+use crate::format::unit::{SIGNATURE_BYTES, TRAILER_BYTES};
 use crate::format::{entry, unit::UnitHead};
 use crate::store::bodies::{Bodies, Frames, Stored};
 use crate::store::disk::Disk;
@@ -46,6 +46,10 @@ pub(crate) struct Checked {
     pub(crate) leaves: Vec<Hash32>,
     /// Its entries; `None` where malformed.
     pub(crate) entries: Vec<Option<Seen>>,
+    /// It has as many entries as its head says, and they fill it.
+    pub(crate) whole: bool,
+    /// What it ends with.
+    pub(crate) signature: [u8; SIGNATURE_BYTES],
     pub(crate) findings: Vec<Verdict>,
     /// Findings that count only when every entry is believed.
     pub(crate) extra: Vec<Verdict>,
@@ -75,12 +79,15 @@ impl<'a> Worker<'a> {
         let mut checked = Checked {
             leaves: Vec::new(),
             entries: Vec::new(),
+            whole: false,
+            signature: bytes.last_chunk().copied().unwrap_or([0; SIGNATURE_BYTES]),
             findings: Vec::new(),
             extra: Vec::new(),
             tallies: BTreeMap::new(),
             missing: Vec::new(),
         };
         let places = places(&bytes, &found.head, &mut checked.findings);
+        checked.whole = checked.findings.is_empty();
         // The byte before an entry is the low byte of its length, read above: as 0x00 it makes
         // the entry a leaf preimage in place.
         for (start, _) in &places {

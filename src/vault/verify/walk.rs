@@ -21,6 +21,17 @@ pub(crate) struct Found {
     pub(crate) hash: Hash32,
     pub(crate) segment: PathBuf,
     pub(crate) offset: u64,
+    /// Nothing follows it, not even damage: the end that a crash may have left half written.
+    pub(crate) last: bool,
+}
+
+impl Found {
+    /// How many entries it says it has, as far as its bytes can hold them: a damaged head may
+    /// claim any number, and no entry is shorter than the two bytes of its length.
+    pub(crate) fn entries(&self) -> usize {
+        let claimed = self.head.end.0.saturating_sub(self.head.first.0);
+        usize::try_from(claimed.min(self.head.len / 2)).unwrap_or(0)
+    }
 }
 
 /// The segment that was read last, plain or packed, kept open: units are read in their order.
@@ -69,55 +80,77 @@ pub(crate) fn walk(
     signed: TreeSize,
     report: &mut Report,
 ) -> Result<Vec<Found>> {
-    let numbers = segment::numbers(disk, dir)?;
+    let mut numbers = segment::numbers(disk, dir)?;
+    while let Some(last) = numbers.last()
+        && is_empty(disk, dir, *last)?
+    {
+        numbers.pop();
+    }
     let mut units: Vec<Found> = Vec::new();
+    // Whether the last unit found ends all that was read.
+    let mut ends = false;
     for (at, number) in numbers.iter().enumerate() {
         let opened = match segment::open(disk, dir, *number) {
             Ok(opened) => opened,
             Err(e) if e.kind == ErrorKind::Corrupt => {
                 let next = units.last().map_or(0, |u| u.head.end.0);
                 report.fail("UNIT_DAMAGED", EntryIndex(next), e.to_string());
+                ends = false;
                 continue;
             }
             Err(e) => return Err(e),
         };
         let segment = Segment { len: opened.file.len()?, opened: &opened };
         let last = at + 1 == numbers.len();
-        walk_segment(&segment, last.then_some(signed), &mut units, report)?;
+        let end = walk_segment(&segment, last.then_some(signed), &mut units, report)?;
+        ends = end == Some(segment.len);
+    }
+    if let Some(last) = units.last_mut() {
+        last.last = ends;
     }
     Ok(units)
 }
 
+/// Whether a segment was made and never written to.
+fn is_empty(disk: &dyn Disk, dir: &Path, number: u32) -> Result<bool> {
+    match segment::open(disk, dir, number) {
+        Ok(opened) => Ok(opened.packed.is_none() && opened.file.len()? == 0),
+        Err(e) if e.kind == ErrorKind::Corrupt => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Walks one segment; gives where its last unit ends, if nothing but units was found behind that.
 fn walk_segment(
     segment: &Segment<'_>,
     torn_from: Option<TreeSize>,
     units: &mut Vec<Found>,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Option<u64>> {
     let mut offset = 0;
     while offset < segment.len {
         offset = segment.pass_damaged(offset, units, report);
         if offset >= segment.len {
-            break;
+            return Ok(None);
         }
         let next = units.last().map_or(TreeSize(0), |u| u.head.end);
         let torn = |end: u64| torn_from.is_some_and(|signed| next >= signed) && end == segment.len;
         match segment.read(offset)? {
             At::Unit(head, hash) => {
                 let len = head.len;
-                segment.take(head, hash, offset, units, report);
+                segment.take(head, hash, offset, units);
                 offset += len;
             }
             At::Altered(head, hash) if !torn(offset + head.len) => {
                 let what = format!("unit {}: its head is not what its hash covers", head.number);
                 report.fail("UNIT_HASH", head.first, what);
                 let len = head.len;
-                segment.take(head, hash, offset, units, report);
+                segment.take(head, hash, offset, units);
                 offset += len;
             }
             At::TooNew => {
                 report.doubt("a unit was written by a newer version of Chancery");
-                return Ok(());
+                return Ok(None);
             }
             found => {
                 let why = match found {
@@ -131,7 +164,7 @@ fn walk_segment(
                         true => report.attention("TAIL_TORN", EntryIndex(next.0), what),
                         false => report.fail("UNIT_DAMAGED", EntryIndex(next.0), what),
                     }
-                    return Ok(());
+                    return Ok(None);
                 };
                 let what = format!("{} bytes between units are none: {why}", resumed - offset);
                 report.fail("UNIT_DAMAGED", EntryIndex(next.0), what);
@@ -139,32 +172,14 @@ fn walk_segment(
             }
         }
     }
-    Ok(())
+    Ok(Some(offset))
 }
 
 impl Segment<'_> {
-    /// Adds a unit, and judges its place.
-    fn take(
-        &self,
-        head: UnitHead,
-        hash: Hash32,
-        offset: u64,
-        units: &mut Vec<Found>,
-        report: &mut Report,
-    ) {
-        let last = units.last();
-        let expect = match last {
-            Some(last) => (last.head.number + 1, last.hash, last.head.end.0),
-            None => (0, Hash32::ZERO, 0),
-        };
-        if (head.number, head.prev, head.first.0) != expect {
-            let what = format!(
-                "unit {} with entries {}..{} stands where unit {} from entry {} must",
-                head.number, head.first, head.end, expect.0, expect.2
-            );
-            report.fail("UNIT_CHAIN", EntryIndex(expect.2), what);
-        }
-        units.push(Found { head, hash, segment: self.opened.path.clone(), offset });
+    /// Adds a unit. Whether it follows its predecessor is judged where units are joined.
+    fn take(&self, head: UnitHead, hash: Hash32, offset: u64, units: &mut Vec<Found>) {
+        let segment = self.opened.path.clone();
+        units.push(Found { head, hash, segment, offset, last: false });
     }
 
     /// Passes over the blocks of a packed segment that cannot be rebuilt, from `offset` on.

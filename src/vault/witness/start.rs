@@ -4,16 +4,17 @@
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
 use crate::base::unit::{TreeSize, UtcNanos};
-use crate::crypto::merkle::root_at;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::control;
 use crate::format::note;
 use crate::store::disk::Disk;
 use crate::store::heads::Head;
+use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::config::Places;
 use crate::vault::error::{Error, Result};
 use crate::vault::logkey::LogKeys;
+use crate::vault::recover;
 use crate::vault::witness::ask::{Outcome, ask};
 use crate::vault::witness::round::{Mark, checkpoint_of, forgot, proof_from};
 use crate::vault::witness::{Cosigner, KEY_UNKNOWN, Outside, Standing, Witnessing, evidence};
@@ -39,6 +40,7 @@ pub(crate) struct Met {
 pub(crate) struct Ground<'a> {
     pub(crate) disk: &'a Arc<dyn Disk>,
     pub(crate) places: &'a Places,
+    pub(crate) log: &'a UnitLog,
     pub(crate) tiles: &'a Tiles,
     pub(crate) log_keys: &'a LogKeys,
     /// The signed checkpoint as it lies on disk, if there is one.
@@ -228,7 +230,7 @@ fn agrees(cosigned: &Checkpoint, ground: &Ground<'_>) -> Result<()> {
         );
         return Err(Error::evidence("ROLLED_BACK", detail));
     }
-    match root_at(ground.tiles, cosigned.size) == Some(cosigned.root) {
+    match recover::had_root(ground.log, ground.tiles, cosigned.size, &cosigned.root)? {
         true => Ok(()),
         false => {
             let detail = format!(

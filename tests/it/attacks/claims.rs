@@ -6,7 +6,7 @@ use crate::attacks::raw::failures;
 use chancery::base::entry::{FieldHead, GroupHead, GroupPolicy, Kind};
 use chancery::base::id::{CaseId, Hash32, JobId, SubjectTag};
 use chancery::base::unit::{
-    ClassDay, ClassId, Day, EntryIndex, Generation, NANOS_PER_DAY, TreeSize,
+    ClassDay, ClassId, Day, EntryIndex, Generation, NANOS_PER_DAY, TreeSize, UtcNanos,
 };
 use chancery::format::complete::range;
 use chancery::format::control::{self, RootChange};
@@ -16,9 +16,10 @@ use chancery::format::seal::epoch::EpochTables;
 use chancery::format::seal::payload::{DaySealPayload, SealPayload};
 use chancery::format::seal::sample::Sample;
 use chancery::format::trust::Trust;
-use chancery::store::disk::OsDisk;
-use chancery::vault::verify::seal_evidence;
+use chancery::store::disk::{Disk, OsDisk};
+use chancery::vault::verify::{Options, seal_evidence, verify_data};
 use std::fs;
+use std::sync::Arc;
 
 /// Entries of an epoch.
 const EPOCH: u64 = 65_536;
@@ -59,6 +60,20 @@ fn attack_31_a_seal_with_wrong_counts_or_none() {
         assert!(!found.is_empty());
         assert_eq!(found, [("SEAL_MISMATCH", Some(at))], "one wrong seal, one finding");
         assert_eq!(transferred(&forge, at), "SEAL_MISMATCH");
+    }
+    // Log times are compared also by who computes no table again.
+    for wrong in [
+        SealPayload { t_first: UtcNanos(honest.t_first.0 - 1), ..honest },
+        SealPayload { t_last: UtcNanos(honest.t_last.0 + 1), ..honest },
+    ] {
+        forge.pop();
+        forge.act(Kind::Seal, wrong.encode());
+        forge.expect(&[("SEAL_MISMATCH", Some(at))]);
+        let trust = forge.trust(&[forge.signer.verifier().clone()]);
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let options = Options::default();
+        let report = verify_data(&disk, forge.dir.path(), Some(&trust), &options, &mut |_, _| {});
+        assert_eq!(failures(&report.unwrap()), [("SEAL_MISMATCH", Some(at))]);
     }
     forge.pop();
     forge.act(Kind::Seal, honest.encode());
@@ -263,6 +278,28 @@ fn acts_without_cause_are_named() {
     };
     let at = forge.act(Kind::PruneDone, control::encode(&done).unwrap());
     forge.expect(&[("INTENT_MISSING", Some(at))]);
+    forge.pop();
+    // One that names another entry than the intent of its job, an intent of another job, or one
+    // that was carried out before.
+    let due = control::Due { class: ClassId(1), day: Day(20_000), due: UtcNanos(1), groups: 0 };
+    let plan = |job: u8| {
+        let (class_days, policy) = (vec![due.clone()], Hash32([1; 32]));
+        let (job, generation) = (JobId([job; 16]), Generation(2));
+        control::encode(&control::PruneIntent { job, class_days, policy, generation }).unwrap()
+    };
+    let own = forge.act(Kind::PruneIntent, plan(4));
+    let other = forge.act(Kind::PruneIntent, plan(5));
+    for (named, right) in [(0, false), (other, false), (other + 1, false), (own, true)] {
+        let done = control::PruneDone { intent: EntryIndex(named), ..done.clone() };
+        let at = forge.act(Kind::PruneDone, control::encode(&done).unwrap());
+        match right {
+            true => forge.expect(&[]),
+            false => forge.expect(&[("INTENT_MISSING", Some(at))]),
+        }
+        forge.pop();
+    }
+    let done = control::PruneDone { intent: EntryIndex(0), ..done };
+    let at = forge.act(Kind::PruneDone, control::encode(&done).unwrap());
     let release = control::HoldRelease { case: CaseId([1; 16]), mode: control::Mode::TwoPerson };
     let mut clear = control::encode(&release).unwrap();
     clear.push(b' ');

@@ -5,35 +5,147 @@
 use crate::attacks::raw::{Raw, Site, failures, steal};
 use crate::support::world::two_people;
 use chancery::base::entry::{Entry, Kind};
-use chancery::base::id::{JobId, RecordId};
-use chancery::base::unit::{ClassId, Day, EntryIndex, UtcNanos};
-use chancery::format::control::{self, Due, PruneIntent, Scope};
+use chancery::base::id::{Hash32, JobId, RecordId};
+use chancery::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, UtcNanos};
+use chancery::format::control::{self, Due, Genesis, PruneDone, PruneIntent, RootChange, Scope};
 use chancery::format::entry;
 use chancery::format::unit::UnitHead;
 use std::fs;
+use std::path::PathBuf;
+
+/// A unit of acts, appended at the end. Nobody without the log key can sign it.
+fn append(raw: &mut Raw, acts: Vec<(Kind, Vec<u8>)>) {
+    let last = raw.entry(raw.size().0 - 1);
+    let unit = raw.units.last().unwrap().0.clone();
+    let unit = UnitHead { number: unit.number + 1, spans: Vec::new(), ..unit };
+    raw.units.push((unit, Vec::new()));
+    for (number, (kind, clear)) in acts.into_iter().enumerate() {
+        let mut head = last.head.clone();
+        head.kind = kind;
+        head.record = RecordId([9 + number as u8; 16]);
+        (head.source_seq, head.tags) = (None, Vec::new());
+        (head.groups, head.fields) = (Vec::new(), Vec::new());
+        head.clear = clear;
+        let forged = Entry { head, index: EntryIndex(raw.size().0), ..last.clone() };
+        raw.units.last_mut().unwrap().1.push(entry::encode(&forged).unwrap());
+    }
+}
+
+/// The first class-day that an entry in the middle of the log has a body of.
+fn some_class_day(raw: &Raw) -> ClassDay {
+    let group = raw.entry(raw.size().0 / 2).head.groups[0].clone();
+    ClassDay { class: group.class, day: group.bucket }
+}
+
+/// What orders the expiry of a class-day.
+fn intent(raw: &Raw) -> PruneIntent {
+    let ClassDay { class, day } = some_class_day(raw);
+    let class_days = vec![Due { class, day, due: UtcNanos(1), groups: 1 }];
+    let job = JobId([7; 16]);
+    PruneIntent { job, class_days, policy: Default::default(), generation: Default::default() }
+}
 
 /// A unit of one entry that orders the expiry of the first class-day, appended at the end.
 fn order_expiry(raw: &mut Raw) {
-    let last = raw.entry(raw.size().0 - 1);
-    let group = raw.entry(raw.size().0 / 2).head.groups[0].clone();
-    let due = UtcNanos(1);
-    let plan = PruneIntent {
-        job: JobId([7; 16]),
-        class_days: vec![Due { class: group.class, day: group.bucket, due, groups: 1 }],
-        policy: Default::default(),
-        generation: Default::default(),
+    let clear = control::encode(&intent(raw)).unwrap();
+    append(raw, vec![(Kind::PruneIntent, clear)]);
+}
+
+/// The same with the entry that says it was done. Everything in it is right: places, chain, root,
+/// and the generations of the key tree, which the log announces to everybody.
+fn claim_expiry(raw: &mut Raw) {
+    let plan = intent(raw);
+    let genesis: Genesis = control::decode(&raw.entry(0).head.clear).unwrap();
+    let to = Generation(genesis.generation.0 + 1);
+    let (from, old_root, new_root) = (genesis.generation, genesis.root, Hash32([8; 32]));
+    let done = PruneDone {
+        job: plan.job,
+        intent: EntryIndex(raw.size().0),
+        class_days: vec![some_class_day(raw)],
+        root: RootChange { from, to, old_root, new_root },
+        missed: None,
     };
-    let mut head = last.head.clone();
-    head.kind = Kind::PruneIntent;
-    head.record = RecordId([9; 16]);
-    (head.source_seq, head.tags) = (None, Vec::new());
-    (head.groups, head.fields) = (Vec::new(), Vec::new());
-    head.clear = control::encode(&plan).unwrap();
-    let index = EntryIndex(raw.size().0);
-    let forged = Entry { head, index, ..last };
-    let unit = raw.units.last().unwrap().0.clone();
-    let unit = UnitHead { number: unit.number + 1, spans: Vec::new(), ..unit };
-    raw.units.push((unit, vec![entry::encode(&forged).unwrap()]));
+    let (plan, done) = (control::encode(&plan).unwrap(), control::encode(&done).unwrap());
+    append(raw, vec![(Kind::PruneIntent, plan), (Kind::PruneDone, done)]);
+}
+
+#[test]
+fn bodies_deleted_under_a_forged_expiry_are_missed() {
+    let site = Site::with(3);
+    let checkpoint = site.checkpoint();
+    let mut raw = Raw::of(&site);
+    let (size, class_day) = (raw.size(), some_class_day(&raw));
+    claim_expiry(&mut raw);
+    raw.cover_up();
+    fs::write(site.places().checkpoint(), &checkpoint).unwrap();
+    fs::remove_file(site.body_file(class_day)).unwrap();
+    let report = site.verify();
+    assert_eq!(report.exit_code(), 1, "{report:?}");
+    let failed = failures(&report);
+    assert!(failed.iter().all(|(name, _)| *name == "BODY_MISSING_UNJUSTIFIED"), "{failed:?}");
+    assert!(report.has("TAIL_TORN", Some(EntryIndex(size.0))));
+    assert_eq!((report.entries, report.kinds.get("prune-done")), (size.0, None));
+    // Who has the log key is believed: that is what witnesses are for.
+    raw.stolen = Some(steal(&site));
+    raw.cover_up();
+    let report = site.verify();
+    assert_eq!((failures(&report), report.exit_code()), (vec![], 0));
+    assert_eq!((report.entries, report.kinds.get("prune-done")), (size.0 + 2, Some(&1)));
+}
+
+#[test]
+fn a_forged_unit_that_takes_in_signed_entries_is_forged_and_not_torn() {
+    let site = Site::with(3);
+    let checkpoint = site.checkpoint();
+    let mut raw = Raw::of(&site);
+    order_expiry(&mut raw);
+    let (_, forged) = raw.units.pop().unwrap();
+    let (head, entries) = raw.units.last_mut().unwrap();
+    entries.extend(forged);
+    let first = head.first.0;
+    raw.cover_up();
+    fs::write(site.places().checkpoint(), &checkpoint).unwrap();
+    let report = site.verify();
+    assert_eq!(failures(&report), [("FORGED_TAIL", Some(first))], "{:?}", report.verdicts);
+}
+
+#[test]
+fn a_last_unit_with_a_flipped_byte_is_torn_and_convicts_nobody() {
+    let site = Site::with(2);
+    let checkpoint = site.checkpoint();
+    let vault = site.open().unwrap();
+    site.append(&vault, 11, 2);
+    drop(vault);
+    let raw = Raw::of(&site);
+    let first = raw.units.last().unwrap().0.first.0;
+    fs::write(site.places().checkpoint(), &checkpoint).unwrap();
+    // As a crash leaves it: one sector of the unit not written, its hashes not in the tiles.
+    let record = raw.entry(first).head.record.0;
+    let segment = last_segment(&site);
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(16).rposition(|window| window == record).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    let tiles = site.places().tiles().join("0");
+    let hashes = fs::read(&tiles).unwrap();
+    fs::write(&tiles, &hashes[..32 * first as usize]).unwrap();
+    let report = site.verify();
+    assert_eq!((failures(&report), report.exit_code()), (vec![], 0), "{:?}", report.verdicts);
+    assert!(report.has("TAIL_TORN", Some(EntryIndex(first))));
+    assert_eq!(report.entries, first);
+    // What the tiles still show was there.
+    fs::write(&tiles, &hashes).unwrap();
+    let failed = failures(&site.verify());
+    assert!(failed.contains(&("LEAF_MISMATCH", Some(first))), "{failed:?}");
+}
+
+/// The segment with the newest unit.
+fn last_segment(site: &Site) -> PathBuf {
+    let files = fs::read_dir(site.places().log()).unwrap();
+    let mut found: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| fs::metadata(path).unwrap().len() > 0);
+    found.sort();
+    found.pop().unwrap()
 }
 
 #[test]

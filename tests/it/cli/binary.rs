@@ -457,6 +457,25 @@ fn a_passphrase_is_needed_and_never_repeated() {
 }
 
 #[test]
+fn a_hold_on_a_class_without_a_last_day_is_in_force_and_the_vault_goes_on() {
+    let home = Home::filled();
+    let set = ["hold", "set", "--case", "4 C 2", "--class", "1y", "--requested-by", "d"];
+    home.ok(&set);
+    let listed = home.ok(&["--json", "hold", "list"]).json();
+    assert_eq!(listed["covers"][0]["to"], "2554-07-21", "{listed}");
+    assert!(home.ok(&["hold", "list"]).out.contains("without end"));
+    let erase = ["--json", "subject", "erase", "patient_id:P1"];
+    let erased = home.ok(&with(&erase, &BY_TWO)).json();
+    assert_eq!(erased["deferred"][0]["why"], "hold", "{erased}");
+    assert_eq!(erased["records"], 0, "{erased}");
+    home.ok(&["keys", "trust", "--out", "trust"]);
+    home.ok(&["verify", "--trust", "trust"]);
+    let far = with(&set, &["--to", "9999-12-31"]);
+    assert!(home.fails(&far, 2, "USAGE").contains("--to"));
+    home.ok(&with(&["hold", "release", "--case", "4 C 2"], &BY_TWO));
+}
+
+#[test]
 fn mistakes_on_the_command_line_never_repeat_a_value() {
     let home = Home::new();
     for args in [

@@ -2,8 +2,8 @@
 //! entries, epochs and seals left out or made up.
 
 use crate::complete::maker::{
-    Answer, Asked, EPOCH, Log, OPEN, Random, Row, Sealed, Table, claim, head, log_key, mth, range,
-    report_key, row_key, rows_of, runs, signer, trust,
+    Answer, Asked, EPOCH, Log, OPEN, Random, Row, Sealed, Table, claim, endless_tail, head,
+    log_key, mth, range, report_key, row_key, rows_of, runs, signer, trust,
 };
 use chancery::base::entry::{Head, Kind};
 use chancery::base::id::Hash32;
@@ -454,6 +454,15 @@ fn a_claim_is_signed_about_these_keys_of_this_log() {
     let mut code = ask(world, &asked, 2, &[tag(2)]);
     code.claim = honest.claim.clone();
     assert_eq!(verdict(&code, log), "MALFORMED", "keys that everybody can compute need none");
+}
+
+#[test]
+fn an_answer_that_claims_to_show_more_than_memory_holds_is_refused() {
+    let file = endless_tail();
+    assert!(file.len() < 600);
+    assert_eq!(judge(&file).err(), Some("QUERY_ENTRY_MISSING"));
+    let alone = verify(&mut &*file, None).err().and_then(|fault| fault.verdict());
+    assert_eq!(alone, Some("QUERY_ENTRY_MISSING"));
 }
 
 #[test]

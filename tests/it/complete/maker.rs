@@ -8,11 +8,15 @@ use chancery::base::entry::{Entry, FieldHead, GroupHead, GroupPolicy, Head, Kind
 use chancery::base::event::{Category, EventCode, Outcome, Severity, Verb};
 use chancery::base::id::{EventIdTag, Hash32, RecordId, SourceHandle, SubjectTag, TenantId};
 use chancery::base::secret::Key;
-use chancery::base::unit::{ClassId, Day, EntryIndex, UtcNanos};
+use chancery::base::unit::{ClassId, Day, EntryIndex, TreeSize, UtcNanos};
 use chancery::crypto::sign::SigningKey;
+use chancery::format::checkpoint::Checkpoint;
+use chancery::format::complete::answer::{Question, encode_head};
+use chancery::format::complete::scope::Scope;
 use chancery::format::entry;
 use chancery::format::note;
 use chancery::format::seal::payload::SealPayload;
+use chancery::format::seal::row::RowKind;
 use chancery::format::trust::Trust;
 use chancery::format::vkey::{Algorithm, Signer};
 use std::collections::BTreeMap;
@@ -463,3 +467,19 @@ pub(crate) fn claim(log: &Log, answer: &Answer, by: &Signer) -> String {
     text += "limits what nobody linked\n";
     note::sign(&text, &[by]).unwrap()
 }
+
+/// An answer whose scope has 2^62 entries, all of them behind the sealed epochs, and which shows
+/// one: a claim that costs nothing to make.
+pub(crate) fn endless_tail() -> Vec<u8> {
+    let size = TreeSize(1 << 62);
+    let note = Checkpoint { origin: log_key().verifier().name().to_owned(), size, root: ROOT };
+    let note = note.sign(&[&log_key()]).unwrap();
+    let scope = Scope { window: None, first: EntryIndex(0), end: EntryIndex(size.0) };
+    let question = Question { scope, kind: RowKind::Code, keys: vec![[1; 16]], open_from: 0 };
+    let mut file = encode_head(&question, "", &note);
+    file.extend(1_u32.to_be_bytes());
+    file.extend([0_u64, 1].map(u64::to_be_bytes).concat());
+    file
+}
+
+const ROOT: Hash32 = Hash32([3; 32]);

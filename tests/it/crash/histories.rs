@@ -14,6 +14,7 @@ use chancery::store::disk::Disk;
 use chancery::vault::Vault;
 use chancery::vault::error::{Error, Result};
 use chancery::vault::verify::{Options, verify_data};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,7 +81,11 @@ impl History {
     fn erase(&mut self, vault: &Vault) -> Result<()> {
         let name = self.name();
         let peers = self.told.peers(&name);
-        let held = self.told.holds().values().flatten().any(|held| peers.contains(held));
+        let held = |names: &BTreeSet<String>| {
+            self.told.holds().values().flatten().any(|held| names.contains(held))
+        };
+        // What an erasure left of linked handles still leads from one name to the other.
+        let (held, perhaps) = (held(&peers), held(&self.ever_linked(&name)));
         let floor = self.told.deeds.iter().any(|deed| match &deed.act {
             Act::Append { visits, .. } => {
                 visits.iter().any(|v| v.class == "6y" && peers.contains(&v.patient))
@@ -89,7 +94,26 @@ impl History {
         });
         let spared: &[&'static str] = if floor { &["6y"] } else { &[] };
         let result = self.told.erase(vault, &name, spared);
+        let result = if perhaps { foreseen(result, "HOLD_BLOCKED") } else { result };
         foreseen(result, if held { "HOLD_BLOCKED" } else { "SUBJECT_UNKNOWN" })
+    }
+
+    /// Names that were ever linked with this one, itself included.
+    fn ever_linked(&self, name: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::from([name.to_owned()]);
+        loop {
+            let before = found.len();
+            for deed in &self.told.deeds {
+                if let Act::Link { names } = &deed.act
+                    && names.iter().any(|name| found.contains(name))
+                {
+                    found.extend(names.iter().cloned());
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
     }
 
     /// Makes something go wrong soon; says what.

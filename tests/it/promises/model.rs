@@ -6,7 +6,7 @@ use crate::support::sim::Rng;
 use crate::support::world::two_people;
 use chancery::base::id::CaseId;
 use chancery::base::record::Fate;
-use chancery::base::unit::{Day, NANOS_PER_DAY, UtcNanos};
+use chancery::base::unit::{Day, EntryIndex, NANOS_PER_DAY, UtcNanos};
 use chancery::format::control::Scope;
 use chancery::vault::Vault;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,9 @@ struct Model {
     current: BTreeMap<String, Handle>,
     /// Handles that are one person.
     same: Vec<BTreeSet<Handle>>,
+    /// Every name and handle that ever were together.
+    names: BTreeSet<(String, Handle)>,
+    erased: BTreeSet<Handle>,
     records: Vec<Record>,
     /// (handle, class) whose key is gone.
     dead: BTreeSet<(Handle, &'static str)>,
@@ -46,6 +49,7 @@ impl Model {
         }
         self.handles += 1;
         self.current.insert(name.into(), self.handles);
+        self.names.insert((name.into(), self.handles));
         self.same.push(BTreeSet::from([self.handles]));
         self.handles
     }
@@ -65,8 +69,29 @@ impl Model {
         self.records.push(Record { visit: visit.clone(), patient, nurse, day });
     }
 
+    /// Whether anything is left of a handle.
+    fn is_left(&self, handle: Handle) -> bool {
+        let floor =
+            |r: &Record| r.visit.class == "6y" && (r.patient == handle || r.nurse == handle);
+        !self.erased.contains(&handle)
+            || self.waiting.contains(&handle) && self.records.iter().any(floor)
+    }
+
+    /// A hold is on the human: on all handles of which something is left, as far as linked
+    /// handles and common names lead.
     fn held(&self, persons: &BTreeSet<Handle>) -> bool {
-        self.holds.values().any(|h| persons.contains(h))
+        let (mut seen, mut next) = (BTreeSet::new(), Vec::from_iter(persons.iter().copied()));
+        while let Some(handle) = next.pop() {
+            if !self.is_left(handle) || !seen.insert(handle) {
+                continue;
+            }
+            next.extend(self.all_of(handle));
+            let own = self.names.iter().filter(|(_, of)| *of == handle);
+            for (name, _) in own {
+                next.extend(self.names.iter().filter(|(n, _)| n == name).map(|(_, of)| *of));
+            }
+        }
+        self.holds.values().any(|h| seen.contains(h))
     }
 
     /// When the floor of a handle's class `6y` ends, if it has such records at all.
@@ -80,6 +105,7 @@ impl Model {
 
     fn erase(&mut self, persons: &BTreeSet<Handle>, now: UtcNanos) {
         let deferred = self.floor(persons).is_some_and(|due| due > now);
+        self.erased.extend(persons);
         for person in persons {
             self.dead.extend([(*person, "90d"), (*person, "1y")]);
             match deferred {
@@ -117,7 +143,8 @@ impl Model {
         }
         for handle in self.waiting.clone() {
             let persons = self.all_of(handle);
-            if self.floor(&persons).is_none_or(|due| due <= now) {
+            let due = self.floor(&persons).is_none_or(|due| due <= now);
+            if due && !self.held(&persons) {
                 self.dead.insert((handle, "6y"));
                 self.waiting.remove(&handle);
             }
@@ -141,6 +168,17 @@ impl Model {
             assert_eq!(data_fate(stored), expect, "{context}: {:?}", record.visit);
             assert_eq!(text(stored).contains(secret), expect == Fate::Open, "{context}");
         }
+    }
+}
+
+/// By which instant floors are judged: after a jump that nobody confirmed, the one before it.
+fn judged(vault: &Vault) -> UtcNanos {
+    let (facts, now) = (vault.facts_now(), vault.clock().now());
+    let apart = now.0 - facts.last_time.0 > 7 * NANOS_PER_DAY;
+    match facts.time_jump {
+        Some(first) => vault.entry(EntryIndex(first.0 - 1)).unwrap().time_log,
+        None if facts.opening && apart => facts.last_time,
+        None => now,
     }
 }
 
@@ -187,11 +225,12 @@ impl Run {
                 let known = names.iter().find_map(|n| self.model.current.get(n).copied());
                 let known = known.unwrap_or_else(|| self.model.handle(&names[0]));
                 for name in names {
-                    let other = *self.model.current.entry(name).or_insert(known);
+                    let other = *self.model.current.entry(name.clone()).or_insert(known);
+                    self.model.names.insert((name, other));
                     self.model.join(known, other);
                 }
             }
-            6 | 7 => self.erase(&vault, now, context),
+            6 | 7 => self.erase(&vault, context),
             8 => {
                 let name = self.name();
                 if let Some(handle) = self.model.current.get(&name).copied() {
@@ -222,8 +261,10 @@ impl Run {
         vault
     }
 
-    fn erase(&mut self, vault: &Vault, now: UtcNanos, context: &str) {
+    fn erase(&mut self, vault: &Vault, context: &str) {
         let name = self.name();
+        vault.settle();
+        let now = judged(vault);
         let result = vault.erase(&[patient(&name)], "gdpr-17-1", &two_people());
         let Some(handle) = self.model.current.get(&name).copied() else {
             return assert_eq!(code(result), "SUBJECT_UNKNOWN", "{context}");

@@ -459,3 +459,25 @@ fn what_was_cosigned_before_a_roll_counts_after_it() {
     let vault = house.open().unwrap();
     assert!(vault.seek_witnesses().unwrap().is_met());
 }
+
+/// A bit rotted in hashes that anybody can compute again, and the vault was refused as one with
+/// which the cosigned log does not begin.
+#[test]
+fn rot_in_stored_hashes_is_no_other_log_than_the_cosigned_one() {
+    let mut house = House::new(1, 1);
+    let vault = house.open().unwrap();
+    house.add(&vault, 5).unwrap();
+    assert!(vault.seek_witnesses().unwrap().is_met());
+    house.near[0].set_down(true);
+    house.add(&vault, 400).unwrap();
+    vault.settle();
+    vault.checkpoint().unwrap();
+    drop(vault);
+    let cosigned = house.file("checkpoint.witnessed").unwrap();
+    let size: u64 = cosigned.lines().nth(1).unwrap().parse().unwrap();
+    assert!(size < 200, "{size}: below the first whole tile");
+    let tile = tenant_file(&house.disk, &home(), "tile/0").unwrap();
+    house.disk.flip(&tile, 2 * 32 + 3, 1);
+    house.config.outside.accept_unwitnessed = true;
+    drop(house.open().unwrap());
+}

@@ -123,7 +123,7 @@ impl<W: Write> Story<'_, W> {
         self.world.disk.replace(&path, receipt.as_bytes())?;
         self.tale.line(&format!(
             "{} records unreadable after {} written to the key plane, {:.1} ms with evidence",
-            count(erased.records),
+            erased.records.map_or_else(|| "uncounted".to_owned(), count),
             bytes(erased.bytes_written),
             took.as_secs_f64() * 1e3
         ))?;

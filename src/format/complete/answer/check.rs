@@ -33,7 +33,7 @@ struct EpochSeen {
 pub(crate) struct Reader<'a> {
     question: &'a Question,
     hits: Vec<Hit>,
-    /// Entries that may be shown, beside the seals.
+    /// Entries that may be shown, beside the seals and the tail.
     named: Vec<u64>,
     epochs: Vec<EpochSeen>,
     pub(crate) cuts: Cuts,
@@ -116,7 +116,8 @@ impl Watch for Reader<'_> {
     fn entry(&mut self, entry: &Entry, leaf: &Hash32) -> Result<()> {
         let index = entry.index;
         let is_seal = self.take_seal(entry);
-        if !is_seal && self.named.binary_search(&index.0).is_err() {
+        let named = self.named.binary_search(&index.0).is_ok();
+        if !is_seal && !named && !self.question.tail().contains(&index.0) {
             let detail = format!("entry {index} is shown and answers nothing");
             return Err(Fault::malformed(detail));
         }

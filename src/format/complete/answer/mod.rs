@@ -17,7 +17,7 @@ use crate::format::complete::part::{Tree, check_runs, read_log};
 use crate::format::complete::scope::{Cuts, Scope};
 use crate::format::complete::source::Source;
 use crate::format::complete::tables::{self, Hit, TableFound};
-use crate::format::complete::{Fault, KEYS_MAX, Result, SHOWN_MAX, Signed};
+use crate::format::complete::{Fault, KEYS_MAX, Result, SHOWN_MAX, Signed, check_root, tenant};
 use crate::format::note::Note;
 use crate::format::seal::epoch::keys_of;
 use crate::format::seal::row::{IndexKey, RowKind};
@@ -61,12 +61,12 @@ impl Question {
         self.keys.iter().map(|key| IndexKey { kind: self.kind, key: *key }).collect()
     }
 
-    /// Entries that must be shown, beside the seals: ascending, distinct.
+    /// Entries that must be shown, beside the seals and `tail`: ascending, distinct. The tail is
+    /// no list, for what a file claims to show it need not show.
     pub fn must_show(&self, hits: &[Hit], size: u64) -> Vec<u64> {
         let asked = |hit: &Hit| self.scope.contains(EntryIndex(hit.index));
         let mut places: Vec<u64> = hits.iter().filter(|h| asked(h)).map(|h| h.index).collect();
         places.extend(self.scope.edges(size));
-        places.extend(self.tail());
         places.sort_unstable();
         places.dedup();
         places
@@ -160,19 +160,30 @@ pub fn verify(from: &mut dyn Read, trust: Option<&Trust>) -> Result<AnswerFound>
     let (found, hits) = read_tables(&mut source, &question)?;
     let runs = read_runs(&mut source, size)?;
     let must = question.must_show(&hits, size);
-    if let Some(missing) = must.iter().find(|at| !part::in_runs(&runs, **at)) {
-        let detail = format!("entry {missing} is named and not shown");
-        return Err(Fault::new("QUERY_ENTRY_MISSING", detail));
-    }
+    all_shown(&must, &question.tail(), &runs)?;
     let mut reader = Reader::new(&question, hits, must, found);
-    let root = read_log(&mut source, log_tree(size), &runs, signed.tenant(), &mut reader)?;
+    let root = read_log(&mut source, log_tree(size), &runs, tenant(&signed), &mut reader)?;
     source.done()?;
-    signed.check_root(root)?;
+    check_root(&signed, root)?;
     let seals = reader.check_seals()?;
     reader.cuts.check(&question.scope, size)?;
     let Reader { cuts, found, listed, .. } = reader;
     let shown = runs.iter().map(|run| run.end - run.start).sum();
     Ok(AnswerFound { question, signed, claim, found, listed, shown, cuts, seals })
+}
+
+/// Every place that must be shown lies in a run, and the tail in one alone: runs do not touch.
+fn all_shown(must: &[u64], tail: &Range<u64>, runs: &[Range<u64>]) -> Result<()> {
+    if let Some(missing) = must.iter().find(|at| !part::in_runs(runs, **at)) {
+        let detail = format!("entry {missing} is named and not shown");
+        return Err(Fault::new("QUERY_ENTRY_MISSING", detail));
+    }
+    let whole = |run: &Range<u64>| run.start <= tail.start && tail.end <= run.end;
+    if !tail.is_empty() && !runs.iter().any(whole) {
+        let detail = format!("entries {} to {} are not all shown", tail.start, tail.end);
+        return Err(Fault::new("QUERY_ENTRY_MISSING", detail));
+    }
+    Ok(())
 }
 
 /// Everything up to the tables, its grammar checked.
