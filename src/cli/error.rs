@@ -103,6 +103,15 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<Failure> {
     Some(known(error).unwrap_or_else(|| Failure::failed("FAILED", error.to_string())))
 }
 
+/// The exit code of a verdict that was printed, also where its reader went away in the middle:
+/// `chancery verify DIR | head -1` says no less than `chancery verify DIR`.
+pub(crate) fn of_verdict(printed: anyhow::Result<()>, exit: u8) -> anyhow::Result<ExitCode> {
+    match printed {
+        Err(error) if of(&error).is_some() => Err(error),
+        _ => Ok(ExitCode::from(exit)),
+    }
+}
+
 /// The same failure with another exit code.
 pub(crate) fn with_exit(error: &anyhow::Error, exit: u8) -> anyhow::Error {
     let failure = of(error).unwrap_or_else(|| Failure::failed("FAILED", error.to_string()));

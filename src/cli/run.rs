@@ -11,7 +11,7 @@ use crate::vault::Vault;
 use anyhow::Result;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
-use std::io::{Stdout, Write};
+use std::io::{self, Stdout, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,8 +90,10 @@ pub(crate) fn process() -> ExitCode {
     let json = cli.global.json;
     let out = Output::of_process(cli.global.wishes());
     let mut context = Context { global: cli.global, out, stop };
-    let done = dispatch(&mut context, &cli.command)
-        .and_then(|code| Ok(context.out.flush().map(|()| code)?));
+    let done = dispatch(&mut context, &cli.command).and_then(|code| match context.out.flush() {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(code),
+    });
     match done {
         Ok(code) => code,
         Err(error) => match error::of(&error) {

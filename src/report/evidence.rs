@@ -124,8 +124,9 @@ pub struct ErasureStatus {
     pub receipt_sha256: Option<Hash32>,
     /// Classes kept back by law.
     pub deferred: Vec<Deferred>,
-    /// Records that named the person.
-    pub records: u64,
+    /// Records that named the person; none while the erasure is open, and where rot kept them from
+    /// being counted.
+    pub records: Option<u64>,
 }
 
 /// Accesses to one person's data with one event code.

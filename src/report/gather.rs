@@ -238,7 +238,7 @@ fn erasure_status(vault: &Vault, erasure: &Erasure) -> Result<ErasureStatus> {
                 due: d.due,
             })
             .collect(),
-        records: records.unwrap_or(0),
+        records,
     })
 }
 

@@ -4,7 +4,7 @@
 
 use crate::base::entry::Entry;
 use crate::cli::cmd::{complete, exported};
-use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure};
+use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_REFUSED, Failure, of_verdict};
 use crate::cli::output::Tone;
 use crate::cli::run::Context;
 use crate::format::bundle;
@@ -134,7 +134,7 @@ pub(crate) fn run(
                     beside this evidence";
         context.note("SINCE_IGNORED", what);
     }
-    print(context, kind, &judged)
+    of_verdict(print(context, kind, &judged), judged.exit)
 }
 
 /// What kind of evidence it is, and what was found out.
@@ -174,7 +174,7 @@ pub(crate) fn judged(
     Ok((kind.name(), of_kind(kind, &text, trust, since)?))
 }
 
-fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<ExitCode> {
+fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<()> {
     context.out.object(&json!({
         "kind": kind,
         "verdict": if judged.exit == EXIT_DONE { "verified" } else { judged.verdict.as_str() },
@@ -191,7 +191,7 @@ fn print(context: &mut Context, kind: &str, judged: &Judged) -> Result<ExitCode>
     for line in &judged.lines {
         context.out.line(&format!("  {line}"))?;
     }
-    Ok(ExitCode::from(judged.exit))
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -3,7 +3,9 @@
 
 use crate::cli::args::record::Verify;
 use crate::cli::cmd::{evidence, must_be_new, write_stream};
-use crate::cli::error::{EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_REFUSED, Failure};
+use crate::cli::error::{
+    EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_REFUSED, Failure, of_verdict,
+};
 use crate::cli::output::units::count;
 use crate::cli::output::{Align, Progress, Table, Tone};
 use crate::cli::run::Context;
@@ -198,6 +200,15 @@ fn conclude(
         EXIT_DONE if unopened == Some(LOCKED) => EXIT_INCONCLUSIVE,
         exit => exit,
     };
+    of_verdict(print(context, report, (bodies, unopened), exit), exit)
+}
+
+fn print(
+    context: &mut Context,
+    report: &Report,
+    (bodies, unopened): (Option<&BodyReport>, Option<&str>),
+    exit: u8,
+) -> Result<()> {
     let (tone, word) = word(exit);
     context.out.object(&json!({
         "verdict": word.to_lowercase(),
@@ -242,7 +253,7 @@ fn conclude(
     if exit == EXIT_INCONCLUSIVE && report.signed_by.as_ref().is_none_or(|s| !s.pinned) {
         context.out.say("Pin the signer with --trust FILE, obtained from outside.")?;
     }
-    Ok(ExitCode::from(exit))
+    Ok(())
 }
 
 /// What stands beside the verdict: why it is no better, and what was not computed.

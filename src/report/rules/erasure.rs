@@ -158,7 +158,7 @@ fn row(finding: Finding, e: &ErasureStatus) -> Vec<String> {
         completed,
         e.mode.name().into(),
         format!("{} to {}", e.generation_from, e.generation_to),
-        e.records.to_string(),
+        e.records.map_or("-".into(), |records| records.to_string()),
         e.receipt_sha256.map_or("none".into(), |hash| hash.to_string()),
         finding.text().into(),
     ]

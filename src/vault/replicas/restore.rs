@@ -81,9 +81,9 @@ fn stale(id: ReplicaId) -> Error {
 /// The first directory's own key-encryption key; none if it is lost or damaged. One that is there
 /// and cannot be used as things stand is no loss.
 fn own_kek(disk: &dyn Disk, keys: &Path, passphrase: Option<&[u8]>) -> Result<Option<Kek>> {
-    let usable = |error: &StoreError| {
-        ["KEK_PASSPHRASE", "KEK_WORLD_READABLE"].iter().any(|code| error.what.starts_with(code))
-    };
+    const THERE: [&str; 3] =
+        ["KEK_PASSPHRASE_NEEDED", "KEK_PASSPHRASE_WRONG", "KEK_WORLD_READABLE"];
+    let usable = |error: &StoreError| THERE.iter().any(|code| error.what.starts_with(code));
     match Kek::open(disk, keys, passphrase) {
         Ok(kek) => Ok(Some(kek)),
         Err(error) if usable(&error) => Err(error.into()),

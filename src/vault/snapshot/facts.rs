@@ -62,10 +62,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     })?;
     let mut fenced: Vec<&PersonId> = fenced.iter().collect();
     fenced.sort_unstable();
-    put_all(&mut out, fenced.into_iter(), |out, person| {
-        out.raw(&person.0);
-        Ok(())
-    })?;
+    put_all(&mut out, fenced.into_iter(), |out, person| put_bytes(out, &person.0))?;
     put_all(&mut out, fenced_days.iter(), |out, day| put_day(out, day, None))?;
     put_all(&mut out, expired.iter(), |out, (day, at)| put_day(out, day, Some(at.0)))?;
     put_all(&mut out, groups.iter(), |out, (day, count)| put_day(out, day, Some(*count)))?;
@@ -76,10 +73,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_all(&mut out, sources.iter(), |out, (source, at)| put_at(out, &source.0, *at))?;
     put_all(&mut out, key_rolls.iter(), |out, (at, roll)| put_named(out, *at, roll))?;
     out.put_u64(*epochs_sealed);
-    put_all(&mut out, unsealed.iter(), |out, epoch| {
-        out.put_u64(*epoch);
-        Ok(())
-    })?;
+    put_all(&mut out, unsealed.iter(), |out, epoch| put_bytes(out, &epoch.to_be_bytes()))?;
     put_json(&mut out, day_sealed)?;
     out.put_u64(day_start.0);
     put_json(&mut out, time_jump)?;
@@ -195,6 +189,11 @@ fn put_act<P: Serialize, D: Serialize>(
 fn put_named<T: Serialize>(out: &mut Vec<u8>, at: EntryIndex, value: &T) -> Result<()> {
     out.put_u64(at.0);
     put_json(out, value)
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
+    out.raw(bytes);
+    Ok(())
 }
 
 fn put_at(out: &mut Vec<u8>, handle: &[u8], at: EntryIndex) -> Result<()> {

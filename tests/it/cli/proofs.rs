@@ -180,3 +180,22 @@ fn an_export_is_checked_by_its_manifest_and_the_files_beside_it() {
     let none = home.run(&["--json", "verify", "none.cef.manifest.note", "--trust", "trust"]);
     assert_eq!((none.code, &none.json()["verdict"]), (4, &"INCONCLUSIVE".into()));
 }
+
+/// `chancery verify ... | head -1` says no less than without `head`.
+#[test]
+fn a_verdict_stands_though_its_reader_has_gone() {
+    let home = Home::filled();
+    home.ok(&["keys", "trust", "--out", "trust"]);
+    let unread = |args: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        home.command(args).stdout(writer).status().unwrap().code()
+    };
+    assert_eq!(unread(&["verify", "--trust", "trust"]), Some(0));
+    assert_eq!(unread(&["verify", "--no-bodies"]), Some(4));
+    assert_eq!(unread(&["verify", "events", "--trust", "trust"]), Some(1));
+    home.ok(&["prove", "inclusion", "0", "--out", "proof"]);
+    home.write("proof", &home.read("proof").replacen("index 0", "index 1", 1));
+    assert_eq!(unread(&["verify", "proof", "--trust", "trust"]), Some(1));
+    assert_eq!(unread(&["query"]), Some(0));
+}

@@ -147,7 +147,7 @@ pub(super) fn erasure() -> ErasureStatus {
         generation_to: Generation(41),
         receipt_sha256: Some(leaf(99)),
         deferred: Vec::new(),
-        records: 36,
+        records: Some(36),
     }
 }
 
