@@ -109,6 +109,9 @@ pub(crate) struct Committer {
     pub(crate) tiles: Arc<Tiles>,
     pub(crate) head: Head,
     pub(crate) head_note: Option<Vec<u8>>,
+    /// Whether the checkpoint file was written by this process. One that an opening found may be
+    /// what the system remembers and the medium does not have, when a sync failed before.
+    pub(crate) head_written: bool,
     pub(crate) facts: Arc<RwLock<Facts>>,
     pub(crate) published: Arc<RwLock<Published>>,
     /// Who is told of durable checkpoints, and who may stop them.
@@ -136,7 +139,7 @@ impl Committer {
                         let _ = reply.send(result);
                     }
                 }
-                Work::Snapshot(capture) => match self.publish() {
+                Work::Snapshot(capture) => match self.publish().and_then(|()| self.settle()) {
                     Ok(()) => self.handover.give(&self.log, *capture),
                     Err(_) => self.handover.skip(),
                 },
@@ -225,6 +228,18 @@ impl Committer {
         result
     }
 
+    /// Writes the checkpoint file that was found, before anything that must never be ahead of it.
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(note) = self.head_note.as_deref().filter(|_| !self.head_written) else {
+            return Ok(());
+        };
+        self.head
+            .compare_and_swap(Some(note), note)
+            .inspect_err(|error| drop(self.failed.set(Failure::of(error))))?;
+        self.head_written = true;
+        Ok(())
+    }
+
     fn publish_inner(&mut self) -> Result<(), Error> {
         let published = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
         if self.head_note.as_deref() == Some(published.note.as_bytes()) {
@@ -236,7 +251,7 @@ impl Committer {
         self.tiles.sync()?;
         let note = published.note.as_bytes();
         self.head.compare_and_swap(self.head_note.as_deref(), note)?;
-        self.head_note = Some(note.to_vec());
+        (self.head_note, self.head_written) = (Some(note.to_vec()), true);
         self.desk.publish(&published.note);
         self.bell.signed(published.size);
         Ok(())

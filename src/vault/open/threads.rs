@@ -134,6 +134,7 @@ impl Opening {
             tiles: self.tiles,
             head: self.head,
             head_note: self.head_note,
+            head_written: false,
             facts: inner.facts.clone(),
             published: inner.published.clone(),
             desk: inner.desk.clone(),

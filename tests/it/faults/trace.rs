@@ -62,7 +62,8 @@ pub(crate) fn sites(state: &Path, step: &Step, calls: &str) -> Vec<Site> {
         let nth = of_kind.entry((thread.clone(), call.clone())).or_default();
         *nth += 1;
         let Some(file) = path.strip_prefix(home.path().to_str().unwrap()) else { continue };
-        if file.contains(".part-") {
+        // A file that has no name yet is shown as the number of its inode.
+        if file.contains(".part-") || file.contains("/#") {
             nameless.push(Site { call, file: String::new(), nth: *nth });
             continue;
         }
