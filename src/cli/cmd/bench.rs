@@ -86,6 +86,10 @@ fn soaked(context: &mut Context, args: &Soak) -> Result<ExitCode> {
             context.note("SOAK", line);
         }
     });
+    // Who stops a soak takes its directory away under it: what that leads to is no finding.
+    while context.stopped() {
+        std::thread::park();
+    }
     let numbers = result.map_err(|error| {
         let found = format!("{error:#}; everything is kept in {}", dir.display());
         Failure::refused("SOAK_FAILED", found)
