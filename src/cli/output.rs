@@ -147,7 +147,10 @@ impl<W: Write> Output<W> {
             return Ok(());
         }
         let word = paint(self.style.color, tone, &escape(word));
-        writeln!(self.sink, "{word} {}", escape(text))
+        match text {
+            "" => writeln!(self.sink, "{word}"),
+            text => writeln!(self.sink, "{word} {}", escape(text)),
+        }
     }
 
     /// Rows for people and for `cut`: aligned on a terminal, tab-separated otherwise.

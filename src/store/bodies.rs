@@ -4,16 +4,21 @@
 //! A name that is there says nothing about a power loss: whoever made it may have been killed
 //! before it was durable. So each opening syncs head and names before the first frame.
 
-use crate::base::id::{RecordId, TenantId};
+mod frames;
+mod packing;
+
+pub use crate::store::bodies::frames::{Frames, Stored};
+pub use crate::store::bodies::packing::BodyRoom;
+
+use crate::base::id::TenantId;
 use crate::base::limits::{CACHED_BYTES, FORGET_BYTES};
-use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
-use crate::format::body::{self, Frame};
+use crate::base::unit::{ClassDay, ClassId, Day};
+use crate::format::body::{self};
 use crate::format::packed::bodies::Rows;
 use crate::format::unit::BodySpan;
-use crate::format::wire::Reader;
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::error::{Error, ErrorKind, Result};
-use crate::store::packed::bodies::{self as packed, Finished, Writer};
+use crate::store::packed::bodies::{self as packed};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -281,251 +286,5 @@ impl Bodies {
         let mut bytes = vec![0; usize::try_from(end - span.start).unwrap_or(usize::MAX)];
         file.read_exact_at(span.start, &mut bytes)?;
         Ok(Frames::new(bytes, end == span.end))
-    }
-}
-
-/// Packing: a file of past days is written anew beside itself and put in its own place.
-impl Bodies {
-    /// Class-days whose files are not packed, ascending.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn list_plain(&self) -> Result<Vec<ClassDay>> {
-        let plain =
-            |f: &BodyRoom| f.packed.is_none() && !f.damaged && f.plain > body::FILE_HEAD_BYTES;
-        Ok(self.room()?.into_iter().filter(plain).map(|f| f.class_day).collect())
-    }
-
-    /// What every file takes, ascending by class-day.
-    ///
-    /// # Errors
-    /// Those of listing them.
-    pub fn room(&self) -> Result<Vec<BodyRoom>> {
-        let mut found = Vec::new();
-        for (class_day, _) in self.list()? {
-            found.extend(self.room_of(class_day));
-        }
-        Ok(found)
-    }
-
-    /// What the file of a class-day takes; none when there is none. One that cannot be read is
-    /// damaged, and says nothing of the others.
-    pub fn room_of(&self, class_day: ClassDay) -> Option<BodyRoom> {
-        let path = self.path(class_day);
-        let file = match self.disk.open(&path, Mode::Read) {
-            Err(e) if e.kind == ErrorKind::Missing => return None,
-            file => file,
-        };
-        let len = file.as_ref().ok().and_then(|file| file.len().ok());
-        let lengths = file.and_then(|file| {
-            let len = file.len()?;
-            let packed = len > body::FILE_HEAD_BYTES && self.check_head(&*file, class_day)?;
-            Ok(match packed {
-                true => (packed::plain_len(&*file, &path)?, Some(len)),
-                false => (len, None),
-            })
-        });
-        Some(match lengths {
-            Ok((plain, packed)) => BodyRoom { class_day, plain, packed, damaged: false },
-            Err(_) => BodyRoom { class_day, plain: len.unwrap_or(0), packed: None, damaged: true },
-        })
-    }
-
-    /// Whether the file of a class-day is there.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn is_there(&self, class_day: ClassDay) -> Result<bool> {
-        self.disk.exists(&self.path(class_day))
-    }
-
-    /// The plain file of a class-day and a writer of its packed form; `None` when it is packed.
-    ///
-    /// # Errors
-    /// Those of the disk; `Corrupt` for a file that is another's or longer than what is committed.
-    pub fn pack(&self, class_day: ClassDay) -> Result<Option<(Arc<dyn DiskFile>, Writer<'_>)>> {
-        let path = self.path(class_day);
-        let file = self.disk.open(&path, Mode::Read)?;
-        if self.check_head(&*file, class_day)? {
-            return Ok(None);
-        }
-        if self.uncut().contains_key(&class_day) {
-            return Err(Error::corrupt(&path, "its end was not cut when the vault was opened"));
-        }
-        Ok(Some((file, Writer::new(&*self.disk, &path, &self.tenant, class_day))))
-    }
-
-    /// Puts a finished packed file in its place, if the plain one is still there: it may have
-    /// expired meanwhile. Returns whether it was.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn install(&self, class_day: ClassDay, finished: Finished) -> Result<bool> {
-        let _names = self.names.lock().unwrap_or_else(|e| e.into_inner());
-        let path = self.path(class_day);
-        if !self.disk.exists(&path)? {
-            self.remove_unfinished(&path)?;
-            return Ok(false);
-        }
-        self.files().remove(&class_day);
-        finished.install(&*self.disk)?;
-        Ok(true)
-    }
-
-    /// Removes what packings that did not come to their end have left.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn clean(&self) -> Result<()> {
-        for class_dir in self.disk.list(&self.dir)?.into_iter().filter(|e| e.is_dir) {
-            let dir = self.dir.join(class_dir.name);
-            for file in self.disk.list(&dir)? {
-                if file.name.ends_with(".seg.new") {
-                    self.disk.remove(&dir.join(file.name))?;
-                    self.disk.sync_dir(&dir)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes what a packing that did not come to its end has left of a class-day.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn discard_unfinished(&self, class_day: ClassDay) -> Result<()> {
-        self.remove_unfinished(&self.path(class_day))
-    }
-
-    fn remove_unfinished(&self, path: &Path) -> Result<()> {
-        let fresh = packed::fresh_path(path);
-        if self.disk.exists(&fresh)? {
-            self.disk.remove(&fresh)?;
-            self.disk.sync_dir(path.parent().unwrap_or(&self.dir))?;
-        }
-        Ok(())
-    }
-
-    /// Rows of a packed file. They never change once it lies in its place.
-    fn rows(&self, file: &dyn DiskFile, class_day: ClassDay) -> Result<Arc<Rows>> {
-        let mut kept = self.rows.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((_, rows)) = kept.as_ref().filter(|(of, _)| *of == class_day) {
-            return Ok(rows.clone());
-        }
-        let rows = Arc::new(packed::rows(file, &self.path(class_day))?);
-        *kept = Some((class_day, rows.clone()));
-        Ok(rows)
-    }
-}
-
-/// What a body file takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BodyRoom {
-    /// Whose.
-    pub class_day: ClassDay,
-    /// Bytes of the plain file.
-    pub plain: u64,
-    /// Bytes of the packed one, where that is what is there.
-    pub packed: Option<u64>,
-    /// It cannot be told whether it is packed; `plain` is its length, if even that can be told.
-    pub damaged: bool,
-}
-
-/// What is found where a body must lie.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stored<B> {
-    /// There: its CRC and algorithm are right.
-    Body(B),
-    /// Not there, and everything around it is in order.
-    Missing,
-    /// There and damaged, or lost in a damaged stretch.
-    Damaged,
-}
-
-/// The frames of one span, and where each starts.
-#[derive(Clone, Debug)]
-pub struct Frames {
-    bytes: Vec<u8>,
-    /// Ascending as far as the span is sound.
-    places: Vec<(EntryIndex, u8, usize)>,
-    /// Every byte of the span belongs to a frame.
-    sound: bool,
-    /// Frames have neither record id nor CRC of their own; their block's CRC was right.
-    packed: bool,
-}
-
-impl Frames {
-    /// Takes the bytes of a span apart; `whole` tells whether they are all of it.
-    pub fn new(bytes: Vec<u8>, whole: bool) -> Self {
-        let mut reader = Reader::new(&bytes);
-        let mut places: Vec<(EntryIndex, u8, usize)> = Vec::new();
-        let mut sound = whole;
-        while !reader.rest().is_empty() {
-            let start = reader.offset();
-            let Ok(frame) = body::read_frame(&mut reader) else {
-                sound = false;
-                break;
-            };
-            let place = (frame.index, frame.group, start);
-            let rises = places.last().is_none_or(|(i, g, _)| (*i, *g) < (frame.index, frame.group));
-            if !rises {
-                sound = false;
-                break;
-            }
-            places.push(place);
-        }
-        Frames { bytes, places, sound, packed: false }
-    }
-
-    /// Takes the frames of a packed file apart.
-    pub fn packed(bytes: Vec<u8>, sound: bool) -> Self {
-        Frames { packed: true, ..Frames::new(bytes, sound) }
-    }
-
-    /// Whether every byte of the span belongs to a frame.
-    pub fn is_sound(&self) -> bool {
-        self.sound
-    }
-
-    /// How many frames were found.
-    pub fn count(&self) -> usize {
-        self.places.len()
-    }
-
-    /// The body of group `group` of entry `index`, whose record id is `record`.
-    pub fn find(&self, index: EntryIndex, group: u8, record: &RecordId) -> Stored<Frame<'_>> {
-        let at = self.places.binary_search_by_key(&(index, group), |(i, g, _)| (*i, *g));
-        let start = at.ok().and_then(|at| self.places.get(at)).map(|(_, _, start)| *start);
-        let start = start.or_else(|| match self.packed {
-            true => None,
-            false => self.search(record, group),
-        });
-        let rest = start.and_then(|start| self.bytes.get(start..));
-        let Some(rest) = rest else {
-            return if self.sound { Stored::Missing } else { Stored::Damaged };
-        };
-        match body::read_frame(&mut Reader::new(rest)) {
-            Ok(frame) if !body::padded(frame.alg, frame.sealed.len()) => Stored::Damaged,
-            Ok(frame) if self.packed && body::known(frame.alg) => {
-                Stored::Body(Frame { record: *record, intact: true, ..frame })
-            }
-            Ok(frame)
-                if frame.intact
-                    && (frame.index, frame.group, frame.record) == (index, group, *record) =>
-            {
-                Stored::Body(frame)
-            }
-            _ => Stored::Damaged,
-        }
-    }
-
-    /// Start of the frame that bears a record id, past damage that hides where frames start.
-    fn search(&self, record: &RecordId, group: u8) -> Option<usize> {
-        let record_at = body::FRAME_HEAD_BYTES - body::NONCE_BYTES - RecordId::LEN;
-        let mut found = self.bytes.windows(RecordId::LEN).enumerate();
-        found.find_map(|(at, window)| {
-            let start = at.checked_sub(record_at).filter(|_| window == record.0)?;
-            (self.bytes.get(start + 16) == Some(&group)).then_some(start)
-        })
     }
 }

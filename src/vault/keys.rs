@@ -5,10 +5,14 @@
 //! reader still works with an evicted key. A batch in the middle of being sealed may hold a
 //! derived group key a little longer; the fence keeps what it seals out of the log.
 
+mod cells;
 mod lookup;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::vault::keys::cells::{
+    persons_in, read_cell, read_person, same_human, tenant_cell,
+};
 pub(crate) use crate::vault::keys::lookup::{BatchKeys, EventKeys};
 
 use crate::base::event::{Identifier, Subject};
@@ -16,14 +20,13 @@ use crate::base::id::{EventIdTag, PersonId, SourceHandle, SubjectTag, TenantId};
 use crate::base::limits;
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, Day, Month};
-use crate::base::world::Entropy;
 use crate::crypto::kdf::{self, HmacKey, label, tag};
-use crate::format::cell::{self, Cell, CellKey, PersonCell};
+use crate::format::cell::{self, Cell, PersonCell};
 use crate::store::keytree::KeyTree;
 use crate::vault::clock::LogClock;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::lookup::{ById, GroupName};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Memory of an identifier in the cache, its text beside: its row twice over, as a hash table of
@@ -250,7 +253,7 @@ impl Keyring {
         let chosen = keys.classes.iter().filter(|k| classes.contains(&k.class));
         chosen
             .flat_map(|key| {
-                let months = (first_month(key.created).0..=until.0).map(Month);
+                let months = (first_day(key.created).month().0..=until.0).map(Month);
                 months.map(|m| (key.class, m, key.tag(m))).collect::<Vec<_>>()
             })
             .collect()
@@ -283,7 +286,7 @@ impl Keyring {
                 cache.bytes += PERSON_BYTES + cell.keys.len() * CLASS_KEY_BYTES;
             }
             for key in &keys.classes {
-                for month in first_month(key.created).0..=until.0 {
+                for month in first_day(key.created).month().0..=until.0 {
                     cache.owners.insert(key.tag(Month(month)), (cell.id, key.class));
                 }
             }
@@ -402,11 +405,11 @@ impl Cache {
     }
 }
 
-/// Month of the first tag that a key made on this day can have given. A batch may be sealed for
-/// the day before that of its commit, with a key that another batch made after midnight; and the
-/// commit may have begun before that midnight.
-fn first_month(created: Day) -> Month {
-    Day(created.0.saturating_sub(2)).month()
+/// The first day of which a record can bear a tag of a key made on this day. A batch may be sealed
+/// for the day before that of its commit, with a key that another batch made after midnight; and
+/// the commit may have begun before that midnight.
+pub(crate) fn first_day(created: Day) -> Day {
+    Day(created.0.saturating_sub(2))
 }
 
 /// Base key of groups: destroying the class-day key or any subject's key destroys it.
@@ -423,100 +426,4 @@ fn base_key(tenant: &TenantId, class_day: ClassDay, day_key: &Key, seals: &[&Key
     info.put_u16(class_day.class.0);
     info.put_u32(class_day.day.0);
     HmacKey::new(&kdf::derive(day_key, &input, &info))
-}
-
-/// Reads a cell.
-///
-/// # Errors
-/// Those of the store; `Evidence` when its bytes are no cell.
-pub(crate) fn read_cell(tree: &KeyTree, key: &CellKey) -> Result<Option<Cell>> {
-    match tree.get(key)? {
-        Some(bytes) => Ok(Some(Cell::decode(&bytes)?)),
-        None => Ok(None),
-    }
-}
-
-/// Reads the cell of a person.
-///
-/// # Errors
-/// As `read_cell`.
-pub(crate) fn read_person(
-    tree: &KeyTree,
-    directory: &HmacKey,
-    person: &PersonId,
-) -> Result<Option<PersonCell>> {
-    match read_cell(tree, &cell::person_key(directory, person))? {
-        Some(Cell::Person(cell)) => Ok(Some(cell)),
-        _ => Ok(None),
-    }
-}
-
-/// Persons an identifier names in this tree, with all peers.
-///
-/// # Errors
-/// As `read_cell`.
-pub(crate) fn persons_in(
-    tree: &KeyTree,
-    directory: &HmacKey,
-    identifier: &Identifier,
-) -> Result<Vec<PersonId>> {
-    let found = read_identifier(tree, directory, identifier)?;
-    let mut persons = found.map_or_else(Vec::new, |found| found.persons);
-    let mut at = 0;
-    while let Some(person) = persons.get(at).copied() {
-        let peers = read_person(tree, directory, &person)?.map_or_else(Vec::new, |p| p.peers);
-        for peer in peers {
-            if !persons.contains(&peer) {
-                persons.push(peer);
-            }
-        }
-        at += 1;
-    }
-    Ok(persons)
-}
-
-/// Cells of everybody who is the same human as one of these: their peers, and every handle, also
-/// one erased in part, that an identifier of theirs names.
-///
-/// # Errors
-/// As `read_cell`.
-pub(crate) fn same_human(
-    tree: &KeyTree,
-    directory: &HmacKey,
-    persons: &[PersonId],
-) -> Result<Vec<PersonCell>> {
-    let mut found = Vec::new();
-    let (mut seen, mut links) = (BTreeSet::new(), BTreeSet::new());
-    let mut next: Vec<PersonId> = persons.to_vec();
-    while let Some(person) = next.pop() {
-        if !seen.insert(person) {
-            continue;
-        }
-        let Some(cell) = read_person(tree, directory, &person)? else { continue };
-        next.extend(cell.peers.iter().copied());
-        for link in cell.links.iter().filter(|link| links.insert(**link)) {
-            if let Some(Cell::Identifier(identifier)) = read_cell(tree, link)? {
-                next.extend(identifier.persons);
-            }
-        }
-        found.push(cell);
-    }
-    Ok(found)
-}
-
-fn read_identifier(
-    tree: &KeyTree,
-    directory: &HmacKey,
-    identifier: &Identifier,
-) -> Result<Option<cell::IdentifierCell>> {
-    match read_cell(tree, &cell::identifier_key(directory, identifier))? {
-        Some(Cell::Identifier(cell)) => Ok(Some(cell)),
-        _ => Ok(None),
-    }
-}
-
-/// The tenant's own keys, made once.
-pub(crate) fn tenant_cell(entropy: &dyn Entropy) -> Cell {
-    let fresh = || Key::new(crate::base::world::random(entropy));
-    Cell::Tenant(cell::TenantCell { dedupe: fresh(), source: fresh() })
 }

@@ -2,29 +2,28 @@
 //! opened has its tag checked and every commitment recomputed. It never writes; whoever hands
 //! opened values to a person records a disclosure first (`vault::disclose`).
 
+mod erased;
+mod sealed;
+
+pub(crate) use crate::vault::read::erased::{Erased, ErasedAt};
+pub(crate) use crate::vault::read::sealed::{Spans, commits_digest, open_body, sealing_key};
+
 use crate::base::entry::{Entry, Head};
-use crate::base::id::{Hash32, PersonId, RecordId, SubjectTag};
-use crate::base::limits::EVIDENCE_CLASS;
+use crate::base::id::{Hash32, PersonId, SubjectTag};
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
-use crate::base::secret::Key;
-use crate::base::unit::{ClassDay, ClassId, EntryIndex, TreeSize};
-use crate::crypto::hash::{leaf_hash, sha256};
-use crate::crypto::kdf::{HmacKey, tag};
-use crate::crypto::{aead, merkle::Nodes};
-use crate::format::body::{Frame, Plain};
-use crate::format::packed::plain;
-use crate::format::unit::BodySpan;
-use crate::format::{body, entry, unit};
-use crate::store::bodies::{Frames, Stored};
-use crate::store::error::ErrorKind;
+use crate::base::unit::{ClassDay, EntryIndex, TreeSize};
+use crate::crypto::hash::leaf_hash;
+use crate::crypto::merkle::Nodes;
+use crate::format::body::Frame;
+use crate::format::{entry, unit};
+use crate::store::bodies::Stored;
 use crate::vault::Vault;
 use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::keys::{Cache, Keyring};
-use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How far the housekeeper has come, and a way to wait for it.
 #[derive(Default)]
@@ -72,49 +71,6 @@ pub struct Reading<'a> {
     pub open: bool,
     /// Destination to make pseudonyms for.
     pub destination: Option<&'a [u8]>,
-}
-
-/// Tags whose owner was erased, from the evidence in erase-done entries.
-pub(crate) type Erased = Arc<ErasedTags>;
-
-/// What the evidence of erasures says, and which evidence has itself expired.
-#[derive(Default)]
-pub(crate) struct ErasedTags {
-    tags: HashSet<SubjectTag>,
-    /// Erasures whose evidence expired: intent and classes. Nobody can tell any more which
-    /// records they reached, only that they reached none after the intent.
-    lapsed: Vec<(EntryIndex, Vec<ClassId>)>,
-}
-
-/// Of which state of the log a list of erased tags is: it grows by an erasure, and shrinks when
-/// a class-day of evidence expires.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct ErasedAt {
-    done: usize,
-    lapsed: usize,
-}
-
-impl ErasedAt {
-    fn of(facts: &Facts) -> Self {
-        let done = facts.erasures.values().filter(|erasure| erasure.done.is_some()).count();
-        let lapsed = facts.expired.keys().filter(|day| day.class.0 == EVIDENCE_CLASS).count();
-        ErasedAt { done, lapsed }
-    }
-}
-
-impl ErasedTags {
-    /// Whether the evidence names this tag.
-    pub(crate) fn contains(&self, tag: &SubjectTag) -> bool {
-        self.tags.contains(tag)
-    }
-
-    fn covers(&self, index: EntryIndex, class: ClassId, tags: &[SubjectTag]) -> bool {
-        let lapsed = |(intent, classes): &(EntryIndex, Vec<ClassId>)| {
-            index < *intent && classes.contains(&class)
-        };
-        tags.iter().any(|tag| self.tags.contains(tag))
-            || (!tags.is_empty() && self.lapsed.iter().any(lapsed))
-    }
 }
 
 impl Vault {
@@ -356,47 +312,6 @@ impl Vault {
         self.inner.keys.owners(&self.inner.clock)
     }
 
-    /// Tags of erased persons, as far as their evidence can still be opened.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub(crate) fn erased_tags(&self) -> Result<Erased> {
-        let (at, done): (ErasedAt, Vec<(EntryIndex, EntryIndex, Vec<ClassId>)>) = {
-            let facts = self.facts();
-            let done = facts.erasures.values().filter_map(|e| Some((e, e.done.as_ref()?)));
-            let done = done.map(|(e, (at, _, done))| (*at, e.intent, done.classes.clone()));
-            (ErasedAt::of(&facts), done.collect())
-        };
-        let mut known = self.inner.erased.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 == at {
-            return Ok(known.1.clone());
-        }
-        let mut found = ErasedTags::default();
-        for (index, intent, classes) in done {
-            let unit = self.inner.log.unit_of(index)?;
-            let unit = unit.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
-            let bytes = self.entry_bytes(index)?;
-            let entry = entry::decode(&bytes)?;
-            let mut frames = Spans::new(&unit.head.spans);
-            let reading = Reading { open: true, destination: None };
-            let none = Erased::default();
-            let record = self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &none)?;
-            if record.groups.contains(&Fate::Expired) {
-                found.lapsed.push((intent, classes));
-            }
-            let list = record.value("erasure.tags").and_then(|v| serde_json::from_slice(v).ok());
-            let list: Vec<SubjectTag> = list.unwrap_or_default();
-            found.tags.extend(list);
-        }
-        *known = (at, Arc::new(found));
-        Ok(known.1.clone())
-    }
-
-    /// Forgets what the evidence of erasures said: some of it has expired.
-    pub(crate) fn forget_erased(&self) {
-        *self.inner.erased.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
-    }
-
     /// Who bears each living tag up to this month; handles of one person give the least of them.
     ///
     /// # Errors
@@ -414,148 +329,5 @@ impl Vault {
     /// Hash of a leaf, from the tiles.
     pub fn leaf(&self, index: EntryIndex) -> Option<Hash32> {
         self.inner.tiles.node(0, index.0)
-    }
-}
-
-/// The body spans of one unit, read when first asked for.
-pub(crate) struct Spans<'u> {
-    spans: &'u [BodySpan],
-    read: HashMap<ClassDay, Stored<Frames>>,
-}
-
-impl<'u> Spans<'u> {
-    pub(crate) fn new(spans: &'u [BodySpan]) -> Self {
-        Spans { spans, read: HashMap::new() }
-    }
-
-    fn find(
-        &mut self,
-        vault: &Vault,
-        head: &Head,
-        index: EntryIndex,
-        position: u8,
-    ) -> Result<Stored<Frame<'_>>> {
-        let Some(group) = head.groups.get(usize::from(position)) else {
-            return Ok(Stored::Missing);
-        };
-        let class_day = ClassDay { class: group.class, day: group.bucket };
-        let Some(span) = self.spans.iter().find(|s| s.class_day == class_day) else {
-            return Ok(Stored::Missing);
-        };
-        let frames = match self.read.entry(class_day) {
-            Occupied(read) => read.into_mut(),
-            Vacant(vacant) => vacant.insert(match vault.inner.bodies.read(*span) {
-                Ok(frames) => Stored::Body(frames),
-                Err(e) if e.kind == ErrorKind::Missing => Stored::Missing,
-                Err(e) if e.kind == ErrorKind::Corrupt => Stored::Damaged,
-                Err(e) => return Err(e.into()),
-            }),
-        };
-        Ok(match frames {
-            Stored::Body(frames) => frames.find(index, position, &head.record),
-            Stored::Missing => Stored::Missing,
-            Stored::Damaged => Stored::Damaged,
-        })
-    }
-}
-
-/// Digest of a group's commitments, in the entry's order.
-pub(crate) fn commits_digest(head: &Head, position: u8) -> Hash32 {
-    let mut preimage = tag::COMMITS.to_vec();
-    for field in head.fields.iter().filter(|f| f.group == position) {
-        preimage.extend_from_slice(&field.commitment.0);
-    }
-    sha256(&[&preimage])
-}
-
-/// The key that seals a group by an algorithm.
-pub(crate) fn sealing_key(
-    base: &HmacKey,
-    alg: u8,
-    record: &RecordId,
-    position: u8,
-    digest: &Hash32,
-) -> Key {
-    Key::new(match alg {
-        body::ALG_AES256GCM => base.mac(&body::group_key_preimage(record, position, digest)).0,
-        alg => base.mac(&body::other_key_preimage(alg, record, position, digest)).0,
-    })
-}
-
-/// The plaintext of a body, whose commitments are not checked yet.
-fn unseal(
-    head: &Head,
-    position: u8,
-    base: &HmacKey,
-    stored: &Frame<'_>,
-) -> std::result::Result<Plain, Fate> {
-    let digest = commits_digest(head, position);
-    let key = sealing_key(base, stored.alg, &head.record, position, &digest);
-    let aad = body::aad(head, position, &digest);
-    let plain = aead::open(&key, &stored.nonce, &aad, stored.sealed);
-    let plain = plain.map_err(|_| Fate::AuthFailed)?;
-    let plain = match stored.alg {
-        body::ALG_COMPRESSED => plain::expand(&plain),
-        _ => body::decode_plain(&plain),
-    };
-    plain.map_err(|_| Fate::CommitmentMismatch)
-}
-
-/// Opens a body and requires exactly the fields the entry commits to.
-pub(crate) fn open_body(
-    head: &Head,
-    position: u8,
-    base: &HmacKey,
-    stored: &Frame<'_>,
-    out: &mut [RecordField],
-) -> Fate {
-    let plain = match unseal(head, position, base, stored) {
-        Ok(plain) => plain,
-        Err(fate) => return fate,
-    };
-    let expected = head.fields.iter().enumerate().filter(|(_, f)| f.group == position);
-    let mut opened = Vec::with_capacity(plain.fields.len());
-    let mut values = plain.fields.iter();
-    for (number, field) in expected {
-        let Some((name, value)) = values.next().filter(|(name, _)| **name == *field.name) else {
-            return Fate::CommitmentMismatch;
-        };
-        let salt = sha256(&[&body::salt_preimage(&plain.seed, number as u16)]);
-        let mut preimage = Vec::with_capacity(64 + value.len());
-        body::commit_preimage(&mut preimage, &head.record, position, &salt.0, name, value);
-        if sha256(&[&preimage]) != field.commitment {
-            return Fate::CommitmentMismatch;
-        }
-        opened.push((number, salt.0, value.to_vec()));
-    }
-    if values.next().is_some() {
-        return Fate::CommitmentMismatch;
-    }
-    for (number, salt, value) in opened {
-        if let Some(field) = out.get_mut(number) {
-            (field.salt, field.value) = (Some(salt), Some(value));
-        }
-    }
-    Fate::Open
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::unit::Day;
-
-    #[test]
-    fn a_list_of_erased_tags_is_old_once_evidence_has_expired() {
-        let mut facts = Facts::default();
-        let mut expire = |class: u16, day: u32| {
-            let class_day = ClassDay { class: ClassId(class), day: Day(day) };
-            facts.expired.insert(class_day, EntryIndex(7));
-            ErasedAt::of(&facts)
-        };
-        let before = expire(4, 1);
-        assert_eq!(expire(4, 2), before);
-        let after = expire(EVIDENCE_CLASS, 1);
-        assert_ne!(after, before);
-        assert_ne!(expire(EVIDENCE_CLASS, 2), after);
     }
 }

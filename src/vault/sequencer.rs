@@ -4,16 +4,18 @@
 //! that one syncs, the next commit's bodies are on their way. It never waits for the key tree, and
 //! after a failed write it answers every later job with the same failure.
 
+mod admission;
 mod message;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use crate::vault::sequencer::message::{
     Check, Committed, Known, Message, Name, Original, Outcome, Promote, Rejected, RollAct, Rolled,
 };
 
 use crate::base::entry::Kind;
-use crate::base::id::{Hash32, SourceHandle};
+use crate::base::id::Hash32;
 use crate::base::limits::UNIT_BYTES_TARGET;
-use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassDay, EntryIndex, TreeSize, UtcNanos};
 use crate::crypto::hash::finish;
 use crate::crypto::lanes::Lanes;
@@ -22,14 +24,14 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::entry::TAIL_BYTES;
 use crate::format::unit::{self, BodySpan, UnitHead};
 use crate::format::vkey::Signer;
-use crate::format::{body, control, entry};
+use crate::format::{body, entry};
 use crate::store::bodies::Bodies;
 use crate::store::error::Error as StoreError;
 use crate::store::log::UnitLog;
 use crate::vault::clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::committer::{Failed, Failure, Observed, Ready, Work};
-use crate::vault::dedupe::{Seen, Trial, Window};
+use crate::vault::dedupe::Window;
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::line::Turn;
@@ -260,68 +262,6 @@ impl Sequencer {
         commit.accepted.push((reply, first, count));
     }
 
-    fn admit(
-        &mut self,
-        sealed: &[Sealed],
-        now: UtcNanos,
-        check: Option<Check>,
-    ) -> Result<(), Rejected> {
-        let (today, class_days) = (now.day(), class_days(sealed));
-        if class_days.iter().any(|sealed| sealed.day != today && sealed.day.0 + 1 != today.0) {
-            return Err(Rejected::StaleDay);
-        }
-        if class_days.len() > unit::SPANS_MAX {
-            let refusal = Refusal::new("BATCH_TOO_MANY_CLASSES", "send fewer classes at a time");
-            let refusal = refusal.limit(unit::SPANS_MAX as u64);
-            return Err(Rejected::Failed(refusal.into()));
-        }
-        let fenced = &self.own.fenced;
-        let mut persons = sealed.iter().flat_map(|part| &part.persons);
-        if (!fenced.is_empty() && persons.any(|p| fenced.contains(p)))
-            || class_days.iter().any(|day| self.own.fenced_days.contains(day))
-        {
-            return Err(Rejected::Fenced);
-        }
-        readable(sealed)?;
-        if let Some(check) = check {
-            check(&self.own).map_err(Rejected::Failed)?;
-        }
-        let records = sealed.iter().flat_map(|part| &part.records);
-        let names = records.map(|r| (r.source, r.source_seq, r.event_id));
-        let duplicates = self.duplicates(names).map_err(Rejected::Failed)?;
-        match duplicates.is_empty() {
-            true => Ok(()),
-            false => Err(Rejected::Duplicates(duplicates)),
-        }
-    }
-
-    fn duplicates(&mut self, names: impl Iterator<Item = Name> + Clone) -> Known {
-        let mut found = Vec::new();
-        let distinct = is_one_run(names.clone());
-        let mut trial = Trial::of(names.clone().map(|(source, seq, _)| (source, seq)));
-        let mut batch = HashMap::new();
-        for (position, name) in names.enumerate() {
-            let (source, seq, event_id) = name;
-            if seq.is_none() && event_id.is_zero() {
-                continue;
-            }
-            match self.seen(&source, seq, &event_id)? {
-                // What the batch itself fills makes room, and what it opens takes it.
-                Seen::New | Seen::TooManyGaps => {
-                    if !distinct && let Some(first) = batch.insert(name, position) {
-                        batch.insert(name, first);
-                        found.push((position, Original::InBatch(first)));
-                    } else if seq.is_some_and(|seq| !trial.takes(&self.window, &source, seq)) {
-                        found.push((position, Original::TooManyGaps));
-                    }
-                }
-                Seen::At(index) => found.push((position, Original::At(index))),
-                Seen::Before => found.push((position, Original::Before)),
-            }
-        }
-        Ok(found)
-    }
-
     /// Gives a batch its places: the end of each entry, the last block of each leaf, the index in
     /// each frame.
     fn place(&mut self, commit: &mut Commit, mut sealed: Sealed) {
@@ -489,71 +429,4 @@ fn class_days(parts: &[Sealed]) -> Vec<ClassDay> {
     found.sort_unstable();
     found.dedup();
     found
-}
-
-/// Refuses an act whose payload the vault could not read again: no opening would go past it.
-fn readable(sealed: &[Sealed]) -> Result<(), Rejected> {
-    let mut records = sealed.iter().flat_map(|part| &part.records);
-    let wrong = records.find_map(|r| Some((r.kind, control::check(r.kind, &r.clear).err()?)));
-    let Some((kind, why)) = wrong else { return Ok(()) };
-    let fix = format!("a {kind} entry would say what nobody can read: {why}; nothing was written");
-    Err(Rejected::Failed(Error::denied("PAYLOAD_UNREADABLE", fix)))
-}
-
-/// Whether all are of one counting source, in rising order: then no two are the same.
-fn is_one_run(names: impl Iterator<Item = Name>) -> bool {
-    let mut last: Option<(SourceHandle, u64)> = None;
-    for (source, seq, _) in names {
-        match (seq, last) {
-            (Some(seq), None) => last = Some((source, seq)),
-            (Some(seq), Some((same, before))) if same == source && before < seq => {
-                last = Some((source, seq));
-            }
-            _ => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::id::EventIdTag;
-    use crate::base::unit::{ClassId, Day};
-    use crate::crypto::hash::State;
-    use crate::vault::seal::SealedRecord;
-
-    #[test]
-    fn an_act_that_nobody_could_read_gets_no_place() {
-        let sealed = |kind, clear: &str| Sealed {
-            day: Day(1),
-            entries: Vec::new(),
-            files: Vec::new(),
-            records: vec![SealedRecord {
-                kind,
-                entry: 0..0,
-                midstate: State::IV,
-                source: SourceHandle::ZERO,
-                source_seq: None,
-                event_id: EventIdTag::ZERO,
-                class: ClassId(10),
-                frames: 0..0,
-                clear: clear.as_bytes().to_vec(),
-            }],
-            persons: Vec::new(),
-            frames: Vec::new(),
-        };
-        let check = |kind, clear, expect: Option<&str>| {
-            let got = readable(&[sealed(Kind::Event, ""), sealed(kind, clear)]);
-            let code = got.err().map(|why| match why {
-                Rejected::Failed(error) => error.code(),
-                _ => "another reason",
-            });
-            assert_eq!(code, expect, "{clear}");
-        };
-        check(Kind::Conflict, r#"{"first":3}"#, None);
-        check(Kind::Conflict, r#"{"first":-3}"#, Some("PAYLOAD_UNREADABLE"));
-        check(Kind::Conflict, r#"{"first": 3}"#, Some("PAYLOAD_UNREADABLE"));
-        check(Kind::DaySeal, r#"{"first":3}"#, Some("PAYLOAD_UNREADABLE"));
-    }
 }

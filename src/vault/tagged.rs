@@ -14,6 +14,7 @@ use crate::format::cell::PersonCell;
 use crate::format::seal::row::IndexKey;
 use crate::vault::Vault;
 use crate::vault::error::Result;
+use crate::vault::keys;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::PoisonError;
@@ -139,8 +140,8 @@ impl Vault {
 
 /// The first day on which any of these persons can have a record.
 pub(crate) fn first_day(cells: &[PersonCell]) -> Day {
-    let made = cells.iter().flat_map(|cell| &cell.keys).map(|key| key.created);
-    made.min().unwrap_or(Day(0))
+    let keys = cells.iter().flat_map(|cell| &cell.keys);
+    keys.map(|key| keys::first_day(key.created)).min().unwrap_or(Day(0))
 }
 
 fn entries_of(epoch: u64) -> Range<EntryIndex> {
