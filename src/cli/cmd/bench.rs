@@ -66,6 +66,7 @@ fn leave_when_stopped(context: &Context, dir: &Path) {
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(PAUSE);
         }
+        soak::leash::end();
         // The measurement goes on meanwhile and may make a file where one was just removed.
         for _ in 0..TRIES {
             let _ = std::fs::remove_dir_all(&dir);

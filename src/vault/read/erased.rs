@@ -103,7 +103,7 @@ impl Vault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::unit::Day;
+    use crate::base::unit::{ClassDay, Day};
 
     #[test]
     fn a_list_of_erased_tags_is_old_once_evidence_has_expired() {

@@ -1,7 +1,7 @@
 //! What the sequencer refuses before anything is written.
 
 use super::*;
-use crate::base::id::EventIdTag;
+use crate::base::id::{EventIdTag, SourceHandle};
 use crate::base::unit::{ClassId, Day};
 use crate::crypto::hash::State;
 use crate::vault::seal::SealedRecord;

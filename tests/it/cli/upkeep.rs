@@ -192,9 +192,10 @@ fn an_interrupted_append_leaves_a_whole_vault() {
     home.ok(&["append", "after", "--source", "app", "--as", "canonical"]);
 }
 
-/// Ctrl-C in the middle of a soak ends it, and what follows from that is no finding.
+/// Ctrl-C in the middle of a soak ends it with its writing process and removes what both made; what
+/// follows from that is no finding.
 #[test]
-fn an_interrupted_soak_ends_and_finds_nothing() {
+fn an_interrupted_soak_ends_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::new();
     let place = dir.path().to_str().unwrap();
@@ -211,4 +212,5 @@ fn an_interrupted_soak_ends_and_finds_nothing() {
     let ended = crate::cli::binary::Ran::of(child.wait_with_output().unwrap());
     assert_eq!(ended.code, 130, "{}{}", ended.out, ended.err);
     assert!(!ended.err.contains("SOAK_FAILED"), "{}", ended.err);
+    assert!(inside().is_none(), "{:?}", inside());
 }

@@ -7,6 +7,7 @@
 mod book;
 mod check;
 pub(crate) mod child;
+pub(crate) mod leash;
 mod round;
 mod script;
 mod wire;

@@ -4,6 +4,7 @@
 
 use crate::cli::bench::soak::book::Book;
 use crate::cli::bench::soak::child::status_kib;
+use crate::cli::bench::soak::leash;
 use crate::cli::bench::soak::wire::{Order, Told};
 use crate::cli::demo::prng::Dice;
 use anyhow::{Context, Result, bail, ensure};
@@ -76,7 +77,7 @@ impl Round<'_> {
         if result.is_err() {
             let _ = child.kill();
         }
-        let status = child.wait()?;
+        let status = leash::wait(&mut child)?;
         let life = result?;
         judge(end, life, status)
     }
@@ -100,7 +101,7 @@ impl Round<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut child = command.spawn().context("cannot start the writing process")?;
+        let mut child = leash::start(&mut command).context("cannot start the writing process")?;
         let mut starts = String::new();
         for (writer, next) in self.book.next.iter().enumerate() {
             let from = next.saturating_sub(self.dice.below(AGAIN_MAX + 1));
