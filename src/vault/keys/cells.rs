@@ -1,5 +1,5 @@
-//! Cells of persons and identifiers read from the key tree: who is meant, and who is the same human.
-//! It never caches, and never hands a key to a sealer.
+//! Cells of persons and identifiers read from the key tree: who is meant, and who is the same
+//! human. It never caches, and never hands a key to a sealer.
 
 use crate::base::event::Identifier;
 use crate::base::id::PersonId;

@@ -1,5 +1,5 @@
-//! Whose records were erased: tags out of the sealed evidence of erasures, opened once and kept until
-//! an erasure is added or some evidence expires. It never says who bore a tag.
+//! Whose records were erased: tags out of the sealed evidence of erasures, opened once and kept
+//! until an erasure is added or some evidence expires. It never says who bore a tag.
 
 use crate::base::id::SubjectTag;
 use crate::base::limits::EVIDENCE_CLASS;

@@ -1,5 +1,6 @@
-//! One step of a pass: a unit with its entries and bodies, a stretch of tiles or of the key tree, the
-//! checkpoint. What is wrong is named and passed over. It never mends, and never remembers where it was.
+//! One step of a pass: a unit with its entries and bodies, a stretch of tiles or of the key tree,
+//! the checkpoint. What is wrong is named and passed over. It never mends, and never remembers
+//! where it was.
 
 use crate::base::entry::Entry;
 use crate::base::id::Hash32;

@@ -1,5 +1,5 @@
-//! Whether a job gets a place: its payloads can be read again, its conditions hold at its index, its
-//! keys still live, and none of its events is there already. It places nothing.
+//! Whether a job gets a place: its payloads can be read again, its conditions hold at its index,
+//! its keys still live, and none of its events is there already. It places nothing.
 
 use crate::base::id::SourceHandle;
 use crate::base::refusal::Refusal;
