@@ -2,6 +2,9 @@
 //! all; what is acknowledged is durable, in order. A client that leaves cannot half-commit.
 
 mod duplicates;
+mod shelf;
+
+pub(crate) use crate::vault::append::shelf::Shelf;
 
 use crate::base::entry::Kind;
 use crate::base::event::Verb;
@@ -26,7 +29,7 @@ use crate::vault::{Vault, vault_code};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Times a batch is sealed again because a fence or midnight passed meanwhile.
@@ -106,8 +109,7 @@ impl Vault {
     /// As `append`, as far as they are known by now; the rest comes with `Pending::wait`.
     pub fn submit<'e>(&self, drafts: &[Draft<'e>]) -> Result<Pending<'_, 'e>> {
         let (policies, mut lap) = (self.policies(), self.meter().start());
-        let spare = || self.inner.scratches.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scratch = spare().pop().unwrap_or_default();
+        let mut scratch = self.inner.scratches.take();
         let mut events = Vec::with_capacity(drafts.len());
         let mut refused = None;
         for (position, draft) in drafts.iter().enumerate() {
@@ -119,7 +121,7 @@ impl Vault {
                 }
             }
         }
-        spare().push(scratch);
+        self.inner.scratches.put(scratch);
         lap.end(Stage::Read);
         match refused {
             Some(error) => Err(error),

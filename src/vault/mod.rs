@@ -55,13 +55,14 @@ use crate::base::id::{SourceHandle, TenantId};
 use crate::base::unit::TreeSize;
 use crate::base::world::{Clock, Entropy};
 use crate::format::vkey::{Signer, Verifier};
-use crate::policy::classify::{Policies, Scratch};
+use crate::policy::classify::Policies;
 use crate::store::bodies::Bodies;
 use crate::store::disk::{Disk, DiskLock};
 use crate::store::index::Index;
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::anchor::Anchors;
+use crate::vault::append::Shelf;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::committer::Published;
@@ -128,7 +129,7 @@ pub(crate) struct Inner {
     pub(crate) bell: Arc<Bell>,
     pub(crate) pool: AtomicUsize,
     /// Working memory of the threads that read drafts, while they do not.
-    pub(crate) scratches: Mutex<Vec<Scratch>>,
+    pub(crate) scratches: Shelf,
     pub(crate) erased: Mutex<(ErasedAt, Erased)>,
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,
     pub(crate) notices: Vec<Notice>,

@@ -23,6 +23,7 @@ use crate::store::keytree::{KeyTree, Peek};
 use crate::store::log::UnitLog;
 use crate::store::tiles::Tiles;
 use crate::vault::anchor::Anchors;
+use crate::vault::append::Shelf;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::{self, LogClock};
 use crate::vault::committer::Published;
@@ -391,7 +392,7 @@ impl Opening {
             press,
             bell: Arc::new(Bell::told(self.sealed)),
             pool: AtomicUsize::new(0),
-            scratches: Mutex::default(),
+            scratches: Shelf::default(),
             erased: Mutex::default(),
             proven_epochs: Mutex::default(),
             sources: Mutex::new(HashMap::new()),
