@@ -3,6 +3,7 @@
 //! field registry, so whatever it holds may be stored as it says. It never holds key material.
 
 use crate::base::unit::{ClassId, UtcNanos};
+use crate::base::word::Word;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -190,7 +191,7 @@ impl std::fmt::Debug for Draft<'_> {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier {
     /// Kind, e.g. `email`, `user_id`, `phone`; lower case, from the registry.
-    pub kind: Arc<str>,
+    pub kind: Word,
     /// Normalised value.
     pub value: Box<str>,
 }
@@ -213,7 +214,7 @@ pub struct Subject {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Field<'a> {
     /// Registry name, e.g. `actor.email`; `data` for the rest.
-    pub name: Arc<str>,
+    pub name: Word,
     /// A JSON text: the exact bytes received.
     pub value: Cow<'a, [u8]>,
 }

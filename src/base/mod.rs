@@ -2,6 +2,8 @@
 //! This layer never does I/O, reads a clock or draws randomness; it only names the traits
 //! through which the hands pass those in.
 
+pub mod word;
+
 pub mod entry;
 pub mod event;
 pub mod id;

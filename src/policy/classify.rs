@@ -12,7 +12,6 @@ use crate::policy::classes::{Classes, EventFacts};
 use crate::policy::classify::reading::{Reading, rest};
 use crate::policy::error::{Page, PolicyError};
 use crate::policy::fields::{Clear, Disposition, FieldId, Registry, Whom};
-use crate::policy::names::Names;
 use crate::policy::paths::Found;
 use crate::policy::persons::Persons;
 use crate::policy::sources::{Source, check_together};
@@ -37,7 +36,6 @@ pub struct Scratch {
     sealed: Vec<Sealed>,
     taken: Vec<bool>,
     source: Option<Arc<str>>,
-    names: Names,
 }
 
 /// A sealed field before grouping: `value` is a tape position.
@@ -94,7 +92,7 @@ impl Policies {
         let source = self
             .source(draft.source)
             .ok_or_else(|| Refusal::new("SOURCE_UNKNOWN", "add a mapping to policies/sources"))?;
-        let Scratch { tape, found, sealed, taken, source: last, names } = scratch;
+        let Scratch { tape, found, sealed, taken, source: last } = scratch;
         let root = tape.scan(draft.json)?;
         if root.kind() != Kind::Object {
             return Err(Refusal::new("EVENT_NOT_OBJECT", "send one JSON object").at(root.offset()));
@@ -108,7 +106,7 @@ impl Policies {
         let time = reading.time()?;
         let dedupe = reading.dedupe()?;
         let (code, outcome, severity) = reading.verdict()?;
-        let persons = Persons::find(&source.persons, (&self.registry, names), root, reading.found)?;
+        let persons = Persons::find(&source.persons, &self.registry, root, reading.found)?;
         sealed.clear();
         taken.clear();
         taken.resize(self.registry.fields().len(), false);
@@ -117,7 +115,7 @@ impl Policies {
         if rest.is_some() {
             sealed.push(Sealed { mask: persons.mask(Whom::All), field: self.data, value: REST });
         }
-        let groups = self.groups(root, sealed, rest, names);
+        let groups = self.groups(root, sealed, rest);
         let name = shared_name(draft.source, last);
         let facts = EventFacts { source: &name, code, outcome, severity, clear: &clear };
         let class = self.classes.select(&facts);
@@ -224,7 +222,6 @@ impl Policies {
         root: Value<'_, 'a>,
         sealed: &mut [Sealed],
         mut rest: Option<Cow<'a, [u8]>>,
-        names: &mut Names,
     ) -> Vec<Group<'a>> {
         sealed.sort_unstable();
         let mut groups = Vec::with_capacity(1);
@@ -237,7 +234,7 @@ impl Policies {
                     REST => rest.take().unwrap_or_default(),
                     at => Cow::Borrowed(root.at(at).raw().as_bytes()),
                 };
-                let name = names.field(sealed.field, &self.registry.field(sealed.field).name);
+                let name = self.registry.field(sealed.field).name;
                 fields.push(Field { name, value });
             }
             groups.push(Group { subjects, fields });

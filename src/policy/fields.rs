@@ -4,11 +4,11 @@
 
 use crate::base::limits::{FIELD_NAME_BYTES_MAX, IDENTIFIER_BYTES_MAX};
 use crate::base::refusal::Refusal;
+use crate::base::word::Word;
 use crate::format::json::{INTEGER_MAX, Value, key_digest};
 use crate::policy::error::{Page, PolicyError};
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::sync::Arc;
 use toml::Spanned;
 
 /// Whose keys seal a field.
@@ -58,7 +58,7 @@ pub struct FieldId(pub u16);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FieldRule {
     /// Name, e.g. `actor.email`.
-    pub name: Arc<str>,
+    pub name: Word,
     /// What becomes of it.
     pub disposition: Disposition,
     /// Why; required for `tenant` and `refuse`.
@@ -83,7 +83,7 @@ pub enum Step {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdentifierKind {
     /// Name, e.g. `email`.
-    pub name: Arc<str>,
+    pub name: Word,
     steps: Vec<Step>,
 }
 
@@ -193,7 +193,7 @@ impl Registry {
                 let reason = format!("`{}` is not a new name of a-z, 0-9 and _", kind.name);
                 return Err(page.error(&span, "POLICY_NAME", reason));
             }
-            kinds.push(IdentifierKind { name: kind.name.into(), steps: kind.normalise });
+            kinds.push(IdentifierKind { name: kind.name.as_str().into(), steps: kind.normalise });
         }
         let mut fields = Vec::new();
         let mut keys = Vec::new();
@@ -204,10 +204,10 @@ impl Registry {
             if fields.iter().any(|other: &FieldRule| other.name == rule.name) {
                 return Err(page.error(&span, "POLICY_DUPLICATE", "the field is listed twice"));
             }
-            keys.extend(field.keys.iter().map(|key| (key.clone(), rule.name.clone())));
+            keys.extend(field.keys.iter().map(|key| (key.clone(), rule.name)));
             fields.push(rule);
         }
-        fields.sort_by(|left, right| left.name.cmp(&right.name));
+        fields.sort_by_key(|field| field.name);
         let mut registry =
             Registry { fields, kinds, refused: Vec::new(), refused_bits: Box::new([0; 64]) };
         for name in ["data"] {

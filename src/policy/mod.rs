@@ -5,7 +5,6 @@ pub mod classes;
 pub mod classify;
 pub mod error;
 pub mod fields;
-mod names;
 pub mod paths;
 pub mod patterns;
 pub mod persons;

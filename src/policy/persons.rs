@@ -7,7 +7,6 @@ use crate::base::limits::{GROUP_SUBJECTS_MAX, PERSON_LINKS_MAX};
 use crate::base::refusal::Refusal;
 use crate::format::json::{Kind, Value};
 use crate::policy::fields::{IdentifierKind, Registry, Whom};
-use crate::policy::names::Names;
 use crate::policy::paths::{Found, Slot};
 use crate::policy::patterns::Pattern;
 use std::borrow::Cow;
@@ -124,19 +123,19 @@ impl Persons {
     /// The persons whom the rules find in an event.
     pub fn find(
         rules: &[PersonRule],
-        (registry, names): (&Registry, &mut Names),
+        registry: &Registry,
         root: Value<'_, '_>,
         found: &Found,
     ) -> Result<Self, Refusal> {
         let mut persons = Persons::default();
         for rule in rules {
             let Some(each) = &rule.each else {
-                persons.add_by(rule, (registry, names), root, None, found)?;
+                persons.add_by(rule, registry, root, None, found)?;
                 continue;
             };
             let Some(array) = each.value(root, None, found) else { continue };
             for element in array.elements() {
-                persons.add_by(rule, (registry, names), root, Some(element), found)?;
+                persons.add_by(rule, registry, root, Some(element), found)?;
             }
         }
         if persons.subjects.len() > GROUP_SUBJECTS_MAX {
@@ -148,7 +147,7 @@ impl Persons {
     fn add_by(
         &mut self,
         rule: &PersonRule,
-        (registry, names): (&Registry, &mut Names),
+        registry: &Registry,
         root: Value<'_, '_>,
         element: Option<Value<'_, '_>>,
         found: &Found,
@@ -161,7 +160,7 @@ impl Persons {
         let mut role = rule.role;
         let mut identifiers = Vec::new();
         if let (Some(list), Some(element)) = (&rule.list, element) {
-            listed(list, (registry, names), element, &mut identifiers)?;
+            listed(list, registry, element, &mut identifiers)?;
             if element.get("role").and_then(|value| value.string()).as_deref() == Some("actor") {
                 role = Role::Actor;
             }
@@ -192,7 +191,7 @@ impl Persons {
                 }
             }
             if whole {
-                push(&identifier.kind, &text, names, &mut identifiers)?;
+                push(&identifier.kind, &text, &mut identifiers)?;
             }
         }
         if !identifiers.is_empty() {
@@ -255,14 +254,9 @@ impl Persons {
     }
 }
 
-fn push(
-    kind: &IdentifierKind,
-    text: &str,
-    names: &mut Names,
-    into: &mut Vec<Identifier>,
-) -> Result<(), Refusal> {
+fn push(kind: &IdentifierKind, text: &str, into: &mut Vec<Identifier>) -> Result<(), Refusal> {
     if let Some(value) = kind.normalise(text)? {
-        let identifier = Identifier { kind: names.kind(&kind.name), value };
+        let identifier = Identifier { kind: kind.name, value };
         if !into.contains(&identifier) {
             if into.len() >= PERSON_LINKS_MAX {
                 return Err(too_many_identifiers());
@@ -286,7 +280,7 @@ fn too_many_identifiers() -> Refusal {
 /// sealed to others than the sender meant.
 fn listed(
     list: &str,
-    (registry, names): (&Registry, &mut Names),
+    registry: &Registry,
     element: Value<'_, '_>,
     into: &mut Vec<Identifier>,
 ) -> Result<(), Refusal> {
@@ -303,7 +297,7 @@ fn listed(
                 .field("subjects")
                 .at(entry.offset()));
         };
-        push(kind, &text, names, into)?;
+        push(kind, &text, into)?;
     }
     if into.is_empty() {
         return Err(Refusal::new("SUBJECT_EMPTY", "name a person by at least one identifier")

@@ -27,9 +27,9 @@ use crate::vault::meter::Stage;
 use crate::vault::sequencer::{Committed, Message, Original, Outcome, Rejected};
 use crate::vault::{Vault, vault_code};
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Times a batch is sealed again because a fence or midnight passed meanwhile.

@@ -334,9 +334,9 @@ impl Vault {
     ) -> Result<Prepared> {
         let mut fields: Vec<Field<'static>> = fields
             .into_iter()
-            .map(|(name, value)| Field { name: Arc::from(name), value: Cow::Owned(value) })
+            .map(|(name, value)| Field { name: name.into(), value: Cow::Owned(value) })
             .collect();
-        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        fields.sort_by_key(|field| field.name);
         let event = Event {
             time: now,
             source: Arc::from("vault"),

@@ -7,6 +7,7 @@
 
 mod cells;
 mod lookup;
+mod people;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use crate::store::keytree::KeyTree;
 use crate::vault::clock::LogClock;
 use crate::vault::error::{Error, Result};
 use crate::vault::keys::lookup::{ById, GroupName};
+use crate::vault::keys::people::People;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -46,15 +48,17 @@ pub(crate) struct PersonKeys {
     token: Option<HmacKey>,
 }
 
+/// What a lookup of a known person reads lies together, in front.
+#[repr(C)]
 struct SubjectKeys {
     class: ClassId,
     created: Day,
-    seal: Key,
-    tags: HmacKey,
     /// The tag computed last: that of this month but for the first event of a month.
     tag: Option<(Month, SubjectTag)>,
     /// Base key computed last of groups with this one subject.
     base: Option<(Day, HmacKey)>,
+    seal: Key,
+    tags: HmacKey,
 }
 
 impl PersonKeys {
@@ -84,8 +88,14 @@ impl PersonKeys {
 }
 
 impl SubjectKeys {
+    /// The tag of a month, if it was computed last.
+    #[inline]
+    fn known_tag(&self, month: Month) -> Option<SubjectTag> {
+        self.tag.filter(|(known, _)| *known == month).map(|(_, tag)| tag)
+    }
+
     fn tag(&self, month: Month) -> SubjectTag {
-        if let Some((_, tag)) = self.tag.filter(|(known, _)| *known == month) {
+        if let Some(tag) = self.known_tag(month) {
             return tag;
         }
         let [a, b, c, d] = month.0.to_be_bytes();
@@ -97,8 +107,7 @@ impl SubjectKeys {
 /// What is cached.
 #[derive(Default)]
 pub(crate) struct Cache {
-    identifiers: HashMap<Identifier, PersonId>,
-    pub(crate) persons: ById<PersonId, PersonKeys>,
+    people: People,
     class_days: HashMap<ClassDay, Key>,
     groups: HashMap<GroupName, HmacKey>,
     owners: ById<SubjectTag, (PersonId, ClassId)>,
@@ -282,7 +291,7 @@ impl Keyring {
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         for cell in persons {
             let keys = PersonKeys::of(&cell);
-            if !cache.persons.contains_key(&cell.id) {
+            if cache.people.person(&cell.id).is_none() {
                 cache.bytes += PERSON_BYTES + cell.keys.len() * CLASS_KEY_BYTES;
             }
             for key in &keys.classes {
@@ -290,7 +299,7 @@ impl Keyring {
                     cache.owners.insert(key.tag(Month(month)), (cell.id, key.class));
                 }
             }
-            cache.persons.insert(cell.id, keys);
+            cache.people.add(cell.id, keys);
         }
         cache.class_days.extend(class_days);
         cache.owners_until = Some(until);
@@ -326,7 +335,7 @@ impl Keyring {
             .iter()
             .map(|tag| {
                 let (person, class) = cache.owners.get(tag)?;
-                Some(&cache.persons.get(person)?.class(*class)?.seal)
+                Some(&cache.people.person(person)?.class(*class)?.seal)
             })
             .collect();
         Some(base_key(&self.tenant, class_day, day_key, &seals?))
@@ -339,7 +348,7 @@ impl Keyring {
         destination: &[u8],
     ) -> Option<[u8; 16]> {
         let (person, _) = cache.owners.get(tag)?;
-        let keys = cache.persons.get(person)?;
+        let keys = cache.people.person(person)?;
         Some(keys.token.as_ref()?.mac16(&[&tag::TOKEN[..], destination].concat()))
     }
 }
@@ -361,22 +370,12 @@ impl Cache {
         let cells = persons.iter().map(|(_, p)| PERSON_BYTES + p.keys.len() * CLASS_KEY_BYTES);
         self.bytes += texts.chain(cells).sum::<usize>();
         for (person, cell) in persons {
-            self.persons.insert(*person, PersonKeys::of(cell));
+            self.people.add(*person, PersonKeys::of(cell));
         }
-        self.identifiers.extend(identifiers);
+        for (identifier, person) in identifiers {
+            self.people.name(identifier, person);
+        }
         self.class_days.extend(class_days);
-    }
-
-    /// The one person all identifiers of a subject are known to name.
-    fn person_of(&self, subject: &Subject) -> Option<PersonId> {
-        let (first, others) = subject.identifiers.split_first()?;
-        let person = *self.identifiers.get(first)?;
-        let same = |other: &Identifier| {
-            self.identifiers.get(other).is_some_and(|p| {
-                *p == person || self.persons.get(&person).is_some_and(|k| k.peers.contains(p))
-            })
-        };
-        others.iter().all(same).then_some(person)
     }
 
     /// Whether the owner of every living tag up to this month is known.
@@ -387,16 +386,10 @@ impl Cache {
     /// The person behind each known tag; handles of one person give the least of them.
     pub(crate) fn owners(&self) -> HashMap<SubjectTag, PersonId> {
         let least = |person: &PersonId| {
-            let peers = self.persons.get(person).map(|keys| keys.peers.as_slice());
+            let peers = self.people.person(person).map(|keys| keys.peers.as_slice());
             peers.unwrap_or_default().iter().fold(*person, |least, peer| least.min(*peer))
         };
         self.owners.iter().map(|(tag, (person, _))| (*tag, least(person))).collect()
-    }
-
-    /// The person a subject means and the person's keys of a class, if both are here.
-    fn known(&self, subject: &Subject, class: ClassId) -> Option<(PersonId, &SubjectKeys)> {
-        let person = self.person_of(subject)?;
-        Some((person, self.persons.get(&person)?.class(class)?))
     }
 
     /// Forgets everything.

@@ -162,7 +162,7 @@ fn an_event_whose_entry_nobody_could_decode_is_refused_before_it_is_sealed() {
         event.groups[0].fields.push(again);
     });
     check("no name", &|event| event.groups[0].fields[0].name = "".into());
-    check("a long name", &|event| event.groups[0].fields[0].name = "n".repeat(65).into());
+    check("a long name", &|event| event.groups[0].fields[0].name = "n".repeat(65).as_str().into());
     check("a subject that is not there", &|event| event.groups[0].subjects.push(200));
     put(&vault, 2).unwrap();
     drop(vault);

@@ -105,7 +105,7 @@ fn normal(policies: &Policies, kind: &str, value: &str) -> Result<Identifier> {
         return Err(Failure::usage("IDENTIFIER_KIND", message).into());
     };
     match rule.normalise(value)? {
-        Some(value) => Ok(Identifier { kind: rule.name.clone(), value }),
+        Some(value) => Ok(Identifier { kind: rule.name, value }),
         None => {
             let message = format!("nothing is left of this {} once normalised", rule.name);
             Err(Failure::usage("SUBJECT_EMPTY", message).into())

@@ -189,10 +189,11 @@ pub(crate) fn in_lanes<'a, const N: usize>(
         scratch: [[0; BLOCK]; 2],
         tail: (0, 0),
     });
-    let mut next = 0;
+    let (mut next, mut done) = (0, 0);
     loop {
         let (mut busy, mut count) = (0, usize::MAX);
         for (lane, slot) in slots.iter_mut().enumerate() {
+            slot.advance(done);
             if slot.run().is_empty() {
                 exchange(engine, source, lane, slot, &mut next);
             }
@@ -205,16 +206,15 @@ pub(crate) fn in_lanes<'a, const N: usize>(
         if busy < engine.sparse().max(1) {
             break;
         }
-        // An idle lane repeats a busy one's work, and nobody asks for the result.
-        let spare = slots.iter().find(|slot| slot.message.is_some()).map_or(&[][..], Slot::run);
-        let mut runs = [spare; N];
-        for (run, slot) in runs.iter_mut().zip(&slots) {
-            if slot.message.is_some() {
-                *run = slot.run();
-            }
+        let mut runs = slots.each_ref().map(Slot::run);
+        if busy < N {
+            // An idle lane repeats a busy one's work, and nobody asks for the result.
+            let spare = slots.iter().find(|slot| slot.message.is_some()).map_or(&[][..], Slot::run);
+            let idle = runs.iter_mut().zip(&slots).filter(|(_, slot)| slot.message.is_none());
+            idle.for_each(|(run, _)| *run = spare);
         }
         engine.run(&runs, count);
-        slots.iter_mut().for_each(|slot| slot.advance(count));
+        done = count;
     }
     for (lane, slot) in slots.iter_mut().enumerate() {
         if let Some(message) = slot.message {

@@ -83,8 +83,14 @@ impl Keyring {
             found.events.reserve(events.len());
             found.subjects.reserve(events.len());
             found.groups.reserve(events.len());
+            let known = cache.people.of_batch(events);
+            // A loop of its own, for the reason that `people` gives.
+            let month = day.month();
+            let tag = |k: &Option<(PersonId, &SubjectKeys)>| (*k)?.1.known_tag(month);
+            let tags: Vec<Option<SubjectTag>> = known.iter().map(tag).collect();
+            let mut known = known.into_iter().zip(tags);
             for event in events {
-                looking.event(event, &mut wanted, &mut found);
+                looking.event(event, &mut known, &mut wanted, &mut found);
             }
             (found, looking.fresh, wanted)
         };
@@ -107,14 +113,14 @@ impl Keyring {
             cache.groups.clear();
         }
         for ((person, class), (month, tag)) in fresh.tags {
-            let keys = cache.persons.get_mut(&person).and_then(|keys| keys.class_mut(class));
+            let keys = cache.people.person_mut(&person).and_then(|keys| keys.class_mut(class));
             if let Some(keys) = keys {
                 keys.tag = Some((month, tag));
                 cache.owners.insert(tag, (person, class));
             }
         }
         for ((person, class), (day, base)) in fresh.bases {
-            let keys = cache.persons.get_mut(&person).and_then(|keys| keys.class_mut(class));
+            let keys = cache.people.person_mut(&person).and_then(|keys| keys.class_mut(class));
             keys.into_iter().for_each(|keys| keys.base = Some((day, base.clone())));
         }
         cache.groups.extend(fresh.groups);
@@ -148,8 +154,15 @@ struct Looking<'c> {
     members: Vec<(PersonId, SubjectTag, &'c SubjectKeys)>,
 }
 
-impl Looking<'_> {
-    fn event(&mut self, event: &Event<'_>, wanted: &mut Wanted, found: &mut BatchKeys) {
+impl<'c> Looking<'c> {
+    /// `known` continues with the event's subjects.
+    fn event(
+        &mut self,
+        event: &Event<'_>,
+        known: &mut impl Iterator<Item = (Option<(PersonId, &'c SubjectKeys)>, Option<SubjectTag>)>,
+        wanted: &mut Wanted,
+        found: &mut BatchKeys,
+    ) {
         let class_day = ClassDay { class: event.class, day: self.day };
         let day_key = self.cache.class_days.get(&class_day);
         if !event.groups.is_empty() && day_key.is_none() {
@@ -158,11 +171,11 @@ impl Looking<'_> {
         let month = self.day.month();
         self.members.clear();
         for subject in &event.subjects {
-            let Some((person, keys)) = self.cache.known(subject, event.class) else {
+            let Some((Some((person, keys)), tag)) = known.next() else {
                 wanted.subjects.push((subject.clone(), event.class));
                 continue;
             };
-            let tag = self.tag(person, keys, month);
+            let tag = tag.unwrap_or_else(|| self.tag(person, keys, month));
             self.members.push((person, tag, keys));
         }
         if !wanted.subjects.is_empty() || !wanted.class_days.is_empty() {
@@ -199,9 +212,6 @@ impl Looking<'_> {
     }
 
     fn tag(&mut self, person: PersonId, keys: &SubjectKeys, month: Month) -> SubjectTag {
-        if let Some((_, tag)) = keys.tag.filter(|(known, _)| *known == month) {
-            return tag;
-        }
         let name = (person, keys.class);
         self.fresh.tags.entry(name).or_insert_with(|| (month, keys.tag(month))).1
     }

@@ -141,7 +141,7 @@ impl<'e> Layout<'e> {
         if let Some(own) = self.fields.get_mut(fields..)
             && !own.is_sorted_by(|a, b| a.0.name <= b.0.name)
         {
-            own.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
+            own.sort_unstable_by_key(|(field, _)| field.name);
         }
         let (fields, groups) = (fields..self.fields.len(), groups..self.groups.len());
         self.records.push(Record { event, keys: own, kind, clear, fields, tags, groups });
