@@ -39,13 +39,13 @@ pub const DEDUPE_IDS_MIN: usize = 10_000_000;
 pub const DEDUPE_NANOS_MIN: u64 = 24 * 3_600 * 1_000_000_000;
 /// Bytes of events accepted and not yet durable; beyond it appends are refused as overloaded.
 pub const POOL_BYTES_MAX: usize = 256 << 20;
-/// Memory of the key cache while nobody reads: 256 MiB are about 330,000 persons with one
-/// identifier and one retention class (128 + 12, 352 and 296 bytes = 788). Beyond it the cache
+/// Memory of the key cache while nobody reads: 256 MiB are about 310,000 persons with one
+/// identifier and one retention class (170 + 12, 362 and 296 bytes = 840). Beyond it the cache
 /// starts anew. A batch holds copies of its keys, so no eviction takes one from under a sealer;
 /// those copies are 64 bytes a group and 40 a subject of batches in flight, which the pool bounds.
 pub const KEY_CACHE_BYTES_MAX: usize = 256 << 20;
 /// Memory of the key cache once somebody opened bodies, which takes the keys of everybody: 1 GiB
-/// is 1.3 million such persons. Beyond it reading loads the keys again after each eviction.
+/// is 1.2 million such persons. Beyond it reading loads the keys again after each eviction.
 pub const KEY_CACHE_READ_BYTES_MAX: usize = 1 << 30;
 /// Base keys cached of groups with no subject or several: 65,536 x about 300 bytes = 20 MiB.
 pub const KEY_CACHE_GROUPS_MAX: usize = 1 << 16;

@@ -1,8 +1,8 @@
 //! The crew: how many threads seal one batch side by side. A large batch is taken apart among the
-//! processors that no other batch is being sealed on, and put together in its order by whoever
-//! gives places. What is sealed is the same bytes whoever does it: randomness is drawn before, in
-//! the order of the batch. It never waits: a batch that finds all processors taken has its own
-//! thread.
+//! processors that batches of others need neither now nor, by what was seen of late, soon; and put
+//! together in its order by whoever gives places. What is sealed is the same bytes whoever does it:
+//! randomness is drawn before, in the order of the batch. It never waits: a batch that finds all
+//! processors taken has its own thread.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Events of a part at least: sealing fewer takes less time than starting a thread is worth.
 const PART_MIN: usize = 250;
 
+/// Batches after which it is forgotten how many there were at once.
+const REMEMBERED: usize = 16;
+
 /// Processors, and how many of them seal.
 pub(crate) struct Crew {
     processors: usize,
     sealing: AtomicUsize,
+    /// Batches being sealed now.
+    batches: AtomicUsize,
+    /// Most of them at once of late, and batches since then.
+    peak: AtomicUsize,
+    since: AtomicUsize,
 }
 
 /// Processors taken for one batch, until it is sealed.
@@ -25,7 +33,8 @@ pub(crate) struct Shift<'c> {
 impl Crew {
     /// For a machine of so many processors.
     pub(crate) fn of(processors: usize) -> Self {
-        Crew { processors, sealing: AtomicUsize::new(0) }
+        let none = || AtomicUsize::new(0);
+        Crew { processors, sealing: none(), batches: none(), peak: none(), since: none() }
     }
 
     /// For this machine.
@@ -33,18 +42,34 @@ impl Crew {
         Crew::of(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Takes processors for a batch: at least the caller's own.
+    /// Takes processors for a batch: at least the caller's own, and none that the batches of other
+    /// clients will want in a moment.
     pub(crate) fn shift(&self, events: usize) -> Shift<'_> {
+        let coming = self.coming();
         let others = self.sealing.fetch_add(1, Ordering::SeqCst);
-        let more = self.processors.saturating_sub(others + 1).min((events / PART_MIN).max(1) - 1);
+        let free = self.processors.saturating_sub(others + 1 + coming);
+        let more = free.min((events / PART_MIN).max(1) - 1);
         self.sealing.fetch_add(more, Ordering::SeqCst);
         Shift { crew: self, parts: more + 1 }
+    }
+
+    /// Counts a batch; returns how many fewer there are than there were at once of late.
+    fn coming(&self) -> usize {
+        let now = self.batches.fetch_add(1, Ordering::SeqCst) + 1;
+        let peak = self.peak.load(Ordering::SeqCst);
+        if now >= peak || self.since.fetch_add(1, Ordering::SeqCst) >= REMEMBERED {
+            self.peak.store(now, Ordering::SeqCst);
+            self.since.store(0, Ordering::SeqCst);
+            return 0;
+        }
+        peak - now
     }
 }
 
 impl Drop for Shift<'_> {
     fn drop(&mut self) {
         self.crew.sealing.fetch_sub(self.parts, Ordering::SeqCst);
+        self.crew.batches.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -91,9 +116,21 @@ mod tests {
         // All taken: the next one has its own thread and no more.
         assert_eq!(crew.shift(100 * PART_MIN).parts, 1);
         drop((small, large));
-        assert_eq!(crew.shift(2 * PART_MIN).parts, 2);
-        assert_eq!(crew.shift(100 * PART_MIN).parts, 4);
         assert_eq!(crew.sealing.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn what_other_clients_used_of_late_is_left_to_them() {
+        let crew = Crew::of(4);
+        drop([crew.shift(1), crew.shift(1), crew.shift(1)]);
+        // Two more may come, so that one processor is free beside the own.
+        for _ in 0..REMEMBERED {
+            assert_eq!(crew.shift(100 * PART_MIN).parts, 2);
+        }
+        // Nobody came.
+        assert_eq!(crew.shift(100 * PART_MIN).parts, 4);
+        assert_eq!(crew.shift(2 * PART_MIN).parts, 2);
+        assert_eq!(crew.batches.load(Ordering::SeqCst), 0);
     }
 
     #[test]

@@ -31,11 +31,12 @@ use crate::vault::keys::people::People;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-/// Memory of an identifier in the cache, its text beside: its row twice over, as a hash table of
-/// half load has it, and the text's allocation.
-const IDENTIFIER_BYTES: usize = 2 * 48 + 32;
-/// Memory of a person without class keys: the row twice over, and two allocations.
-const PERSON_BYTES: usize = 2 * 144 + 64;
+/// Memory of an identifier in the cache, its text beside: its row and hash twice over, as vectors
+/// that just grew have them, its place twice over, as a hash table of half load has it, and the
+/// text's allocation.
+const IDENTIFIER_BYTES: usize = 2 * (56 + 8) + 2 * 5 + 32;
+/// Memory of a person without class keys: keys and place twice over, and two allocations.
+const PERSON_BYTES: usize = 2 * 128 + 2 * 21 + 64;
 /// Memory of a class key: the key's states, and the row of its tag twice over.
 const CLASS_KEY_BYTES: usize = 216 + 2 * 40;
 

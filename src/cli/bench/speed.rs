@@ -23,7 +23,7 @@ const CORPUS: usize = 200_000;
 /// Events of a batch.
 const BATCH: usize = 1_000;
 /// Clients at once.
-const CLIENTS: u64 = 4;
+const CLIENTS: u64 = 2;
 /// Batches of one client on the way at once.
 const ON_THE_WAY: usize = 4;
 /// Times a client can send the corpus, each time from another source: hours at any speed.

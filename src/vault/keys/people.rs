@@ -158,3 +158,108 @@ fn same(one: &Identifier, other: &Identifier) -> bool {
 fn place(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(NOWHERE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::event::EventCode;
+    use crate::base::secret::Key;
+    use crate::base::unit::{Day, UtcNanos};
+    use crate::format::cell::{ClassKey, PersonCell};
+    use crate::vault::housekeeper::SEAL_CODE;
+    use crate::vault::seal::bare;
+    use std::collections::HashMap;
+
+    /// Numbers from a seed (xorshift).
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % limit
+        }
+    }
+
+    fn id(number: u64) -> PersonId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+        id[15] = number as u8;
+        PersonId(id)
+    }
+
+    fn identifier(number: u64) -> Identifier {
+        let kind = if number.is_multiple_of(3) { "email" } else { "user_id" };
+        Identifier { kind: kind.into(), value: format!("n{}", number / 2).into() }
+    }
+
+    fn cell(person: u64, classes: &[u16], peers: Vec<PersonId>) -> PersonCell {
+        let created = Day(20_000);
+        let key =
+            |class: &u16| ClassKey { class: ClassId(*class), created, key: Key::new([1; 32]) };
+        let keys = classes.iter().map(key).collect();
+        let token = Key::new([2; 32]);
+        PersonCell { id: id(person), retired: false, created, token, keys, links: vec![], peers }
+    }
+
+    fn event(class: u16, subjects: Vec<Subject>) -> Event<'static> {
+        let code: EventCode = SEAL_CODE;
+        let (event, _) = bare(ClassId(class), code, UtcNanos(0));
+        Event { subjects, ..event }
+    }
+
+    #[test]
+    fn a_row_takes_what_the_arithmetic_says() {
+        assert!(size_of::<Name>() <= 56);
+    }
+
+    /// Whoever is found is found as in plain maps, one identifier after the other.
+    #[test]
+    fn random_batches_find_whom_plain_maps_find() {
+        for seed in 1..=40 {
+            let mut dice = Dice(0x2545_F491_4F6C_DD1D ^ seed);
+            let mut people = People::default();
+            let mut names: HashMap<Identifier, PersonId> = HashMap::new();
+            let mut persons: HashMap<PersonId, (Vec<PersonId>, Vec<u16>)> = HashMap::new();
+            for _ in 0..60 {
+                let (person, peer) = (dice.below(30), dice.below(30));
+                let classes: Vec<u16> = (0..3).filter(|_| dice.below(2) == 0).collect();
+                let peers = if dice.below(3) == 0 { vec![id(peer)] } else { Vec::new() };
+                // Now and then a name comes before the person's keys, or without them.
+                if dice.below(4) > 0 {
+                    let cell = cell(person, &classes, peers.clone());
+                    people.add(id(person), PersonKeys::of(&cell));
+                    persons.insert(id(person), (peers, classes));
+                }
+                let name = identifier(dice.below(80));
+                people.name(name.clone(), id(person));
+                names.insert(name, id(person));
+                let mut subject = |_| Subject {
+                    identifiers: (0..dice.below(4)).map(|_| identifier(dice.below(90))).collect(),
+                };
+                let batch: Vec<_> =
+                    (0..5).map(|n| event(n % 3, (0..n).map(&mut subject).collect())).collect();
+                let expect = batch.iter().flat_map(|e| e.subjects.iter().map(|s| (s, e.class)));
+                let expect = expect.map(|(subject, class)| {
+                    let (first, others) = subject.identifiers.split_first()?;
+                    let person = names.get(first)?;
+                    let there = persons.get(person);
+                    let peers = there.map_or(&[][..], |(peers, _)| peers);
+                    let same = |p: &PersonId| p == person || peers.contains(p);
+                    let all = others.iter().all(|other| names.get(other).is_some_and(same));
+                    let (_, classes) = there.filter(|_| all)?;
+                    classes.contains(&class.0).then_some((*person, class))
+                });
+                let found = people.of_batch(&batch).into_iter();
+                let found = found.map(|found| found.map(|(person, keys)| (person, keys.class)));
+                assert!(found.eq(expect), "seed {seed}");
+            }
+            assert_eq!(people.len(), (persons.len(), names.len()), "seed {seed}");
+            for (name, person) in &names {
+                assert_eq!(people.named(name), Some(*person));
+                assert_eq!(people.person(person).is_some(), persons.contains_key(person));
+            }
+        }
+    }
+}

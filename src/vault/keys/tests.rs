@@ -26,13 +26,13 @@ fn named(number: u64) -> Identifier {
 
 #[test]
 fn rows_take_what_the_arithmetic_says() {
-    assert!(size_of::<(Identifier, PersonId)>() <= 48);
-    assert!(size_of::<(PersonId, PersonKeys)>() <= 144);
+    assert!(size_of::<PersonKeys>() <= 128);
+    assert!(size_of::<(PersonId, u32)>() <= 20);
     assert!(size_of::<SubjectKeys>() <= 216);
     assert!(size_of::<(SubjectTag, (PersonId, ClassId))>() <= 40);
     // The number of persons that the limit's comment promises.
     let one = IDENTIFIER_BYTES + 12 + PERSON_BYTES + CLASS_KEY_BYTES;
-    assert!(limits::KEY_CACHE_BYTES_MAX / one > 330_000, "{one}");
+    assert!(limits::KEY_CACHE_BYTES_MAX / one > 310_000, "{one}");
 }
 
 #[test]
