@@ -1,5 +1,5 @@
-//! Words of the vocabulary: names of fields and of kinds of identifiers, as the policies write them.
-//! Each is kept once for the life of the process, so that naming a field in every event costs
+//! Words of the vocabulary: names of fields and of kinds of identifiers, as the policies write
+//! them. Each is kept once for the life of the process, so that naming a field in every event costs
 //! neither memory nor a count that processors hand around. It never holds what a sender of events
 //! chose: there are as many words as policies ever named.
 

@@ -1,6 +1,6 @@
-//! Working memory for reading drafts, between batches. A thread gets its own back where it can: what
-//! is counted in it (the names that events share) then stays with one processor. It never grows
-//! beyond as many as were in use at once.
+//! Working memory for reading drafts, between batches. A thread gets its own back where it can:
+//! what is counted in it (the names that events share) then stays with one processor. It never
+//! grows beyond as many as were in use at once.
 
 use crate::policy::classify::Scratch;
 use std::sync::{Mutex, PoisonError};
