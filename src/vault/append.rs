@@ -362,7 +362,9 @@ impl<'v, 'e> Pending<'v, 'e> {
 impl Batch<'_> {
     fn fill(&mut self, done: &Committed) {
         for (at, receipt) in self.positions.iter().zip(Receipt::all_of(done)) {
-            self.receipts.get_mut(*at).into_iter().for_each(|slot| *slot = Some(receipt.clone()));
+            if let Some(slot) = self.receipts.get_mut(*at) {
+                *slot = Some(receipt);
+            }
         }
         self.events.clear();
     }

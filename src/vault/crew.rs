@@ -1,40 +1,50 @@
-//! The crew: how many threads seal one batch side by side. A large batch is taken apart among the
-//! processors that batches of others need neither now nor, by what was seen of late, soon; and put
-//! together in its order by whoever gives places. What is sealed is the same bytes whoever does it:
-//! randomness is drawn before, in the order of the batch. It never waits: a batch that finds all
-//! processors taken has its own thread.
+//! The crew: who seals now, and how many threads seal one batch side by side. A large batch waits
+//! until a processor is free for it: more of them at once would only take memory and turns. It is
+//! taken apart among the processors that batches of others need neither now nor, by what was seen
+//! of late, soon; and put together in its order by whoever gives places. What is sealed is the same
+//! bytes whoever does it: randomness is drawn before, in the order of the batch. Nobody waits here
+//! with a lock in hand, and whoever seals waits for nothing.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Events of a part at least: sealing fewer takes less time than starting a thread is worth.
+/// Batches below it wait for nobody.
 const PART_MIN: usize = 250;
-
 /// Batches after which it is forgotten how many there were at once.
 const REMEMBERED: usize = 16;
 
-/// Processors, and how many of them seal.
+/// Processors, and what they seal.
 pub(crate) struct Crew {
     processors: usize,
-    sealing: AtomicUsize,
-    /// Batches being sealed now.
-    batches: AtomicUsize,
-    /// Most of them at once of late, and batches since then.
-    peak: AtomicUsize,
-    since: AtomicUsize,
+    work: Mutex<Work>,
+    free: Condvar,
+}
+
+/// What is being sealed.
+#[derive(Default)]
+struct Work {
+    /// Threads.
+    threads: usize,
+    /// Batches, and the large ones among them.
+    batches: usize,
+    large: usize,
+    /// Most batches at once of late, and how many came since then.
+    peak: usize,
+    since: usize,
 }
 
 /// Processors taken for one batch, until it is sealed.
 pub(crate) struct Shift<'c> {
     crew: &'c Crew,
+    large: bool,
     pub(crate) parts: usize,
 }
 
 impl Crew {
     /// For a machine of so many processors.
     pub(crate) fn of(processors: usize) -> Self {
-        let none = || AtomicUsize::new(0);
-        Crew { processors, sealing: none(), batches: none(), peak: none(), since: none() }
+        Crew { processors, work: Mutex::default(), free: Condvar::new() }
     }
 
     /// For this machine.
@@ -45,31 +55,45 @@ impl Crew {
     /// Takes processors for a batch: at least the caller's own, and none that the batches of other
     /// clients will want in a moment.
     pub(crate) fn shift(&self, events: usize) -> Shift<'_> {
-        let coming = self.coming();
-        let others = self.sealing.fetch_add(1, Ordering::SeqCst);
-        let free = self.processors.saturating_sub(others + 1 + coming);
-        let more = free.min((events / PART_MIN).max(1) - 1);
-        self.sealing.fetch_add(more, Ordering::SeqCst);
-        Shift { crew: self, parts: more + 1 }
+        let (mut work, large) = (self.work(), events >= PART_MIN);
+        while large && work.large >= self.processors.max(1) {
+            work = self.free.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        let coming = work.coming();
+        let free = self.processors.saturating_sub(work.threads + 1 + coming);
+        let parts = 1 + free.min((events / PART_MIN).max(1) - 1);
+        work.threads += parts;
+        work.large += usize::from(large);
+        Shift { crew: self, large, parts }
     }
 
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
     /// Counts a batch; returns how many fewer there are than there were at once of late.
-    fn coming(&self) -> usize {
-        let now = self.batches.fetch_add(1, Ordering::SeqCst) + 1;
-        let peak = self.peak.load(Ordering::SeqCst);
-        if now >= peak || self.since.fetch_add(1, Ordering::SeqCst) >= REMEMBERED {
-            self.peak.store(now, Ordering::SeqCst);
-            self.since.store(0, Ordering::SeqCst);
-            return 0;
+    fn coming(&mut self) -> usize {
+        self.batches += 1;
+        self.since += 1;
+        if self.batches >= self.peak || self.since > REMEMBERED {
+            (self.peak, self.since) = (self.batches, 0);
         }
-        peak - now
+        self.peak - self.batches
     }
 }
 
 impl Drop for Shift<'_> {
     fn drop(&mut self) {
-        self.crew.sealing.fetch_sub(self.parts, Ordering::SeqCst);
-        self.crew.batches.fetch_sub(1, Ordering::SeqCst);
+        let mut work = self.crew.work();
+        work.threads -= self.parts;
+        work.batches -= 1;
+        work.large -= usize::from(self.large);
+        drop(work);
+        if self.large {
+            self.crew.free.notify_one();
+        }
     }
 }
 
@@ -105,6 +129,7 @@ pub(crate) fn side_by_side<P: Sync, T: Send>(parts: &[P], work: impl Fn(&P) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     #[test]
     fn a_shift_takes_what_is_free_and_gives_it_back() {
@@ -116,7 +141,8 @@ mod tests {
         // All taken: the next one has its own thread and no more.
         assert_eq!(crew.shift(100 * PART_MIN).parts, 1);
         drop((small, large));
-        assert_eq!(crew.sealing.load(Ordering::SeqCst), 0);
+        let work = crew.work();
+        assert_eq!((work.threads, work.batches, work.large), (0, 0, 0));
     }
 
     #[test]
@@ -130,7 +156,28 @@ mod tests {
         // Nobody came.
         assert_eq!(crew.shift(100 * PART_MIN).parts, 4);
         assert_eq!(crew.shift(2 * PART_MIN).parts, 2);
-        assert_eq!(crew.batches.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn large_batches_wait_for_a_processor_and_small_ones_do_not() {
+        let crew = Crew::of(2);
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let shift = crew.shift(PART_MIN);
+                        most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                        std::thread::yield_now();
+                        now.fetch_sub(1, SeqCst);
+                        drop(shift);
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= 2);
+        let _all = [crew.shift(PART_MIN), crew.shift(PART_MIN)];
+        assert_eq!(crew.shift(PART_MIN - 1).parts, 1);
     }
 
     #[test]
