@@ -1,7 +1,9 @@
 //! Identifiers: fixed byte strings with a type each, shown as lower-case hex.
 //! They are random or keyed hashes; none is ever derived from a person's data without a key.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Writes lower-case hex of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
@@ -103,6 +105,28 @@ id!(/// Random name of a node blob in the shred tree.
     NodeId, 16);
 id!(/// A SHA-256 value: leaf hash, node hash, root.
     Hash32, 32);
+
+/// A map by ids that are random to whoever sends events: handles and tags are keyed hashes, persons
+/// are drawn. Their own bytes are hash enough.
+pub type ById<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// The first eight bytes of a random id.
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 ^= u64::from_be_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+}
 
 #[cfg(test)]
 mod tests {

@@ -227,7 +227,7 @@ impl Policies {
         let mut groups = Vec::with_capacity(1);
         for run in sealed.chunk_by(|left, right| left.mask == right.mask) {
             let mask = run.first().map_or(0, |sealed| sealed.mask);
-            let subjects = (0..32u8).filter(|bit| mask >> bit & 1 == 1).collect();
+            let subjects = positions(mask);
             let mut fields = Vec::with_capacity(run.len());
             for sealed in run {
                 let value = match sealed.value {
@@ -241,6 +241,16 @@ impl Policies {
         }
         groups
     }
+}
+
+/// Positions of the bits of a mask, ascending.
+fn positions(mut mask: u32) -> Vec<u8> {
+    let mut positions = Vec::with_capacity(mask.count_ones() as usize);
+    while mask != 0 {
+        positions.push(mask.trailing_zeros() as u8);
+        mask &= mask - 1;
+    }
+    positions
 }
 
 /// Whether a value belongs to the closed vocabulary of a clear field.

@@ -17,7 +17,7 @@ pub(crate) use crate::vault::keys::cells::{
 pub(crate) use crate::vault::keys::lookup::{BatchKeys, EventKeys};
 
 use crate::base::event::{Identifier, Subject};
-use crate::base::id::{EventIdTag, PersonId, SourceHandle, SubjectTag, TenantId};
+use crate::base::id::{ById, EventIdTag, PersonId, SourceHandle, SubjectTag, TenantId};
 use crate::base::limits;
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, Day, Month};
@@ -26,7 +26,7 @@ use crate::format::cell::{self, Cell, PersonCell};
 use crate::store::keytree::KeyTree;
 use crate::vault::clock::LogClock;
 use crate::vault::error::{Error, Result};
-use crate::vault::keys::lookup::{ById, GroupName};
+use crate::vault::keys::lookup::GroupName;
 use crate::vault::keys::people::People;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};

@@ -9,7 +9,7 @@ mod sequence;
 pub use crate::vault::dedupe::layers::{Layer, persist};
 pub use crate::vault::dedupe::sequence::{Sequence, Trial};
 
-use crate::base::id::{EventIdTag, SourceHandle};
+use crate::base::id::{ById, EventIdTag, SourceHandle};
 use crate::base::limits::{DEDUPE_IDS_MIN, DEDUPE_NANOS_MIN};
 use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::format::snapshot::Counter;
@@ -77,7 +77,7 @@ pub struct Captured {
 #[derive(Default)]
 pub struct Window {
     bounds: Bounds,
-    sequences: HashMap<SourceHandle, Sequence>,
+    sequences: ById<SourceHandle, Sequence>,
     young: Ids,
     young_until: UtcNanos,
     /// Entries below this are covered by layers, as far as they are remembered.

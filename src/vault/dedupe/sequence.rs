@@ -2,10 +2,10 @@
 //! which there are never more than a limit, in whatever order the numbers come and however many at
 //! once. It never forgets a number, and never takes one for used that was not.
 
-use crate::base::id::SourceHandle;
+use crate::base::id::{ById, SourceHandle};
 use crate::base::limits::SOURCE_HOLES_MAX;
 use crate::vault::dedupe::{Seen, Window};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// A counting source: all numbers up to `high` are used but those in `holes`.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -66,7 +66,7 @@ impl Sequence {
 pub struct Trial {
     /// Gaps the batch can open at most.
     opens: usize,
-    sequences: HashMap<SourceHandle, Sequence>,
+    sequences: ById<SourceHandle, Sequence>,
 }
 
 impl Trial {
@@ -80,7 +80,7 @@ impl Trial {
             opens += usize::from(last.is_none() || last != before);
             last = Some((source, seq));
         }
-        Trial { opens, sequences: HashMap::new() }
+        Trial { opens, sequences: ById::default() }
     }
 
     /// Whether a number that is new, and was not tried yet, has room; it counts as used from here.

@@ -11,34 +11,12 @@ use crate::base::unit::{ClassDay, ClassId, Day, Month};
 use crate::crypto::kdf::HmacKey;
 use crate::vault::keys::{Cache, Keyring, SubjectKeys, Wanted, base_key};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 /// Base keys of groups with no subject or several, by what they bind: class, day and the
 /// subjects' tags in order.
 pub(crate) type GroupName = (ClassDay, Vec<SubjectTag>);
-
-/// Persons and tags are random to whoever sends events, so their own bytes are hash enough.
-pub(crate) type ById<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
-
-/// The first eight bytes of a random id.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk::<8>() {
-            self.0 ^= u64::from_be_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _: usize) {}
-}
 
 /// Keys of a batch's events: copies, so that no eviction takes them from under a sealer.
 #[derive(Default)]

@@ -4,9 +4,8 @@
 //! it forgets everybody at once or nobody.
 
 use crate::base::event::{Event, Identifier, Subject};
-use crate::base::id::PersonId;
+use crate::base::id::{ById, PersonId};
 use crate::base::unit::ClassId;
-use crate::vault::keys::lookup::ById;
 use crate::vault::keys::{PersonKeys, SubjectKeys};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher as _, RandomState};
