@@ -16,25 +16,39 @@ static WORDS: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
 #[derive(Clone, Copy)]
 pub struct Word(&'static str);
 
+/// Words at most that are read from somewhere: a vocabulary has some hundred. Of at most 255 bytes
+/// each they take 16 MiB, whatever bytes from a disk say.
+const WORDS_MAX: usize = 1 << 16;
+
 impl Word {
-    /// The word with this text. For texts of policies, never for what events bring.
-    pub fn of(text: &str) -> Self {
+    /// The word with this text, as policies or a key cell have it; `None` when there are too many.
+    pub fn of(text: &str) -> Option<Self> {
+        Word::kept(text, WORDS_MAX)
+    }
+
+    fn kept(text: &str, limit: usize) -> Option<Self> {
         let known = WORDS.read().unwrap_or_else(PoisonError::into_inner).get(text).copied();
-        Word(known.unwrap_or_else(|| {
-            let mut words = WORDS.write().unwrap_or_else(PoisonError::into_inner);
-            // Somebody may have been faster.
-            words.get(text).copied().unwrap_or_else(|| {
-                let kept: &'static str = Box::leak(text.into());
-                words.insert(kept);
-                kept
-            })
-        }))
+        if let Some(known) = known {
+            return Some(Word(known));
+        }
+        let mut words = WORDS.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody may have been faster.
+        if let Some(known) = words.get(text) {
+            return Some(Word(known));
+        }
+        if words.len() >= limit {
+            return None;
+        }
+        let kept: &'static str = Box::leak(text.into());
+        words.insert(kept);
+        Some(Word(kept))
     }
 }
 
+/// For words that the program itself has, whatever there is already.
 impl From<&str> for Word {
     fn from(text: &str) -> Self {
-        Word::of(text)
+        Word::kept(text, usize::MAX).unwrap_or(Word(""))
     }
 }
 
@@ -95,7 +109,7 @@ mod tests {
     #[test]
     fn one_text_is_one_word_whoever_asks() {
         let texts = ["actor.id", "actor.name", "", "actor.id"];
-        let ask = || texts.map(Word::of);
+        let ask = || texts.map(Word::from);
         let answers: Vec<[Word; 4]> = std::thread::scope(|scope| {
             let asked: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
             asked.into_iter().filter_map(|thread| thread.join().ok()).collect()
@@ -104,7 +118,14 @@ mod tests {
         for [id, name, empty, again] in answers {
             assert_eq!((&*id, &*name, &*empty), ("actor.id", "actor.name", ""));
             assert!(id == again && id != name && empty < id && id < name);
-            assert_eq!(id, Word::of(&String::from("actor.id")));
+            assert_eq!(Some(id), Word::of(&String::from("actor.id")));
         }
+    }
+    #[test]
+    fn beyond_the_limit_only_known_texts_are_words() {
+        let known = Word::from("known");
+        assert_eq!(Word::kept("known", 0), Some(known));
+        assert_eq!(Word::kept("never seen before", 0), None);
+        assert_eq!(Word::kept("never seen before", 0), None);
     }
 }

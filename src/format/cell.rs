@@ -24,6 +24,7 @@ use crate::base::id::PersonId;
 use crate::base::limits;
 use crate::base::secret::Key;
 use crate::base::unit::{ClassDay, ClassId, Day};
+use crate::base::word::Word;
 use crate::crypto::kdf::{HmacKey, label};
 use crate::format::wire::{Reader, Result, Write, len_of};
 use zeroize::Zeroizing;
@@ -208,7 +209,8 @@ fn read_identifier(reader: &mut Reader<'_>) -> Result<IdentifierCell> {
     }
     let kind = text(reader.lp8("identifier kind")?, reader)?;
     let value = text(reader.lp16("identifier value")?, reader)?;
-    let identifier = Identifier { kind: kind.into(), value: value.into() };
+    let kind = Word::of(kind).ok_or_else(|| reader.malformed("too many kinds of identifiers"))?;
+    let identifier = Identifier { kind, value: value.into() };
     Ok(IdentifierCell { current, persons, identifier })
 }
 

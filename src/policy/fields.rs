@@ -193,7 +193,10 @@ impl Registry {
                 let reason = format!("`{}` is not a new name of a-z, 0-9 and _", kind.name);
                 return Err(page.error(&span, "POLICY_NAME", reason));
             }
-            kinds.push(IdentifierKind { name: kind.name.as_str().into(), steps: kind.normalise });
+            let Some(name) = Word::of(&kind.name) else {
+                return Err(page.error(&span, "POLICY_NAME", "too many names".to_owned()));
+            };
+            kinds.push(IdentifierKind { name, steps: kind.normalise });
         }
         let mut fields = Vec::new();
         let mut keys = Vec::new();
@@ -330,7 +333,8 @@ fn checked(field: &RawField) -> Result<FieldRule, (&'static str, &'static str)> 
         }
         RawDisposition::Refuse => Disposition::Refuse,
     };
-    Ok(FieldRule { name: field.name.as_str().into(), disposition, reason })
+    let name = Word::of(&field.name).ok_or(("POLICY_NAME", "too many names"))?;
+    Ok(FieldRule { name, disposition, reason })
 }
 
 fn clear(field: &RawField) -> Result<Clear, (&'static str, &'static str)> {
