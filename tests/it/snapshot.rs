@@ -128,8 +128,17 @@ impl Told {
             let again = again.unwrap_or_else(|e| panic!("{context}: number {seq}: {e}"));
             assert_eq!((again[0].index, again[0].duplicate), (*index, true), "{context}: {seq}");
         }
-        // A window of eight ids forgets older ones; the youngest eight it must know.
-        for (id, (index, _)) in self.named.iter().rev().take(8) {
+        // A window of eight ids forgets older ones; the youngest eight of the log it must know,
+        // those that were never acknowledged among them.
+        let mut ids = Vec::new();
+        let whole = EntryIndex(0)..EntryIndex(vault.size().0);
+        let read = vault.for_each_entry(whole, &mut |entry, _| {
+            ids.extend((!entry.head.event_id.is_zero()).then_some(entry.index));
+            Ok(())
+        });
+        read.unwrap_or_else(|e| panic!("{context}: {e}"));
+        let young = |at: &EntryIndex| ids.iter().rev().take(8).any(|young| young == at);
+        for (id, (index, _)) in self.named.iter().filter(|(_, (index, _))| young(index)) {
             let again = append_json(vault, "app", &[named(*id)]);
             let again = again.unwrap_or_else(|e| panic!("{context}: id {id}: {e}"));
             assert_eq!((again[0].index, again[0].duplicate), (*index, true), "{context}: id {id}");
@@ -487,7 +496,9 @@ fn a_snapshot_from_before_a_roll_of_the_log_key_serves_after_it() {
             vault.settle();
             vault.checkpoint().unwrap();
         }
-        assert_eq!((facts(&vault), full.vouched()), (facts(&full), TreeSize(0)), "{context}");
+        // One of them may have found the seal that the other wrote.
+        let known = |vault| Facts { opening: false, ..facts(vault) };
+        assert_eq!((known(&vault), full.vouched()), (known(&full), TreeSize(0)), "{context}");
         let vouched = vault.vouched();
         drop(full);
         told.check(&vault, context);
