@@ -312,7 +312,7 @@ mod tests {
         );
         let system = io::Error::from(io::ErrorKind::StorageFull);
         let stopped = "cannot write: no space; what was acknowledged is safe, nothing more is \
-                       written; see to the disk, then open the vault again";
+                       written until the vault is opened again";
         for (what, end) in [
             ("cannot write", "; what was acknowledged is safe; free space and run it again"),
             (stopped, "; free space and run it again"),

@@ -54,8 +54,8 @@ impl Failure {
             None => error.what.clone(),
         };
         let what = format!(
-            "{what}; what was acknowledged is safe, nothing more is written; see to the disk, \
-             then open the vault again"
+            "{what}; what was acknowledged is safe, nothing more is written until the vault \
+             is opened again"
         );
         Failure { kind: error.kind, path: error.path.clone(), what }
     }

@@ -6,16 +6,17 @@
 //! its line and a code.
 
 mod feed;
+mod tally;
 
 use crate::base::event::{Draft, Event};
 use crate::base::refusal::Refusal;
 use crate::cli::args::record::Append;
 use crate::cli::cmd::append::feed::{Fed, Feed};
+use crate::cli::cmd::append::tally::Tally;
 use crate::cli::cmd::lines::Piece;
-use crate::cli::error::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Failure};
+use crate::cli::error::Failure;
 use crate::cli::output::Progress;
-use crate::cli::output::escape::{escape, json_line};
-use crate::cli::output::units::{count, rate};
+use crate::cli::output::escape::json_line;
 use crate::cli::run::Context;
 use crate::policy::classify::{Policies, Scratch};
 use crate::vault::Vault;
@@ -24,7 +25,7 @@ use crate::vault::error::Error as VaultError;
 use crate::vault::line::{Line, Waiting};
 use anyhow::Result;
 use serde_json::json;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
@@ -36,34 +37,14 @@ const ON_THE_WAY: usize = 4;
 /// Times a full pool is waited out, and for how long each.
 const BUSY_TRIES: u32 = 50;
 const BUSY_WAIT: Duration = Duration::from_millis(100);
-/// Refusals listed one by one; beyond it they are counted.
-const LISTED_MAX: u64 = 1_000;
-
-/// What became of the events so far.
-#[derive(Default)]
-struct Tally {
-    accepted: u64,
-    duplicate: u64,
-    refused: BTreeMap<String, u64>,
-    listed: u64,
-}
-
-impl Tally {
-    fn refused(&self) -> u64 {
-        self.refused.values().sum()
-    }
-}
-
 /// One run.
 struct Run<'r> {
     vault: &'r Vault,
     policies: &'r Policies,
     source: &'r str,
     partial: bool,
-    json: bool,
     tally: Tally,
     receipts: Option<(&'r Path, BufWriter<File>)>,
-    last: Option<Receipt>,
     progress: &'r Progress,
     scratch: Scratch,
     line: Line<'r>,
@@ -112,34 +93,30 @@ pub(crate) fn run(context: &mut Context, args: &Append) -> Result<ExitCode> {
     let started = Instant::now();
     let mut feed = Feed::start(input)?;
     let size = usize::try_from(args.batch).unwrap_or(1);
-    let (tally, last, ended) = {
+    let (tally, ended) = {
         let mut run = Run {
             vault: &vault,
             policies: &policies,
             source: &source,
             partial: args.partial,
-            json: context.global.json,
-            tally: Tally::default(),
+            tally: Tally::new(context.global.json),
             receipts,
-            last: None,
             progress: &progress,
             scratch: Scratch::default(),
             line: vault.begin_line(),
             on_the_way: VecDeque::new(),
         };
-        let ended = run.all(&mut feed, size, context)?;
-        if let Some((path, receipts)) = &mut run.receipts {
-            receipts.flush().map_err(|e| unwritten(path, &e))?;
-        }
-        (run.tally, run.last, ended)
+        let ended = run.all(&mut feed, size, context);
+        let flushed = run.flush_receipts();
+        (run.tally, ended.and_then(|ended| flushed.map(|()| ended)))
     };
     progress.done();
-    vault.checkpoint()?;
+    let ended = ended.and_then(|ended| vault.checkpoint().map(|_| ended).map_err(Into::into));
     if let Some(why) = vault.packing().failed {
         context.note("PACK_FAILED", &why);
     }
     drop(vault);
-    conclude(context, &tally, last.as_ref(), ended, started.elapsed())
+    tally.conclude(context, ended, started.elapsed())
 }
 
 /// The events are durable, their receipts are not written.
@@ -288,13 +265,13 @@ impl<'r> Run<'r> {
     fn settle_one(&mut self, mut batch: Batch<'r>) -> Result<bool> {
         for (at, refusal) in &batch.bad {
             let line = batch.pieces.get(*at).map_or(0, |piece| piece.line);
-            self.refuse(line, refusal.code, &refusal.to_string())?;
+            self.tally.refuse(line, refusal.code, &refusal.to_string());
         }
         let lines = batch.good_lines();
         if !batch.bad.is_empty() && !self.partial {
             for line in lines {
                 let text = "another event of its batch was refused; send it again";
-                self.refuse(line, "BATCH_REFUSED", text)?;
+                self.tally.refuse(line, "BATCH_REFUSED", text);
             }
             return Ok(false);
         }
@@ -305,7 +282,7 @@ impl<'r> Run<'r> {
         };
         let error = match waiting.wait(|| Ok(read(policies, source, batch.good(), &mut scratch).0))
         {
-            Ok(receipts) => return self.accept(&lines, receipts).map(|()| true),
+            Ok(receipts) => return self.accept(&lines, &receipts).map(|()| true),
             Err(error) => error,
         };
         self.break_line();
@@ -325,7 +302,7 @@ impl<'r> Run<'r> {
             return Ok(true);
         }
         match self.append(&events) {
-            Ok(receipts) => self.accept(lines, receipts).map(|()| true),
+            Ok(receipts) => self.accept(lines, &receipts).map(|()| true),
             Err(error @ (VaultError::Invalid { .. } | VaultError::Conflict { .. })) => {
                 self.halve(lines, events, &error)
             }
@@ -343,14 +320,13 @@ impl<'r> Run<'r> {
     ) -> Result<bool> {
         if left.len() == 1 {
             let line = lines.first().copied().unwrap_or(0);
-            self.refuse(line, error.code(), &error.to_string())?;
+            self.tally.refuse(line, error.code(), &error.to_string());
             return Ok(self.partial);
         }
         if !self.partial {
             let from = lines.first().copied().unwrap_or(0);
-            self.refuse(from, error.code(), &format!("batch from this line: {error}"))?;
-            let rest = lines.len() as u64 - 1;
-            *self.tally.refused.entry("BATCH_REFUSED".to_owned()).or_default() += rest;
+            self.tally.refuse(from, error.code(), &format!("batch from this line: {error}"));
+            self.tally.refused_with_it(lines.len() as u64 - 1);
             return Ok(false);
         }
         let right = left.split_off(left.len() / 2);
@@ -370,12 +346,9 @@ impl<'r> Run<'r> {
         self.vault.append_events(events.to_vec())
     }
 
-    fn accept(&mut self, lines: &[u64], receipts: Vec<Receipt>) -> Result<()> {
-        for (line, receipt) in lines.iter().zip(&receipts) {
-            match receipt.duplicate {
-                true => self.tally.duplicate += 1,
-                false => self.tally.accepted += 1,
-            }
+    fn accept(&mut self, lines: &[u64], receipts: &[Receipt]) -> Result<()> {
+        receipts.iter().for_each(|receipt| self.tally.accepted(receipt));
+        for (line, receipt) in lines.iter().zip(receipts) {
             if let Some((path, file)) = &mut self.receipts {
                 let value = json!({
                     "line": line,
@@ -388,27 +361,14 @@ impl<'r> Run<'r> {
                 writeln!(file, "{}", json_line(&value)).map_err(|e| unwritten(path, &e))?;
             }
         }
-        self.last = receipts.into_iter().next_back().or(self.last.take());
         Ok(())
     }
 
-    /// Lists a refusal on standard error.
-    fn refuse(&mut self, line: u64, code: &'static str, text: &str) -> Result<()> {
-        *self.tally.refused.entry(code.to_owned()).or_default() += 1;
-        self.tally.listed += 1;
-        if self.tally.listed > LISTED_MAX || code == "BATCH_REFUSED" {
-            return Ok(());
+    fn flush_receipts(&mut self) -> Result<()> {
+        match &mut self.receipts {
+            Some((path, file)) => Ok(file.flush().map_err(|e| unwritten(path, &e))?),
+            None => Ok(()),
         }
-        let reason = text.strip_prefix(code).unwrap_or(text).trim_start_matches([':', ' ']);
-        let mut sink = std::io::stderr().lock();
-        let _ = match self.json {
-            true => {
-                let refused = json!({"line": line, "code": code, "reason": reason});
-                writeln!(sink, "{}", json_line(&json!({"refused": refused})))
-            }
-            false => writeln!(sink, "chancery: line {line}: {code}: {}", escape(reason)),
-        };
-        Ok(())
     }
 }
 
@@ -433,45 +393,4 @@ fn read<'p>(
         }
     }
     (events, bad)
-}
-
-fn conclude(
-    context: &mut Context,
-    tally: &Tally,
-    last: Option<&Receipt>,
-    ended: Option<&'static str>,
-    time: Duration,
-) -> Result<ExitCode> {
-    let refused = tally.refused();
-    context.out.object(&json!({
-        "accepted": tally.accepted,
-        "duplicate": tally.duplicate,
-        "refused": refused,
-        "refused_by_code": tally.refused,
-        "complete": ended.is_none(),
-        "ended": ended.unwrap_or("end of input"),
-        "last_index": last.map(|receipt| receipt.index.0),
-        "seconds": time.as_secs_f64(),
-    }))?;
-    let total = tally.accepted + tally.duplicate;
-    context.out.say(&format!(
-        "accepted {}, duplicate {}, refused {} ({})",
-        count(tally.accepted),
-        count(tally.duplicate),
-        count(refused),
-        rate(total, time),
-    ))?;
-    for (code, number) in &tally.refused {
-        context.out.say(&format!("  {code}: {}", count(*number)))?;
-    }
-    if let Some(ended) = ended {
-        context.out.say(&format!(
-            "{ended}: what is counted as accepted is durable; send the rest again"
-        ))?;
-    }
-    Ok(ExitCode::from(match (ended, refused) {
-        (Some("interrupted"), _) => EXIT_INTERRUPTED,
-        (_, 0) => EXIT_DONE,
-        _ => EXIT_REFUSED,
-    }))
 }

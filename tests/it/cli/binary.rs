@@ -90,6 +90,16 @@ impl Home {
         ran
     }
 
+    /// Runs where no file may grow beyond so many KiB: the shell's limit makes the kernel write a
+    /// part and refuse the rest, as on a full disk.
+    pub(crate) fn run_limited(&self, kib: u32, args: &[&str]) -> Ran {
+        let shell = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"");
+        let mut command = Command::new("bash");
+        command.current_dir(self.path()).stdin(Stdio::null()).args(["-c", &shell, "-"]);
+        command.arg(env!("CARGO_BIN_EXE_chancery")).args(args);
+        Ran::of(command.output().unwrap())
+    }
+
     pub(crate) fn ok(&self, args: &[&str]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.out, ran.err);

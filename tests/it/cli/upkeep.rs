@@ -192,6 +192,38 @@ fn an_interrupted_append_leaves_a_whole_vault() {
     home.ok(&["append", "after", "--source", "app", "--as", "canonical"]);
 }
 
+/// A disk that is full in the middle of a file: the sender learns how far it came, what was counted
+/// is there, and the same file sent again stores the rest.
+#[test]
+fn a_failed_append_says_how_far_it_came() {
+    let home = Home::filled();
+    let event = |n: u32| {
+        format!(
+            r#"{{"id":"f{n}","source_seq":{n},"actor":{{"id":"n1","type":"user"}},"action":"user.login","outcome":"success","severity":3}}"#
+        ) + "\n"
+    };
+    home.write("many", &(1..=4_000).map(event).collect::<String>());
+    let append = ["--json", "append", "many", "--source", "app", "--batch", "50"];
+    // The shell's limit on file sizes stands for the disk; the log is far below it before.
+    let ran = home.run_limited(400, &append);
+    let counts = ran.json();
+    let accepted = counts["accepted"].as_u64().unwrap();
+    assert_eq!((ran.code, &counts["complete"]), (3, &false.into()), "{}{}", ran.out, ran.err);
+    assert!(accepted > 0 && accepted < 4_000, "{counts}");
+    let error: serde_json::Value = serde_json::from_str(ran.err.lines().last().unwrap()).unwrap();
+    assert_eq!(counts["ended"], error["error"]["code"], "{}", ran.err);
+    let said = error["error"]["message"].as_str().unwrap();
+    assert_eq!(said.matches("run it again").count() + said.matches("check the path").count(), 1);
+    assert_eq!(said.matches("what was acknowledged is safe").count(), 1, "{said}");
+    // In words too, and a run that stores nothing counts nothing.
+    let ran = home.run_limited(1, &append[1..]);
+    assert!(ran.code == 3 && ran.err.contains("STORE_"), "{}{}", ran.out, ran.err);
+    let again = home.ok(&append).json();
+    let known = again["duplicate"].as_u64().unwrap();
+    assert!(known >= accepted, "{known} of {accepted}");
+    assert_eq!(again["accepted"].as_u64().unwrap() + known, 4_000);
+}
+
 /// Ctrl-C in the middle of a soak ends it with its writing process and removes what both made; what
 /// follows from that is no finding.
 #[test]
