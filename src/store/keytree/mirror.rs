@@ -10,23 +10,27 @@
 //! One that comes back is brought up before the tree answers: names, nodes, then the current slot,
 //! then every other slot destroyed, then what lies beside the tree. It is never read for an answer.
 
-use crate::base::id::{ReplicaId, TenantId};
+mod catchup;
+
+use crate::base::id::ReplicaId;
 use crate::base::secret::Key;
 use crate::base::unit::Generation;
 use crate::base::world::Entropy;
-use crate::format::node::BLOB_BYTES;
 use crate::format::slot::Slot;
-use crate::store::disk::{Disk, DiskFile, DiskLock, Mode};
+use crate::store::disk::{Disk, DiskFile, DiskLock};
 use crate::store::error::{Error, ErrorKind, Result};
 use crate::store::keytree::KeyTree;
-use crate::store::keytree::segment::{Segment, Shared, fresh_name};
+use crate::store::keytree::mirror::catchup::{Brought, bring_up, copy_whole};
+use crate::store::keytree::segment::Segment;
 use crate::store::replica::copy_secrets;
 use crate::store::root::RootStore;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Bytes copied at once.
-const COPY_BYTES: u64 = 1 << 20;
+/// Why a mirror that has more than the primary does not follow.
+const AHEAD: &str = "it has keys that the first directory lacks";
+/// Code of two replicas that were written apart.
+const PARTED: &str = "KEYS_DIVERGED";
 
 /// Where a mirror of one tree lies.
 #[derive(Clone, Debug)]
@@ -93,17 +97,17 @@ struct Live {
 }
 
 /// The primary, as a mirror is brought up to it.
-pub(crate) struct Source<'a> {
-    pub(crate) segment: &'a Segment,
-    pub(crate) store: &'a RootStore,
-    pub(crate) slot: &'a Slot,
-    pub(crate) kek: &'a Key,
+struct Source<'a> {
+    segment: &'a Segment,
+    store: &'a RootStore,
+    slot: &'a Slot,
+    kek: &'a Key,
 }
 
 impl Mirror {
     /// Opens the mirror and brings it up. With `forced`, whatever lies there is replaced. Whatever
     /// it comes to, the mirror is there afterwards: one that does not follow is away.
-    pub(crate) fn attach(
+    fn attach(
         disk: Arc<dyn Disk>,
         place: MirrorPlace,
         source: &Source<'_>,
@@ -154,7 +158,7 @@ impl Mirror {
         Ok(if changed { Attached::BroughtUp } else { Attached::InStep })
     }
 
-    pub(crate) fn replicas(&self) -> Replicas {
+    fn replicas(&self) -> Replicas {
         let away = self.place.away.clone().map(|why| (self.place.id, why));
         let live = 1 + u8::from(away.is_none());
         Replicas { live, all: 2, paired: Some(self.place.id), away }
@@ -273,113 +277,4 @@ impl KeyTree {
         let single = Replicas { live: 1, all: 1, paired: None, away: None };
         self.mirror.as_ref().map_or(single, Mirror::replicas)
     }
-}
-
-/// Why a mirror that has more than the primary does not follow.
-const AHEAD: &str = "it has keys that the first directory lacks";
-/// Code of two replicas that were written apart.
-const PARTED: &str = "KEYS_DIVERGED";
-
-enum Brought {
-    Up { live: Box<Live>, changed: bool },
-    Ahead,
-}
-
-fn bring_up(
-    disk: &Arc<dyn Disk>,
-    place: &MirrorPlace,
-    source: &Source<'_>,
-    forced: bool,
-    entropy: &dyn Entropy,
-) -> Result<Brought> {
-    let Source { segment, store, slot, kek } = source;
-    let dir = place.dir.as_path();
-    let tenant: TenantId = slot.tenant;
-    disk.create_dir(dir)?;
-    let lock = disk.lock(&dir.join("lock"))?;
-    // A name that is there may not be durable: see `KeyTree::open`.
-    disk.sync_dir(dir)?;
-    let mine = RootStore::new(disk.clone(), dir, tenant);
-    let sealed = store.lies_at(slot.generation)?;
-    let same_slot = mine.lies_at(slot.generation)? == sealed;
-    let found = mine.read(kek).ok();
-    if !forced && found.as_ref().is_some_and(|found| found.generation > slot.generation) {
-        return Ok(Brought::Ahead);
-    }
-    let path = dir.join("nodes.seg");
-    let mut shared = segment.shared_with(&path, tenant)?;
-    // Of another generation only the slot counts: the older one is destroyed.
-    let peer = found.as_ref().filter(|found| found.root_hash == slot.root_hash && !forced);
-    match shared {
-        Shared::Ahead if peer.is_some() => return Ok(Brought::Ahead),
-        Shared::Parted if peer.is_some() => {
-            let what = format!("{PARTED}: this replica and {} were written apart", dir.display());
-            return Err(Error::corrupt(segment.path(), what));
-        }
-        Shared::Ahead | Shared::Parted => shared = Shared::Nothing,
-        Shared::Nothing | Shared::To(_) => {}
-    }
-    // A replica that was away may be read from a cache that a failed sync left behind, in any of
-    // its commits: nothing of it is taken for durable.
-    if forced || disk.exists(&place.marker)? {
-        shared = Shared::Nothing;
-    }
-    let (file, was) = match shared {
-        Shared::To(at) => catch_up(disk, &path, segment, at)?,
-        _ => (copy_whole(disk, &path, segment)?, 0),
-    };
-    if !same_slot {
-        let old = mine.lies_at(slot.generation)?;
-        if old.iter().any(|byte| *byte != 0) {
-            mine.destroy(slot.generation, entropy)?;
-        }
-        mine.put(slot.generation, &sealed)?;
-    }
-    let other = mine.lies_at(Generation(slot.generation.0 + 1))?;
-    let clean = other.len() == BLOB_BYTES && other.iter().all(|byte| *byte == 0);
-    mine.settle(slot.generation, entropy)?;
-    let changed = !(same_slot && clean && was == segment.bytes());
-    let live = Live { path, file, store: mine, _lock: lock };
-    Ok(Brought::Up { live: Box::new(live), changed })
-}
-
-/// Writes what is missing from `at` on; the last commit is written again, since it may have been
-/// read from a cache. Also gives the length found.
-fn catch_up(
-    disk: &Arc<dyn Disk>,
-    path: &Path,
-    source: &Segment,
-    at: u64,
-) -> Result<(Arc<dyn DiskFile>, u64)> {
-    let file = disk.open(path, Mode::Write)?;
-    let was = file.len()?;
-    copy(source, &*file, at)?;
-    if was > source.bytes() {
-        file.set_len(source.bytes())?;
-    }
-    file.sync()?;
-    Ok((file, was))
-}
-
-/// Writes the whole file beside the old one and swaps it in.
-fn copy_whole(disk: &Arc<dyn Disk>, path: &Path, source: &Segment) -> Result<Arc<dyn DiskFile>> {
-    let fresh = fresh_name(path);
-    let file = disk.open(&fresh, Mode::Create)?;
-    file.set_len(0)?;
-    copy(source, &*file, 0)?;
-    file.sync()?;
-    disk.rename(&fresh, path)?;
-    path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))?;
-    Ok(file)
-}
-
-fn copy(source: &Segment, file: &dyn DiskFile, from: u64) -> Result<()> {
-    let mut at = from;
-    while at < source.bytes() {
-        let len = (source.bytes() - at).min(COPY_BYTES);
-        let bytes = source.read_at(at, usize::try_from(len).unwrap_or(0))?;
-        file.write_at(at, &bytes)?;
-        at += len;
-    }
-    Ok(())
 }
