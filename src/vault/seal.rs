@@ -12,7 +12,7 @@ use crate::base::secret::{Key, Wiped};
 use crate::base::unit::{ClassDay, ClassId, Day, UtcNanos};
 use crate::base::world::Entropy;
 use crate::crypto::aead;
-use crate::crypto::hash::State;
+use crate::crypto::hash::{State, pad_onto};
 use crate::crypto::kdf::tag;
 use crate::crypto::lanes::Lanes;
 use crate::format::entry::TAIL_BYTES;
@@ -27,6 +27,8 @@ use std::sync::Arc;
 
 /// Bytes of a commitment's preimage beside name and value.
 const COMMIT_BYTES: usize = 2 + 16 + 1 + 32 + 1 + 4;
+/// Bytes of a message's padding at most, and those that padding takes for a moment.
+const PADDING: usize = 8 + 64;
 /// Bytes of an entry's length in a unit.
 const LEN_BYTES: usize = 2;
 
@@ -135,80 +137,79 @@ impl Sealer<'_> {
     }
 
     fn salts(&self, layout: &Layout<'_>) -> Wiped<Hash32> {
-        let mut arena = Wiped(Vec::with_capacity(layout.fields.len() * body::SALT_BYTES));
-        for record in &layout.records {
-            for (number, (_, group)) in layout.fields_of(record).iter().enumerate() {
+        let mut out = Wiped(vec![Hash32::ZERO; layout.fields.len()]);
+        let preimages = layout.records.iter().flat_map(|record| {
+            layout.fields_of(record).iter().enumerate().map(|(number, (_, group))| {
                 let seed = layout.seed(record.groups.start + usize::from(*group));
-                arena.0.extend_from_slice(&body::salt_preimage(seed, number as u16));
-            }
-        }
-        let messages: Vec<&[u8]> = arena.chunks_exact(body::SALT_BYTES).collect();
-        let mut out = Wiped(vec![Hash32::ZERO; messages.len()]);
-        self.lanes.digest_many(&messages, &mut out.0);
+                (State::IV, body::salt_preimage(seed, number as u16))
+            })
+        });
+        self.lanes.finish_short(0, preimages, &mut out.0);
         out
     }
 
     fn commitments(&self, layout: &Layout<'_>, salts: &[Hash32]) -> Vec<Hash32> {
-        let capacity = layout.bytes + salts.len() * COMMIT_BYTES;
+        let capacity = layout.bytes + salts.len() * (COMMIT_BYTES + PADDING) + PADDING;
         let mut arena = Wiped(Vec::with_capacity(capacity));
         let mut ends = Vec::with_capacity(salts.len());
         for (at, record) in layout.records.iter().enumerate() {
             let own = salts.get(record.fields.clone()).unwrap_or_default();
             for ((field, group), salt) in layout.fields_of(record).iter().zip(own) {
                 let (id, out) = (layout.record_id(at), &mut arena.0);
+                let start = out.len();
                 body::commit_preimage(out, &id, *group, &salt.0, &field.name, &field.value);
+                pad_onto(out, start);
                 ends.push(out.len());
             }
         }
         debug_assert!(arena.len() <= capacity, "an arena of secrets grew");
         let mut out = vec![Hash32::ZERO; ends.len()];
-        self.lanes.digest_many(&slices(&arena, &ends), &mut out);
+        self.lanes.digest_padded(&slices(&arena, &ends), &mut out);
         out
     }
 
     /// Digest of each group's commitments, in the batch's group order.
     fn digests(&self, layout: &Layout<'_>, commitments: &[Hash32]) -> Vec<Hash32> {
-        let mut arena = Vec::with_capacity(commitments.len() * 32 + layout.groups.len() * 2);
+        let mut arena =
+            Vec::with_capacity(commitments.len() * 32 + layout.groups.len() * (2 + PADDING));
         let mut ends = Vec::with_capacity(layout.groups.len());
         for record in &layout.records {
             let own = commitments.get(record.fields.clone()).unwrap_or_default();
             for group in 0..record.groups.len() {
+                let start = arena.len();
                 arena.extend_from_slice(&tag::COMMITS);
                 for ((_, of), commitment) in layout.fields_of(record).iter().zip(own) {
                     if usize::from(*of) == group {
                         arena.extend_from_slice(&commitment.0);
                     }
                 }
+                pad_onto(&mut arena, start);
                 ends.push(arena.len());
             }
         }
         let mut out = vec![Hash32::ZERO; ends.len()];
-        self.lanes.digest_many(&slices(&arena, &ends), &mut out);
+        self.lanes.digest_padded(&slices(&arena, &ends), &mut out);
         out
     }
 
+    /// The key of each group: a keyed hash under its base key, whose halves come with one block
+    /// absorbed.
     fn group_keys(&self, layout: &Layout<'_>, keys: &BatchKeys, digests: &[Hash32]) -> Vec<Key> {
-        let count = digests.len();
-        let mut inner = Wiped(Vec::with_capacity(count));
-        let mut outer = Wiped(Vec::with_capacity(count));
-        let mut preimages = Vec::with_capacity(count);
-        for (at, record) in layout.records.iter().enumerate() {
+        let groups = layout.records.iter().enumerate().flat_map(|(at, record)| {
             let bases = keys.groups.get(record.keys.groups.clone()).unwrap_or_default();
             let own = digests.get(record.groups.clone()).unwrap_or_default();
-            for (group, (base, digest)) in bases.iter().zip(own).enumerate() {
-                inner.0.push(*base.inner());
-                outer.0.push(*base.outer());
-                let id = layout.record_id(at);
-                preimages.push(body::group_key_preimage(&id, group as u8, digest));
-            }
-        }
-        let messages: Vec<&[u8]> = preimages.iter().map(|p| p.as_slice()).collect();
-        let mut middle = Wiped(vec![Hash32::ZERO; messages.len()]);
-        self.lanes.finish_many(&inner, 64, &messages, &mut middle.0);
-        let messages: Vec<&[u8]> = middle.iter().map(|h| h.0.as_slice()).collect();
-        let mut out = Wiped(vec![Hash32::ZERO; messages.len()]);
-        self.lanes.finish_many(&outer, 64, &messages, &mut out.0);
-        out.iter().map(|h| Key::new(h.0)).collect()
+            bases.iter().zip(own).enumerate().map(move |(group, of)| (at, group, of))
+        });
+        let preimages = groups.clone().map(|(at, group, (base, digest))| {
+            (*base.inner(), body::group_key_preimage(&layout.record_id(at), group as u8, digest))
+        });
+        let mut middle = Wiped(vec![Hash32::ZERO; digests.len()]);
+        self.lanes.finish_short(64, preimages, &mut middle.0);
+        let outer =
+            groups.zip(middle.iter()).map(|((.., (base, _)), hash)| (*base.outer(), hash.0));
+        let mut out = Wiped(vec![Hash32::ZERO; digests.len()]);
+        self.lanes.finish_short(64, outer, &mut out.0);
+        out.iter().map(|hash| Key::new(hash.0)).collect()
     }
 
     /// Encodes the heads where a unit will hold them and hashes them up to the last block.
@@ -264,7 +265,9 @@ impl Sealer<'_> {
         let blocks: Vec<&[u8]> =
             records.iter().map(|r| entries.get(hashed(r)).unwrap_or_default()).collect();
         let mut states = vec![State::IV; blocks.len()];
-        self.lanes.absorb_many(&mut states, &blocks);
+        self.lanes.absorb_all(&blocks, |number, state| {
+            states.get_mut(number).into_iter().for_each(|slot| *slot = *state);
+        });
         for (record, state) in records.iter_mut().zip(states) {
             record.midstate = state;
             let len: u16 = wire::len_of(record.entry.len());

@@ -32,18 +32,15 @@ fn check(lanes: &Lanes, messages: &[Vec<u8>]) {
 
     // The head of each in whole blocks, then the rest behind a common prefix.
     let whole: Vec<&[u8]> = refs.iter().map(|m| &m[..m.len() / 64 * 64]).collect();
-    let mut states = vec![State::IV; refs.len()];
-    lanes.absorb_many(&mut states, &whole);
+    let mut states = vec![None; refs.len()];
+    lanes.absorb_all(&whole, |number, state| assert_eq!(states[number].replace(*state), None));
+    let states: Vec<State> = states.into_iter().map(Option::unwrap).collect();
     for ((state, head), message) in states.iter().zip(&whole).zip(&refs) {
         let mut alone = State::IV;
         compress(&mut alone, head);
         assert!(*state == alone, "{} absorbs {}", lanes.name(), head.len());
         let hash = finish(state, head.len() as u64, &message[head.len()..]);
         assert_eq!(hash, expect(message));
-    }
-    lanes.finish_many(&states, 128, &refs, &mut out);
-    for ((hash, state), tail) in out.iter().zip(&states).zip(&refs) {
-        assert_eq!(*hash, finish(state, 128, tail), "{} finishes {}", lanes.name(), tail.len());
     }
 }
 
@@ -69,6 +66,54 @@ fn every_count_to_70_equals_sha2() {
                 lens.enumerate().map(|(i, len)| message(len, i as u8)).collect();
             check(&lanes, &messages);
         }
+    }
+}
+
+/// Many lengths at once, some of them long: those of one length together, the rest lane by lane.
+#[test]
+fn many_messages_of_mixed_lengths_equal_sha2() {
+    for lanes in every() {
+        for spread in [1, 130, 700, 3_000] {
+            let lens = (0..600_usize).map(|i| (i * i * 37) % spread);
+            let messages: Vec<Vec<u8>> =
+                lens.enumerate().map(|(i, len)| message(len, i as u8)).collect();
+            check(&lanes, &messages);
+        }
+    }
+}
+
+/// Ends of `L` bytes behind 128 others, each with a state of its own, as many as `out` takes.
+fn check_short<const L: usize>(lanes: &Lanes) {
+    for count in 0..=50_usize {
+        let ends: Vec<(State, [u8; L])> = (0..count)
+            .map(|i| {
+                let mut state = State::IV;
+                compress(&mut state, &message(128, i as u8));
+                (state, message(L, 3 * i as u8).try_into().unwrap())
+            })
+            .collect();
+        let mut out = vec![Hash32::ZERO; count + 2];
+        lanes.finish_short(128, ends.iter().copied(), &mut out);
+        let whole = (0..count).map(|i| [message(128, i as u8), message(L, 3 * i as u8)].concat());
+        let expected = whole.map(|whole| expect(&whole)).chain([Hash32::ZERO; 2]);
+        assert!(out.into_iter().eq(expected), "{} ends {count} x {L}", lanes.name());
+        // More ends than places: the rest is left.
+        let mut few = vec![Hash32::ZERO; count / 2];
+        lanes.finish_short(128, ends.iter().copied(), &mut few);
+        assert!(few.iter().zip(&ends).all(|(hash, (s, end))| *hash == finish(s, 128, end)));
+    }
+}
+
+#[test]
+fn short_ends_of_one_length_equal_sha2() {
+    for lanes in every() {
+        check_short::<0>(&lanes);
+        check_short::<1>(&lanes);
+        check_short::<32>(&lanes);
+        check_short::<36>(&lanes);
+        check_short::<51>(&lanes);
+        check_short::<54>(&lanes);
+        check_short::<55>(&lanes);
     }
 }
 

@@ -35,6 +35,10 @@ impl Engine<N> for Avx512 {
         self.sparse
     }
 
+    fn fill(&mut self, state: &State) {
+        self.words = state.0.map(|word| [word; N]);
+    }
+
     fn set(&mut self, lane: usize, state: &State) {
         for (lanes, word) in self.words.iter_mut().zip(state.0) {
             lanes.get_mut(lane).into_iter().for_each(|slot| *slot = word);

@@ -26,65 +26,21 @@ pub(crate) trait Source<'a> {
     fn done(&mut self, i: usize, state: &State);
 }
 
-/// `Lanes::absorb_many`.
-pub(crate) struct Absorb<'s, 'a> {
-    pub(crate) states: &'s mut [State],
-    pub(crate) data: &'s [&'a [u8]],
-}
-
-impl<'a> Source<'a> for Absorb<'_, 'a> {
-    fn len(&self) -> usize {
-        self.states.len().min(self.data.len())
-    }
-
-    fn job(&self, i: usize, _: &mut [Block; 2]) -> Job<'a> {
-        let data: &'a [u8] = self.data.get(i).copied().unwrap_or_default();
-        let (head, rest) = data.as_chunks::<BLOCK>();
-        debug_assert!(rest.is_empty(), "whole blocks only");
-        Job { state: self.states.get(i).copied().unwrap_or(State::IV), head, tail: 0 }
-    }
-
-    fn done(&mut self, i: usize, state: &State) {
-        if let Some(slot) = self.states.get_mut(i) {
-            *slot = *state;
-        }
-    }
-}
-
-/// What the messages of `Finish` start from.
-pub(crate) enum States<'s> {
-    /// Nothing absorbed.
-    Iv,
-    /// One state per message.
-    Each(&'s [State]),
-}
-
-/// `Lanes::finish_many` and `Lanes::digest_many`.
-pub(crate) struct Finish<'s, 'a> {
-    pub(crate) states: States<'s>,
-    pub(crate) prefix_len: u64,
-    pub(crate) tails: &'s [&'a [u8]],
+/// `Lanes::digest_many`.
+pub(crate) struct Digest<'s, 'a> {
+    pub(crate) messages: &'s [&'a [u8]],
     pub(crate) out: &'s mut [Hash32],
 }
 
-impl<'a> Source<'a> for Finish<'_, 'a> {
+impl<'a> Source<'a> for Digest<'_, 'a> {
     fn len(&self) -> usize {
-        let n = self.tails.len().min(self.out.len());
-        match self.states {
-            States::Iv => n,
-            States::Each(states) => n.min(states.len()),
-        }
+        self.messages.len().min(self.out.len())
     }
 
     fn job(&self, i: usize, scratch: &mut [Block; 2]) -> Job<'a> {
-        let tail: &'a [u8] = self.tails.get(i).copied().unwrap_or_default();
-        let (head, rest) = tail.as_chunks::<BLOCK>();
-        let state = match self.states {
-            States::Iv => State::IV,
-            States::Each(states) => states.get(i).copied().unwrap_or(State::IV),
-        };
-        let len = self.prefix_len.wrapping_add(tail.len() as u64);
-        Job { state, head, tail: pad(rest, len, scratch) }
+        let message: &'a [u8] = self.messages.get(i).copied().unwrap_or_default();
+        let (head, rest) = message.as_chunks::<BLOCK>();
+        Job { state: State::IV, head, tail: pad(rest, message.len() as u64, scratch) }
     }
 
     fn done(&mut self, i: usize, state: &State) {
@@ -136,6 +92,8 @@ pub(crate) fn one_by_one<'a>(source: &mut impl Source<'a>, from: usize) {
 pub(crate) trait Engine<const N: usize> {
     /// With fewer busy lanes than this, `sha2` is faster alone.
     fn sparse(&self) -> usize;
+    /// Puts one state into every lane.
+    fn fill(&mut self, state: &State);
     /// Puts a state into a lane.
     fn set(&mut self, lane: usize, state: &State);
     /// The state of a lane.

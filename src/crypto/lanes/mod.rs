@@ -19,12 +19,17 @@ mod driver;
 mod rounds;
 #[cfg(target_arch = "x86_64")]
 mod shani;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+mod short;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+mod whole;
 
 use crate::base::id::Hash32;
-use crate::crypto::hash::State;
+use crate::crypto::hash::{BLOCK, State};
 #[cfg(target_arch = "x86_64")]
 use crate::crypto::lanes::driver::in_lanes;
-use crate::crypto::lanes::driver::{Absorb, Finish, Nodes, Source, States, one_by_one};
+use crate::crypto::lanes::driver::{Digest, Nodes, Source, one_by_one};
+use crate::crypto::lanes::whole::Whole;
 
 /// A way to hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +79,31 @@ pub struct Lanes {
     backend: Backend,
 }
 
+/// Returns what the engine of a backend does; goes on where there is none.
+macro_rules! return_in_engine {
+    ($backend:expr, |$engine:ident| $work:expr) => {
+        #[cfg(target_arch = "x86_64")]
+        match $backend {
+            Backend::Avx512 => {
+                if let Some(mut $engine) = avx512::Avx512::new() {
+                    return $work;
+                }
+            }
+            Backend::Avx2 => {
+                if let Some(mut $engine) = avx2::Avx2::new() {
+                    return $work;
+                }
+            }
+            Backend::ShaNi => {
+                if let Some(mut $engine) = shani::ShaNi::new() {
+                    return $work;
+                }
+            }
+            Backend::Portable => {}
+        }
+    };
+}
+
 impl Lanes {
     /// The fastest backend this CPU can run. Cheap: the CPU is asked once per process.
     pub fn detect() -> Lanes {
@@ -101,31 +131,41 @@ impl Lanes {
         }
     }
 
-    /// Absorbs `data[i]` into `states[i]`. Each length is a multiple of 64 (asserted in debug
-    /// builds; release builds leave a remainder out). Pairs beyond the shorter slice are left.
-    pub fn absorb_many(&self, states: &mut [State], data: &[&[u8]]) {
-        debug_assert_eq!(states.len(), data.len(), "one state per message");
-        self.run(&mut Absorb { states, data });
-    }
-
-    /// `out[i]` = the hash of a message whose first `prefix_len` bytes (a multiple of 64, the
-    /// same for all) are in `states[i]` and whose rest is `tails[i]`. Triples beyond the shortest
-    /// slice are left.
-    pub fn finish_many(
-        &self,
-        states: &[State],
-        prefix_len: u64,
-        tails: &[&[u8]],
-        out: &mut [Hash32],
-    ) {
-        debug_assert!(states.len() == tails.len() && tails.len() == out.len(), "equal counts");
-        self.run(&mut Finish { states: States::Each(states), prefix_len, tails, out });
+    /// Tells `done` the state of each message's number, in no order: all of the message absorbed
+    /// from the beginning. Each length is a multiple of 64 (asserted in debug builds; release
+    /// builds leave a remainder out).
+    pub fn absorb_all(&self, messages: &[&[u8]], done: impl FnMut(usize, &State)) {
+        let mut whole = Whole { messages, which: None, done };
+        return_in_engine!(self.backend, |engine| whole::in_lanes(&mut engine, whole));
+        one_by_one(&mut whole, 0);
     }
 
     /// `out[i]` = SHA-256 of `messages[i]`. Pairs beyond the shorter slice are left.
     pub fn digest_many(&self, messages: &[&[u8]], out: &mut [Hash32]) {
         debug_assert_eq!(messages.len(), out.len(), "one digest per message");
-        self.run(&mut Finish { states: States::Iv, prefix_len: 0, tails: messages, out });
+        self.run(&mut Digest { messages, out });
+    }
+
+    /// As `digest_many`, of messages that `hash::pad_onto` has padded where they lie.
+    pub(crate) fn digest_padded(&self, messages: &[&[u8]], out: &mut [Hash32]) {
+        debug_assert_eq!(messages.len(), out.len(), "one digest per message");
+        self.absorb_all(messages, |number, state| {
+            out.get_mut(number).into_iter().for_each(|out| *out = state.to_hash());
+        });
+    }
+
+    /// `out[i]` = the hash of a message whose first `prefix` bytes (a multiple of 64, the same for
+    /// all) are in the state of `ends[i]`, and whose last bytes, at most 55, are beside it. Pairs
+    /// beyond the shorter of both are left.
+    pub fn finish_short<const L: usize>(
+        &self,
+        prefix: u64,
+        ends: impl Iterator<Item = (State, [u8; L])>,
+        out: &mut [Hash32],
+    ) {
+        debug_assert!(prefix.is_multiple_of(BLOCK as u64), "prefix of whole blocks");
+        return_in_engine!(self.backend, |engine| short::in_lanes(&mut engine, prefix, ends, out));
+        short::one_by_one(prefix, ends, out);
     }
 
     /// `out[i]` = the Merkle node over `children[2i]` and `children[2i + 1]`. The number of
@@ -136,25 +176,7 @@ impl Lanes {
     }
 
     fn run<'a>(&self, source: &mut impl Source<'a>) {
-        #[cfg(target_arch = "x86_64")]
-        match self.backend {
-            Backend::Avx512 => {
-                if let Some(mut engine) = avx512::Avx512::new() {
-                    return in_lanes(&mut engine, source);
-                }
-            }
-            Backend::Avx2 => {
-                if let Some(mut engine) = avx2::Avx2::new() {
-                    return in_lanes(&mut engine, source);
-                }
-            }
-            Backend::ShaNi => {
-                if let Some(mut engine) = shani::ShaNi::new() {
-                    return in_lanes(&mut engine, source);
-                }
-            }
-            Backend::Portable => {}
-        }
+        return_in_engine!(self.backend, |engine| in_lanes(&mut engine, source));
         one_by_one(source, 0);
     }
 }

@@ -30,6 +30,10 @@ impl Engine<N> for ShaNi {
         N
     }
 
+    fn fill(&mut self, state: &State) {
+        self.states = [state.0; N];
+    }
+
     fn set(&mut self, lane: usize, state: &State) {
         self.states.get_mut(lane).into_iter().for_each(|slot| *slot = state.0);
     }
