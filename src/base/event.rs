@@ -2,6 +2,7 @@
 //! `Draft -> Event -> Sealed -> Entry -> Durable`: a `Draft` is bytes, an `Event` has passed the
 //! field registry, so whatever it holds may be stored as it says. It never holds key material.
 
+use crate::base::subjects::SubjectSet;
 use crate::base::unit::{ClassId, UtcNanos};
 use crate::base::word::Word;
 use std::borrow::Cow;
@@ -228,8 +229,8 @@ impl std::fmt::Debug for Field<'_> {
 /// Fields of one event with the same subjects: sealed together, shredded together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group<'a> {
-    /// Positions in `Event::subjects`, ascending; empty = sealed to the tenant.
-    pub subjects: Vec<u8>,
+    /// Whom they are about; nobody = sealed to the tenant.
+    pub subjects: SubjectSet,
     /// Fields, ascending by name.
     pub fields: Vec<Field<'a>>,
 }

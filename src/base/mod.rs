@@ -11,5 +11,6 @@ pub mod limits;
 pub mod record;
 pub mod refusal;
 pub mod secret;
+pub mod subjects;
 pub mod unit;
 pub mod world;

@@ -7,6 +7,7 @@ mod reading;
 use crate::base::event::{Draft, Event, Field, Group};
 use crate::base::limits::CLEAR_BYTES_MAX;
 use crate::base::refusal::Refusal;
+use crate::base::subjects::SubjectSet;
 use crate::format::json::{Kind, Tape, Value};
 use crate::policy::classes::{Classes, EventFacts};
 use crate::policy::classify::reading::{Reading, rest};
@@ -17,6 +18,7 @@ use crate::policy::persons::Persons;
 use crate::policy::sources::{Source, check_together};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::Arc;
 
 /// All policies, checked and compiled. Shared between threads; each thread has its `Scratch`.
@@ -28,20 +30,27 @@ pub struct Policies {
     data: FieldId,
 }
 
-/// Working memory of one thread, reused from event to event. It holds positions, never values.
+/// Working memory of one thread, reused from event to event. Between events it holds
+/// positions and the clear object, never a sealed value.
 #[derive(Default, Debug)]
 pub struct Scratch {
     tape: Tape,
     found: Found,
     sealed: Vec<Sealed>,
     taken: Vec<bool>,
+    /// Clear fields of the event at hand: field and tape position.
+    clear: Vec<(FieldId, u32)>,
+    object: Vec<u8>,
+    /// Empty between events.
+    buffer: Vec<u8>,
+    roles: Vec<u8>,
     source: Option<Arc<str>>,
 }
 
 /// A sealed field before grouping: `value` is a tape position.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Sealed {
-    mask: u32,
+    members: SubjectSet,
     field: FieldId,
     value: u32,
 }
@@ -92,7 +101,8 @@ impl Policies {
         let source = self
             .source(draft.source)
             .ok_or_else(|| Refusal::new("SOURCE_UNKNOWN", "add a mapping to policies/sources"))?;
-        let Scratch { tape, found, sealed, taken, source: last } = scratch;
+        let Scratch { tape, found, sealed, taken, clear, object, buffer, roles, source: last } =
+            scratch;
         let root = tape.scan(draft.json)?;
         if root.kind() != Kind::Object {
             return Err(Refusal::new("EVENT_NOT_OBJECT", "send one JSON object").at(root.offset()));
@@ -106,18 +116,21 @@ impl Policies {
         let time = reading.time()?;
         let dedupe = reading.dedupe()?;
         let (code, outcome, severity) = reading.verdict()?;
-        let persons = Persons::find(&source.persons, &self.registry, root, reading.found)?;
+        let persons = Persons::find(&source.persons, &self.registry, root, reading.found, roles)?;
         sealed.clear();
         taken.clear();
         taken.resize(self.registry.fields().len(), false);
-        let clear = self.take_fields(&mut reading, &persons, sealed, taken)?;
-        let rest = rest(&reading);
+        clear.clear();
+        self.take_fields(&mut reading, &persons, (sealed, clear), taken)?;
+        self.clear_object(root, clear, object)?;
+        let rest = rest(&reading, buffer);
         if rest.is_some() {
-            sealed.push(Sealed { mask: persons.mask(Whom::All), field: self.data, value: REST });
+            let members = persons.members(Whom::All);
+            sealed.push(Sealed { members, field: self.data, value: REST });
         }
         let groups = self.groups(root, sealed, rest);
         let name = shared_name(draft.source, last);
-        let facts = EventFacts { source: &name, code, outcome, severity, clear: &clear };
+        let facts = EventFacts { source: &name, code, outcome, severity, clear: object };
         let class = self.classes.select(&facts);
         let subjects = persons.subjects;
         Ok(Event {
@@ -128,34 +141,33 @@ impl Policies {
             outcome,
             severity,
             class,
-            clear,
+            clear: object.clone(),
             subjects,
             groups,
         })
     }
 
-    /// Takes the mapped values: clear ones into the object returned, others into `sealed`.
+    /// Takes the mapped values: into `clear` what may be read, into `sealed` the others.
     fn take_fields(
         &self,
         reading: &mut Reading<'_, '_, '_>,
-        persons: &Persons,
-        sealed: &mut Vec<Sealed>,
+        persons: &Persons<'_>,
+        (sealed, clear): (&mut Vec<Sealed>, &mut Vec<(FieldId, u32)>),
         taken: &mut [bool],
-    ) -> Result<Vec<u8>, Refusal> {
-        let mut clear: Vec<(FieldId, Value<'_, '_>)> = Vec::new();
-        // Most events have one set of persons, so a mask is worth keeping.
-        let masks = [Whom::Actor, Whom::Target, Whom::All].map(|whom| persons.mask(whom));
-        let [actor, target, all] = masks;
+    ) -> Result<(), Refusal> {
+        // Most events have one set of persons, so it is worth keeping.
+        let [actor, target, all] =
+            [Whom::Actor, Whom::Target, Whom::All].map(|whom| persons.members(whom));
         for (slot, field) in &reading.source.maps {
             let Some(value) = reading.found.value(reading.root, *slot) else { continue };
             let Some(taken) = taken.get_mut(usize::from(field.0)).filter(|taken| !**taken) else {
                 continue;
             };
             let rule = self.registry.field(*field);
-            let mask = match &rule.disposition {
+            let members = match &rule.disposition {
                 Disposition::Clear(kind) => {
                     match fits(kind, value) {
-                        Ok(()) => clear.push((*field, value)),
+                        Ok(()) => clear.push((*field, value.index())),
                         Err(refusal) if reading.source.strict => {
                             return Err(refusal.field(&rule.name).at(value.offset()));
                         }
@@ -174,26 +186,32 @@ impl Policies {
                     .field(&rule.name)
                     .at(value.offset()));
                 }
-                Disposition::Tenant => 0,
+                Disposition::Tenant => SubjectSet::NONE,
                 Disposition::Sealed(Whom::Actor) => actor,
                 Disposition::Sealed(Whom::Target) => target,
                 Disposition::Sealed(Whom::All) => all,
             };
             *taken = true;
             reading.found.keep(*slot);
-            sealed.push(Sealed { mask, field: *field, value: value.index() });
+            sealed.push(Sealed { members, field: *field, value: value.index() });
         }
-        self.clear_object(&mut clear)
+        Ok(())
     }
 
     /// The RFC 8785 object: ASCII names ascending, words without escapes, plain integers.
-    fn clear_object(&self, clear: &mut [(FieldId, Value<'_, '_>)]) -> Result<Vec<u8>, Refusal> {
+    fn clear_object(
+        &self,
+        root: Value<'_, '_>,
+        clear: &mut [(FieldId, u32)],
+        object: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        object.clear();
         if clear.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         clear.sort_unstable_by_key(|(field, _)| *field);
-        let mut object = Vec::with_capacity(64);
         for (field, value) in clear.iter() {
+            let value = root.at(*value);
             object.push(if object.is_empty() { b'{' } else { b',' });
             object.push(b'"');
             object.extend_from_slice(self.registry.field(*field).name.as_bytes());
@@ -204,7 +222,7 @@ impl Policies {
                     object.extend_from_slice(word.as_bytes());
                     object.push(b'"');
                 }
-                (None, Ok(number)) => object.extend_from_slice(number.to_string().as_bytes()),
+                (None, Ok(number)) => drop(write!(object, "{number}")),
                 (None, Err(_)) => object.extend_from_slice(value.raw().as_bytes()),
             }
         }
@@ -213,7 +231,7 @@ impl Policies {
             return Err(Refusal::new("CLEAR_TOO_LARGE", "register fewer clear fields")
                 .limit(CLEAR_BYTES_MAX as u64));
         }
-        Ok(object)
+        Ok(())
     }
 
     /// Fields with the same persons together; fields ascending by name.
@@ -225,9 +243,8 @@ impl Policies {
     ) -> Vec<Group<'a>> {
         sealed.sort_unstable();
         let mut groups = Vec::with_capacity(1);
-        for run in sealed.chunk_by(|left, right| left.mask == right.mask) {
-            let mask = run.first().map_or(0, |sealed| sealed.mask);
-            let subjects = positions(mask);
+        for run in sealed.chunk_by(|left, right| left.members == right.members) {
+            let subjects = run.first().map_or(SubjectSet::NONE, |sealed| sealed.members);
             let mut fields = Vec::with_capacity(run.len());
             for sealed in run {
                 let value = match sealed.value {
@@ -241,16 +258,6 @@ impl Policies {
         }
         groups
     }
-}
-
-/// Positions of the bits of a mask, ascending.
-fn positions(mut mask: u32) -> Vec<u8> {
-    let mut positions = Vec::with_capacity(mask.count_ones() as usize);
-    while mask != 0 {
-        positions.push(mask.trailing_zeros() as u8);
-        mask &= mask - 1;
-    }
-    positions
 }
 
 /// Whether a value belongs to the closed vocabulary of a clear field.

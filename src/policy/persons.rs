@@ -5,6 +5,7 @@
 use crate::base::event::{Identifier, Subject};
 use crate::base::limits::{GROUP_SUBJECTS_MAX, PERSON_LINKS_MAX};
 use crate::base::refusal::Refusal;
+use crate::base::subjects::SubjectSet;
 use crate::format::json::{Kind, Value};
 use crate::policy::fields::{IdentifierKind, Registry, Whom};
 use crate::policy::paths::{Found, Slot};
@@ -98,11 +99,12 @@ pub struct PersonRule {
 }
 
 /// The persons of one event and their parts.
-#[derive(Default, Debug)]
-pub struct Persons {
+#[derive(Debug)]
+pub struct Persons<'s> {
     /// The persons, in order of discovery.
     pub subjects: Vec<Subject>,
-    roles: Vec<u8>,
+    /// The part of each.
+    roles: &'s mut Vec<u8>,
 }
 
 /// Persons found before any are joined: bounds the comparisons of one event, joined or not.
@@ -119,15 +121,17 @@ fn text_of<'a>(value: Value<'_, 'a>) -> Option<std::borrow::Cow<'a, str>> {
     }
 }
 
-impl Persons {
-    /// The persons whom the rules find in an event.
+impl<'s> Persons<'s> {
+    /// The persons whom the rules find in an event; `roles` is working memory.
     pub fn find(
         rules: &[PersonRule],
         registry: &Registry,
         root: Value<'_, '_>,
         found: &Found,
+        roles: &'s mut Vec<u8>,
     ) -> Result<Self, Refusal> {
-        let mut persons = Persons::default();
+        roles.clear();
+        let mut persons = Persons { subjects: Vec::new(), roles };
         for rule in rules {
             let Some(each) = &rule.each else {
                 persons.add_by(rule, registry, root, None, found)?;
@@ -233,24 +237,19 @@ impl Persons {
         Ok(())
     }
 
-    /// The persons whose keys seal a field: one bit each; 0 = the tenant.
-    pub fn mask(&self, whom: Whom) -> u32 {
+    /// The persons whose keys seal a field; nobody = the tenant.
+    pub fn members(&self, whom: Whom) -> SubjectSet {
         let wanted = match whom {
             Whom::Actor => ACTOR,
             Whom::Target => TARGET,
             Whom::All => ACTOR | TARGET,
         };
-        let bits = |wanted: u8| {
-            self.roles
-                .iter()
-                .enumerate()
-                .filter(|(_, roles)| *roles & wanted != 0)
-                .fold(0u32, |mask, (at, _)| mask | 1u32.checked_shl(at as u32).unwrap_or(0))
+        let with = |wanted: u8| -> SubjectSet {
+            let fit = |(_, roles): &(usize, &u8)| **roles & wanted != 0;
+            self.roles.iter().enumerate().filter(fit).map(|(at, _)| at).collect()
         };
-        match bits(wanted) {
-            0 => bits(ACTOR | TARGET),
-            mask => mask,
-        }
+        let members = with(wanted);
+        if members.is_empty() { with(ACTOR | TARGET) } else { members }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::base::event::{Dedupe, Event, Field, Group, Identifier, Outcome, Sever
 use crate::base::id::{CaseId, PersonId, SubjectTag};
 use crate::base::limits::VAULT_CLASS;
 use crate::base::refusal::Refusal;
+use crate::base::subjects::SubjectSet;
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex};
 use crate::base::world::random;
 use crate::format::cell::PersonCell;
@@ -347,7 +348,7 @@ impl Vault {
             class,
             clear: Vec::new(),
             subjects: Vec::new(),
-            groups: vec![Group { subjects: Vec::new(), fields }],
+            groups: vec![Group { subjects: SubjectSet::NONE, fields }],
         };
         let day = now.day();
         let keys = self.keys_for(std::slice::from_ref(&event), day)?;

@@ -9,6 +9,7 @@ use chancery::base::entry::{Entry, FieldHead, GroupHead, GroupPolicy, Head, Kind
 use chancery::base::event::{Draft, Event, EventCode, Identifier, Outcome, Severity};
 use chancery::base::id::{EventIdTag, Hash32, RecordId, SourceHandle, SubjectTag, TenantId};
 use chancery::base::record::Fate;
+use chancery::base::subjects::SubjectSet;
 use chancery::base::unit::{ClassDay, ClassId, Day, EntryIndex, UtcNanos};
 use chancery::format::{entry, unit};
 use chancery::policy::classify::{Policies, Scratch};
@@ -71,7 +72,7 @@ fn batch(policies: &Policies, classes: std::ops::Range<u16>) -> Vec<Event<'stati
             event.class = ClassId(class);
             event.subjects.clear();
             event.groups.truncate(1);
-            event.groups[0].subjects.clear();
+            event.groups[0].subjects = SubjectSet::NONE;
             event
         })
         .collect()
@@ -163,7 +164,9 @@ fn an_event_whose_entry_nobody_could_decode_is_refused_before_it_is_sealed() {
     });
     check("no name", &|event| event.groups[0].fields[0].name = "".into());
     check("a long name", &|event| event.groups[0].fields[0].name = "n".repeat(65).as_str().into());
-    check("a subject that is not there", &|event| event.groups[0].subjects.push(200));
+    check("a subject that is not there", &|event| {
+        event.groups[0].subjects = [0, 31].into_iter().collect();
+    });
     put(&vault, 2).unwrap();
     drop(vault);
     assert!(open(&disk, &clock).is_ok());

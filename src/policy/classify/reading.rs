@@ -10,6 +10,7 @@ use crate::policy::patterns::Pattern;
 use crate::policy::sources::{Choice, Source, Verdict};
 use crate::policy::times;
 use std::borrow::Cow;
+use zeroize::Zeroize as _;
 
 /// One event being read by its mapping.
 pub(crate) struct Reading<'s, 't, 'a> {
@@ -175,23 +176,30 @@ pub(crate) fn text_of<'a>(value: Value<'_, 'a>) -> Cow<'a, str> {
     value.string().unwrap_or_else(|| value.raw().into())
 }
 
-/// What no field keeps: the record itself, or its remaining members copied verbatim.
-pub(crate) fn rest<'a>(reading: &Reading<'_, '_, 'a>) -> Option<Cow<'a, [u8]>> {
+/// What no field keeps: the record itself, or its remaining members copied verbatim. `buffer` is
+/// working memory, wiped again, so that what is returned takes no more room than it needs.
+pub(crate) fn rest<'a>(
+    reading: &Reading<'_, '_, 'a>,
+    buffer: &mut Vec<u8>,
+) -> Option<Cow<'a, [u8]>> {
     let root = reading.root;
     if reading.found.nothing_kept() {
         let empty = root.members().next().is_none();
         return (!empty).then(|| Cow::Borrowed(root.raw().as_bytes()));
     }
-    let mut data: Vec<u8> = Vec::new();
+    // An arena of secrets never grows: growing leaves a copy behind.
+    buffer.reserve(root.raw().len());
     for member in reading.source.paths.rest(root, reading.found) {
         let raw = member.raw().as_bytes();
-        data.reserve(raw.len() + 2);
-        data.push(if data.is_empty() { b'{' } else { b',' });
-        data.extend_from_slice(raw);
+        buffer.push(if buffer.is_empty() { b'{' } else { b',' });
+        buffer.extend_from_slice(raw);
     }
-    if data.is_empty() {
+    if buffer.is_empty() {
         return None;
     }
-    data.push(b'}');
+    buffer.push(b'}');
+    let data = buffer.clone();
+    buffer.as_mut_slice().zeroize();
+    buffer.clear();
     Some(Cow::Owned(data))
 }

@@ -7,6 +7,7 @@ use crate::base::event::{Dedupe, Event};
 use crate::base::id::{EventIdTag, PersonId, SourceHandle, SubjectTag};
 use crate::base::limits::KEY_CACHE_GROUPS_MAX;
 use crate::base::secret::Key;
+use crate::base::subjects::SubjectSet;
 use crate::base::unit::{ClassDay, ClassId, Day, Month};
 use crate::crypto::kdf::HmacKey;
 use crate::vault::keys::{Cache, Keyring, SubjectKeys, Wanted, base_key};
@@ -168,7 +169,7 @@ impl<'c> Looking<'c> {
         found.subjects.extend(self.members.iter().map(|(person, tag, _)| (*person, *tag)));
         for group in &event.groups {
             let Some(day_key) = day_key else { continue };
-            found.groups.push(self.group_key(class_day, day_key, &group.subjects));
+            found.groups.push(self.group_key(class_day, day_key, group.subjects));
         }
         found.events.push(EventKeys {
             source,
@@ -194,10 +195,10 @@ impl<'c> Looking<'c> {
         self.fresh.tags.entry(name).or_insert_with(|| (month, keys.tag(month))).1
     }
 
-    fn group_key(&mut self, class_day: ClassDay, day_key: &Key, subjects: &[u8]) -> HmacKey {
+    fn group_key(&mut self, class_day: ClassDay, day_key: &Key, subjects: SubjectSet) -> HmacKey {
         let tenant = &self.ring.tenant;
-        if let [at] = subjects
-            && let Some((person, _, keys)) = self.members.get(usize::from(*at))
+        if let Some(at) = subjects.single()
+            && let Some((person, _, keys)) = self.members.get(at)
         {
             if let Some((_, base)) = keys.base.as_ref().filter(|(day, _)| *day == class_day.day) {
                 return base.clone();
@@ -207,7 +208,7 @@ impl<'c> Looking<'c> {
         }
         let mut members: Vec<(SubjectTag, PersonId, &Key)> = subjects
             .iter()
-            .filter_map(|at| self.members.get(usize::from(*at)))
+            .filter_map(|at| self.members.get(at))
             .map(|(person, tag, keys)| (*tag, *person, &keys.seal))
             .collect();
         members.sort_unstable_by_key(|(tag, person, _)| (*tag, *person));

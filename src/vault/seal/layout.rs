@@ -61,8 +61,8 @@ impl<'e> Batch<'e> {
         entropy: &dyn Entropy,
     ) -> Result<Self> {
         for (position, (event, own)) in events.iter().zip(&keys.events).enumerate() {
-            let there = |at: &u8| usize::from(*at) < own.subjects.len();
-            if !event.groups.iter().all(|group| group.subjects.iter().all(there)) {
+            let there = own.subjects.len();
+            if !event.groups.iter().all(|group| group.subjects.within(there)) {
                 let refusal = misshapen("a group of a subject that is not there");
                 return Err(Error::Invalid { position, refusal });
             }
@@ -124,7 +124,7 @@ impl<'e> Layout<'e> {
         for (at, group) in event.groups.iter().enumerate() {
             let start = self.positions.len();
             let sorted = self.tags.get(tags.clone()).unwrap_or_default();
-            let tag_of = |at: &u8| subjects.get(usize::from(*at)).map(|(_, tag)| tag);
+            let tag_of = |at: usize| subjects.get(at).map(|(_, tag)| tag);
             let place = |tag: &SubjectTag| sorted.binary_search(tag).map_or(0, |at| at as u8);
             self.positions.extend(group.subjects.iter().filter_map(tag_of).map(place));
             if group.subjects.len() > 1 {
