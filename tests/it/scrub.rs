@@ -6,6 +6,8 @@ use crate::support::sim::{Rng, SimDisk};
 use crate::support::world::{self, HandClock, two_people, world};
 use chancery::base::unit::{EntryIndex, UtcNanos};
 use chancery::format::control::Scan;
+use chancery::format::unit;
+use chancery::format::wire::Reader;
 use chancery::store::disk::Disk;
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
@@ -95,6 +97,26 @@ fn a_clean_vault_passes_and_an_entry_says_what_was_covered() {
         .map(|p| scene.disk.bytes(p).unwrap().len())
         .sum();
     assert!(bytes as usize + 100_000 > stored, "{bytes} of {stored}");
+    vault.checkpoint().unwrap();
+    drop(vault);
+    let disk: Arc<dyn Disk> = Arc::new(scene.disk.clone());
+    let data = &scene.config.data;
+    let report = verify_data(&disk, data, None, &Options::default(), &mut |_, _| {}).unwrap();
+    assert_eq!(report.failures, 0, "{:?}", report.verdicts);
+}
+
+/// Nothing rests on the signature of a unit that the checkpoint covers, and verifiers pass over it
+/// (docs/format.md, section 12): the scrub is who finds that it rotted.
+#[test]
+fn a_signature_that_nothing_rests_on_is_looked_at_by_the_scrub() {
+    let (scene, vault) = Scene::new(3);
+    let path = scene.file("log/00000000.seg");
+    let log = scene.disk.bytes(&path).unwrap();
+    let head = unit::decode_head(&mut Reader::new(&log)).unwrap();
+    scene.disk.write_through(&path, head.len as usize - 1, 1);
+    let (found, _) = pass(&vault, true);
+    let named: Vec<_> = found.iter().map(|f| (f.part, f.verdict, f.index)).collect();
+    assert_eq!(named, [("log", "BAD_SIGNATURE", Some(EntryIndex(0)))], "{found:?}");
     vault.checkpoint().unwrap();
     drop(vault);
     let disk: Arc<dyn Disk> = Arc::new(scene.disk.clone());
