@@ -87,10 +87,11 @@ impl History {
             self.told.holds().values().flatten().any(|held| names.contains(held))
         };
         // What an erasure left of linked handles still leads from one name to the other.
-        let (held, perhaps) = (held(&peers), held(&self.ever_linked(&name)));
+        let ever = self.ever_linked(&name);
+        let (held, perhaps) = (held(&peers), held(&ever));
         let floor = self.told.deeds.iter().any(|deed| match &deed.act {
             Act::Append { visits, .. } => {
-                visits.iter().any(|v| v.class == "6y" && peers.contains(&v.patient))
+                visits.iter().any(|v| v.class == "6y" && ever.contains(&v.patient))
             }
             _ => false,
         });
