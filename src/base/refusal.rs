@@ -1,6 +1,7 @@
 //! Why an input was refused: a stable code, the place, the limit and the fix.
 //! It never carries a value from the input: names of registered fields and numbers only.
 
+use crate::base::limits::FIELD_NAME_BYTES_MAX;
 use std::fmt;
 
 /// A refusal of one event, query or order. `code` is stable and listed in `docs/errors.md`.
@@ -8,7 +9,8 @@ use std::fmt;
 pub struct Refusal {
     /// Stable upper-case code, e.g. `JSON_DUPLICATE_KEY`.
     pub code: &'static str,
-    /// Registered field or option name, or empty. Never a key chosen by the sender.
+    /// Registered field or option name, or a name out of a policy, or empty. Never a key chosen by
+    /// the sender of an event.
     pub field: String,
     /// Byte offset in the input, where there is one.
     pub offset: Option<usize>,
@@ -24,10 +26,15 @@ impl Refusal {
         Refusal { code, field: String::new(), offset: None, limit: None, fix }
     }
 
-    /// Names the registered field.
+    /// Names the registered field, or the name that somebody wrote into a policy: that is shown in
+    /// plain characters and no longer than a registered one.
     #[must_use]
     pub fn field(mut self, name: &str) -> Self {
-        self.field = name.to_owned();
+        let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+        self.field = name.chars().take(FIELD_NAME_BYTES_MAX).map(plain).collect();
+        if name.chars().nth(FIELD_NAME_BYTES_MAX).is_some() {
+            self.field.push_str("...");
+        }
         self
     }
 
@@ -63,3 +70,18 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_out_of_a_policy_is_plain_and_short() {
+        let shown = |name: &str| Refusal::new("X_Y", "mend it").field(name).to_string();
+        assert_eq!(shown("actor.email"), "X_Y in actor.email: mend it");
+        assert_eq!(shown("*.\u{43}\u{e9}\n\u{202e}x"), "X_Y in *.C???x: mend it");
+        let long = shown(&"n".repeat(4_000));
+        assert_eq!(long, format!("X_Y in {}...: mend it", "n".repeat(64)));
+        assert_eq!(shown(&"n".repeat(64)), format!("X_Y in {}: mend it", "n".repeat(64)));
+    }
+}

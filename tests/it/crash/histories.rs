@@ -6,7 +6,7 @@
 use super::check::{Depth, check, linked};
 use super::matrix::seed;
 use super::scenes::{calm, tomorrow};
-use super::told::{Act, HOME, Sure, Teller};
+use super::told::{Act, HOME, NOW, Sure, Teller};
 use crate::support::clinic::{Visit, data_fate, patient, read_all, text};
 use crate::support::sim::{FailedSync, Rng, SimDisk, Survivors};
 use chancery::base::record::Fate;
@@ -175,7 +175,7 @@ impl History {
         calm(&vault).unwrap_or_else(|e| panic!("{context}: {e}"));
         let disk = self.told.disk.clone();
         // What was answered must stand, what was not may, before the model learns which.
-        check(&self.told, u64::MAX - 1, &vault, &disk, Depth::Inside, &context);
+        check(&self.told, NOW, &vault, &disk, Depth::Inside, &context);
         self.learn(&vault);
         check(&self.told, u64::MAX, &vault, &disk, Depth::Whole, &context);
         vault

@@ -5,7 +5,7 @@
 use super::check::{Depth, check, goes_on, reopen};
 use super::matrix::{prepare, seed};
 use super::scenes::{Scene, all, calm};
-use super::told::Teller;
+use super::told::{NOW, Teller};
 use super::upkeep::upkeep;
 use crate::support::sim::{FailedSync, Rng, Survivors};
 use chancery::vault::Vault;
@@ -46,7 +46,7 @@ fn fail(scene: &Scene, before: &Teller, n: u64, kind: FailedSync, rng: &mut Rng)
     let context = format!("{context}, {survivors:?}");
     let disk = told.disk.still().crash(survivors);
     // What was answered must stand; what was not may.
-    let now = u64::MAX - 1;
+    let now = NOW;
     let vault = reopen(&mut told, now, &disk, &context).expect("it was made");
     let depth = if n.is_multiple_of(5) { Depth::Whole } else { Depth::Inside };
     check(&told, now, &vault, &disk, depth, &context);

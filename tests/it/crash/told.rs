@@ -83,7 +83,12 @@ pub(super) struct Deed {
     asked: u64,
     answered: Option<u64>,
     settled: Option<bool>,
+    /// Whether that was found out by looking.
+    learned: bool,
 }
+
+/// The instant after every operation, before anybody looked what became of what was not answered.
+pub(super) const NOW: u64 = u64::MAX - 1;
 
 /// What must hold of a deed at some instant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -96,7 +101,8 @@ pub(super) enum Sure {
 impl Deed {
     pub(super) fn at(&self, instant: u64) -> Sure {
         match (self.settled, self.answered) {
-            (Some(happened), _) if instant == u64::MAX => {
+            // What was learnt after an earlier fault is known whatever the newest one left open.
+            (Some(happened), _) if instant == u64::MAX || (self.learned && instant == NOW) => {
                 if happened {
                     Sure::Certain
                 } else {
@@ -223,7 +229,7 @@ impl Teller {
     fn tell<T>(&mut self, act: Act, ask: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let asked = self.disk.operations();
         let at = self.deeds.len();
-        self.deeds.push(Deed { act, asked, answered: None, settled: None });
+        self.deeds.push(Deed { act, asked, answered: None, settled: None, learned: false });
         let answer = ask(self);
         match &answer {
             Ok(_) => self.deeds[at].answered = Some(self.disk.operations()),
@@ -363,7 +369,7 @@ impl Teller {
         let asked = self.disk.operations();
         for (name, classes) in completes {
             let act = Act::Complete { names: vec![(*name).to_owned()], classes: classes.to_vec() };
-            self.deeds.push(Deed { act, asked, answered: None, settled: None });
+            self.deeds.push(Deed { act, asked, answered: None, settled: None, learned: false });
         }
         let today = Some(now.day());
         let done = self.tell(Act::Expire { days: days.clone() }, |_| vault.expire(today))?;
@@ -525,7 +531,8 @@ impl Teller {
 
     /// Notes what became of a deed.
     pub(super) fn settle(&mut self, number: usize, happened: bool) {
-        self.deeds[number].settled = Some(happened);
+        let deed = &mut self.deeds[number];
+        (deed.settled, deed.learned) = (Some(happened), true);
     }
 }
 
