@@ -1,5 +1,5 @@
-//! Which of an event's subjects: a set of positions, in one word. An event has at most
-//! `GROUP_SUBJECTS_MAX` subjects; a set never holds a position beyond them.
+//! Which of an event's subjects: a set of positions, in one word, as an event has at most
+//! `GROUP_SUBJECTS_MAX`. It never knows how many its event has: `within` asks.
 
 use crate::base::limits::GROUP_SUBJECTS_MAX;
 use std::fmt;

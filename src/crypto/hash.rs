@@ -3,7 +3,7 @@
 //! Everything here equals `sha2`'s digest and runs through it, so the CPU's SHA extensions are
 //! used where they exist; many messages at once are `crypto::lanes`. `State` lets a worker absorb
 //! all but the last block of an entry and the sequencer finish it with one compression.
-//! Nothing here keeps state between calls, allocates or fails.
+//! Nothing here keeps state between calls or fails, and only `pad_onto` may allocate.
 
 use crate::base::id::Hash32;
 use sha2::Digest as _;
@@ -16,6 +16,8 @@ pub const LEAF_PREFIX: u8 = 0x00;
 pub const NODE_PREFIX: u8 = 0x01;
 /// Bytes of one compression.
 pub const BLOCK: usize = 64;
+/// Room that `pad_onto` needs behind a message; it gives back what padding does not take.
+pub(crate) const PADDING_ROOM: usize = BLOCK + 8;
 /// Length of a Merkle node's preimage.
 const NODE_LEN: u64 = 65;
 
@@ -141,8 +143,8 @@ pub(crate) fn pad(rest: &[u8], len: u64, blocks: &mut [Block; 2]) -> usize {
 
 /// Pads the message that begins at `start` and ends `out`, in place: whole blocks, ready to absorb.
 pub(crate) fn pad_onto(out: &mut Vec<u8>, start: usize) {
-    const PADDING: [u8; BLOCK + 8] = {
-        let mut padding = [0; BLOCK + 8];
+    const PADDING: [u8; PADDING_ROOM] = {
+        let mut padding = [0; PADDING_ROOM];
         padding[0] = 0x80;
         padding
     };

@@ -12,7 +12,7 @@ use crate::base::secret::{Key, Wiped};
 use crate::base::unit::{ClassDay, ClassId, Day, UtcNanos};
 use crate::base::world::Entropy;
 use crate::crypto::aead;
-use crate::crypto::hash::{State, pad_onto};
+use crate::crypto::hash::{PADDING_ROOM, State, pad_onto};
 use crate::crypto::kdf::tag;
 use crate::crypto::lanes::Lanes;
 use crate::format::entry::TAIL_BYTES;
@@ -27,8 +27,6 @@ use std::sync::Arc;
 
 /// Bytes of a commitment's preimage beside name and value.
 const COMMIT_BYTES: usize = 2 + 16 + 1 + 32 + 1 + 4;
-/// Bytes of a message's padding at most, and those that padding takes for a moment.
-const PADDING: usize = 8 + 64;
 /// Bytes of an entry's length in a unit.
 const LEN_BYTES: usize = 2;
 
@@ -149,7 +147,7 @@ impl Sealer<'_> {
     }
 
     fn commitments(&self, layout: &Layout<'_>, salts: &[Hash32]) -> Vec<Hash32> {
-        let capacity = layout.bytes + salts.len() * (COMMIT_BYTES + PADDING) + PADDING;
+        let capacity = layout.bytes + salts.len() * (COMMIT_BYTES + PADDING_ROOM) + PADDING_ROOM;
         let mut arena = Wiped(Vec::with_capacity(capacity));
         let mut ends = Vec::with_capacity(salts.len());
         for (at, record) in layout.records.iter().enumerate() {
@@ -171,7 +169,7 @@ impl Sealer<'_> {
     /// Digest of each group's commitments, in the batch's group order.
     fn digests(&self, layout: &Layout<'_>, commitments: &[Hash32]) -> Vec<Hash32> {
         let mut arena =
-            Vec::with_capacity(commitments.len() * 32 + layout.groups.len() * (2 + PADDING));
+            Vec::with_capacity(commitments.len() * 32 + layout.groups.len() * (2 + PADDING_ROOM));
         let mut ends = Vec::with_capacity(layout.groups.len());
         for record in &layout.records {
             let own = commitments.get(record.fields.clone()).unwrap_or_default();

@@ -68,6 +68,16 @@ fn pass(vault: &Vault, full: bool) -> (Vec<Finding>, EntryIndex) {
     panic!("a pass without end");
 }
 
+/// An outsider finds nothing wrong with what the vault leaves.
+fn assert_verifies(scene: &Scene, vault: Vault) {
+    vault.checkpoint().unwrap();
+    drop(vault);
+    let disk: Arc<dyn Disk> = Arc::new(scene.disk.clone());
+    let data = &scene.config.data;
+    let report = verify_data(&disk, data, None, &Options::default(), &mut |_, _| {}).unwrap();
+    assert_eq!(report.failures, 0, "{:?}", report.verdicts);
+}
+
 #[test]
 fn a_clean_vault_passes_and_an_entry_says_what_was_covered() {
     let (scene, vault) = Scene::new(1);
@@ -97,12 +107,7 @@ fn a_clean_vault_passes_and_an_entry_says_what_was_covered() {
         .map(|p| scene.disk.bytes(p).unwrap().len())
         .sum();
     assert!(bytes as usize + 100_000 > stored, "{bytes} of {stored}");
-    vault.checkpoint().unwrap();
-    drop(vault);
-    let disk: Arc<dyn Disk> = Arc::new(scene.disk.clone());
-    let data = &scene.config.data;
-    let report = verify_data(&disk, data, None, &Options::default(), &mut |_, _| {}).unwrap();
-    assert_eq!(report.failures, 0, "{:?}", report.verdicts);
+    assert_verifies(&scene, vault);
 }
 
 /// Nothing rests on the signature of a unit that the checkpoint covers, and verifiers pass over it
@@ -117,12 +122,7 @@ fn a_signature_that_nothing_rests_on_is_looked_at_by_the_scrub() {
     let (found, _) = pass(&vault, true);
     let named: Vec<_> = found.iter().map(|f| (f.part, f.verdict, f.index)).collect();
     assert_eq!(named, [("log", "BAD_SIGNATURE", Some(EntryIndex(0)))], "{found:?}");
-    vault.checkpoint().unwrap();
-    drop(vault);
-    let disk: Arc<dyn Disk> = Arc::new(scene.disk.clone());
-    let data = &scene.config.data;
-    let report = verify_data(&disk, data, None, &Options::default(), &mut |_, _| {}).unwrap();
-    assert_eq!(report.failures, 0, "{:?}", report.verdicts);
+    assert_verifies(&scene, vault);
 }
 
 /// Bytes rot under an open vault; the scrub finds every one of them, wherever it is.

@@ -269,10 +269,7 @@ impl<'r> Run<'r> {
         }
         let lines = batch.good_lines();
         if !batch.bad.is_empty() && !self.partial {
-            for line in lines {
-                let text = "another event of its batch was refused; send it again";
-                self.tally.refuse(line, "BATCH_REFUSED", text);
-            }
+            self.tally.refused_with_it(lines.len() as u64);
             return Ok(false);
         }
         let (policies, source, mut scratch) = (self.policies, self.source, Scratch::default());

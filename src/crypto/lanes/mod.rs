@@ -2,8 +2,8 @@
 //! interleaved streams on the SHA extensions, one at a time elsewhere. All give the bytes that
 //! `sha2` gives; only the time differs, so the choice is made at run time and is in no format.
 //!
-//! Messages may differ in length: a lane that ends takes the next message. Nothing is allocated.
-//! Digests go to memory the caller owns; message ends that were copied for padding are wiped.
+//! Messages may differ in length: those of one length go together, and else a lane that ends takes
+//! the next message. No message is copied whole; ends that were copied for padding are wiped.
 //!
 //! The three kernel files are the only ones of the crate with `unsafe`: the vector loads and
 //! stores, and the call of a function compiled for a CPU feature that was detected before. They

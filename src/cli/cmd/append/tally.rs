@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Refusals listed one by one; beyond it they are counted.
 const LISTED_MAX: u64 = 1_000;
-/// The code of an event that is refused because another of its batch is.
+/// The code of an event that is refused because another of its batch is: send it again.
 const BATCH_REFUSED: &str = "BATCH_REFUSED";
 
 /// What became of the events so far.
@@ -49,7 +49,7 @@ impl Tally {
     pub(crate) fn refuse(&mut self, line: u64, code: &'static str, text: &str) {
         *self.refused.entry(code.to_owned()).or_default() += 1;
         self.listed += 1;
-        if self.listed > LISTED_MAX || code == BATCH_REFUSED {
+        if self.listed > LISTED_MAX {
             return;
         }
         let reason = text.strip_prefix(code).unwrap_or(text).trim_start_matches([':', ' ']);
@@ -63,7 +63,7 @@ impl Tally {
         };
     }
 
-    /// Counts events that are refused with another of their batch.
+    /// Counts events that are refused with another of their batch; the other is listed.
     pub(crate) fn refused_with_it(&mut self, events: u64) {
         *self.refused.entry(BATCH_REFUSED.to_owned()).or_default() += events;
     }
