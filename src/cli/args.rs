@@ -5,6 +5,7 @@ pub mod govern;
 pub mod make;
 pub mod prove;
 pub mod record;
+pub mod serve;
 pub mod values;
 pub mod witness;
 
@@ -13,6 +14,7 @@ use crate::cli::args::govern::{RetainCommand, SubjectCommand};
 use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report, Scrub};
 use crate::cli::args::prove::Prove;
 use crate::cli::args::record::{Append, Checkpoint, Disclose, Query, Show, Verify};
+use crate::cli::args::serve::Serve;
 use crate::cli::args::witness::{Timestamp, WitnessCommand};
 use crate::cli::output::Wishes;
 use clap::{Args, Parser, Subcommand};
@@ -119,6 +121,8 @@ pub enum Command {
     /// Keys: show, mirror, restore, roll, compact; export the ledger, write the trust policy
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Run the service: ingest, reading, administration over HTTPS
+    Serve(Serve),
     /// A witness for other people's logs: make one, run one
     #[command(subcommand)]
     Witness(WitnessCommand),

@@ -8,6 +8,7 @@ pub mod judge;
 pub mod output;
 pub mod world;
 
+mod certificate;
 mod cmd;
 mod error;
 mod medium;

@@ -6,7 +6,7 @@ use crate::cli::config::Config;
 use crate::cli::error::{self, EXIT_DONE, EXIT_USAGE, Failure};
 use crate::cli::output::Output;
 use crate::cli::output::escape::escape;
-use crate::cli::world::{vault_config, world};
+use crate::cli::world::{MAIN, vault_config, world};
 use crate::vault::Vault;
 use anyhow::Result;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -43,6 +43,10 @@ impl Context {
     /// As `open`, with a configuration at hand.
     pub(crate) fn open_with(&self, config: &Config) -> Result<Vault> {
         let files = vault_config(config, &self.global)?;
+        if config.tenant != MAIN && !files.data.join("vault.toml").exists() {
+            let message = format!("there is no tenant {}; nothing was opened", config.tenant);
+            return Err(Failure::usage("TENANT_UNKNOWN", message).into());
+        }
         let vault = Vault::open(world(), &files)?;
         for notice in vault.notices() {
             if !QUIET_NOTICES.contains(&notice.code) {
@@ -136,6 +140,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Export(args) => cmd::export::run(context, args),
         Command::Keys(args) => cmd::keys::run(context, args),
         Command::Timestamp(args) => cmd::timestamp::run(context, args),
+        Command::Serve(args) => cmd::serve::run(context, args),
         Command::Witness(args) => cmd::witness::run(context, args),
         Command::Config(args) => cmd::config::run(context, args),
         Command::Doctor(args) => cmd::doctor::run(context, args),

@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use zeroize::{Zeroize, Zeroizing};
 
+/// The tenant that is there without being made.
+pub(crate) const MAIN: &str = "main";
 /// Bytes asked of the system at once: a few hundred sealed events.
 const DRAW_BYTES: usize = 24 * 1024;
 /// How often the clock asks whether the machine slept.
@@ -157,11 +159,6 @@ pub fn world() -> World {
 /// What is missing, or not implemented and configured: a setting is never ignored in silence
 /// where somebody could rely on it.
 pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
-    if config.tenant != "main" {
-        let message = "this version keeps one tenant, main; nothing was opened; drop --tenant, or \
-                       give each tenant its own --home";
-        return Err(Failure::usage("TENANT_UNSUPPORTED", message).into());
-    }
     if let Some(mirror) = &config.keys_mirror {
         refuse_nested(mirror, &[&config.data, &config.keys])?;
     }
@@ -170,9 +167,9 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         None => None,
     };
     Ok(VaultConfig {
-        data: config.data.clone(),
-        keys: config.keys.clone(),
-        mirror: config.keys_mirror.clone(),
+        data: of_tenant(&config.data, &config.tenant),
+        keys: of_tenant(&config.keys, &config.tenant),
+        mirror: config.keys_mirror.as_deref().map(|dir| of_tenant(dir, &config.tenant)),
         passphrase: config.passphrase.read()?,
         accept_time: global.accept_time,
         ledger,
@@ -182,6 +179,15 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         // A command that is over in a moment would begin what it cannot end: `append` says when.
         tuning: Tuning { pack: false, ..Tuning::default() },
     })
+}
+
+/// Where a tenant's part of a directory lies: `main` has the directory itself, every other tenant a
+/// vault of its own below it.
+pub(crate) fn of_tenant(dir: &Path, tenant: &str) -> PathBuf {
+    match tenant {
+        MAIN => dir.to_owned(),
+        other => dir.join("others").join(other),
+    }
 }
 
 /// Refuses a mirror that a link leads into one of the other directories.

@@ -108,6 +108,14 @@ impl TilePath {
         }
     }
 
+    /// True if a tree of this size, or one that it grew out of, has this tile.
+    pub fn is_within(&self, size: TreeSize) -> bool {
+        let end = self.number.checked_mul(u64::from(TILE_WIDTH));
+        let end = end.and_then(|start| start.checked_add(u64::from(self.width)));
+        let width = (1..=TILE_WIDTH).contains(&self.width);
+        width && end.is_some_and(|end| end <= subtrees(self.level, size))
+    }
+
     /// The last tile of a level in a tree of this size, if the level has any hash.
     pub fn last(level: TileLevel, size: TreeSize) -> Option<Self> {
         let last = subtrees(level, size).checked_sub(1)?;

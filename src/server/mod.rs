@@ -1,5 +1,20 @@
-//! In: what others send over the network. `witness` judges, `http` listens. It never decides a
-//! policy of the vault, and no file but `http` knows of sockets.
+//! In: HTTP. The vault's own service, and the small witness a customer runs on another machine.
+//! It decides no policy of a vault; what a request may is in `policy::access`, what it does is a
+//! verb of `vault`.
 
+pub mod app;
+pub mod body;
+pub mod caller;
+pub mod cursor;
+pub mod envelope;
+pub mod gate;
 pub mod http;
+pub mod identity;
+pub mod json;
+pub mod listen;
+pub mod problem;
+pub mod query;
+pub mod router;
+pub mod routes;
+pub mod tls;
 pub mod witness;

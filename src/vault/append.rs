@@ -2,6 +2,7 @@
 //! all; what is acknowledged is durable, in order. A client that leaves cannot half-commit.
 
 mod duplicates;
+mod each;
 mod shelf;
 
 pub(crate) use crate::vault::append::shelf::Shelf;

@@ -25,6 +25,7 @@ pub mod open;
 pub mod pack;
 pub mod policies;
 pub mod prove;
+pub mod publish;
 pub mod read;
 pub mod receipt;
 pub mod replicas;

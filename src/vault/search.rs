@@ -6,7 +6,7 @@ use crate::base::entry::{Entry, Kind};
 use crate::base::event::Verb;
 use crate::base::id::SourceHandle;
 use crate::base::limits::VAULT_CLASS;
-use crate::base::unit::{ClassId, EntryIndex};
+use crate::base::unit::{ClassId, EntryIndex, UtcNanos};
 use crate::format::control;
 use crate::format::seal::epoch::entry_has;
 use crate::format::seal::row::IndexKey;
@@ -16,7 +16,7 @@ use crate::vault::error::{Error, Result};
 use crate::vault::read::Reading;
 use crate::vault::sequencer::Check;
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, PoisonError};
 
 impl Vault {
@@ -99,6 +99,55 @@ impl Vault {
             next = EntryIndex(unit.head.end.0);
         }
         Ok(())
+    }
+
+    /// Calls `each` with every entry of a range that matches, in order, until it breaks or so many
+    /// entries were looked at. Returns the first entry not looked at.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn search_range(
+        &self,
+        filter: &Filter,
+        range: Range<EntryIndex>,
+        most: u64,
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<EntryIndex> {
+        let last = range.end.0.min(self.size().0).min(filter.index.to.saturating_add(1));
+        let mut next = EntryIndex(range.start.0.max(filter.index.from));
+        let end = last.min(next.0.saturating_add(most));
+        while next.0 < end {
+            let Some(unit) = self.inner.log.unit_of(next)? else { break };
+            let bytes = self.inner.proven.read(&unit)?;
+            for entry in crate::vault::read::entries_of(&bytes)? {
+                let entry = entry?;
+                if entry.index < next || entry.index.0 >= end {
+                    continue;
+                }
+                next = EntryIndex(entry.index.0 + 1);
+                if filter.matches(&entry) && each(entry).is_break() {
+                    return Ok(next);
+                }
+            }
+        }
+        Ok(EntryIndex(next.0.min(last).max(range.start.0)))
+    }
+
+    /// The first entry whose log time is not before an instant; the size of the log if there is
+    /// none. Log time never falls, so it is found by halving.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn first_at(&self, time: UtcNanos) -> Result<EntryIndex> {
+        let (mut low, mut high) = (0, self.size().0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.entry(EntryIndex(middle))?.time_log < time {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Ok(EntryIndex(low))
     }
 
     /// Name of a source, as its registration says; none when it was never registered, or when

@@ -98,3 +98,18 @@ pub fn micros(text: &str) -> Result<u64, String> {
     };
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(refused)
 }
+
+/// A duration such as `0s`, `10m`, `24h`, `7d`: seconds.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let refused = || "expected a duration with its unit: 30s, 10m, 24h or 7d".to_owned();
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(refused()),
+    };
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(refused)
+}

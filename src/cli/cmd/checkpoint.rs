@@ -2,14 +2,14 @@
 //! tlog-tiles) that any web server can publish. Tiles come first and the checkpoint last, so that
 //! whoever sees a checkpoint finds its tiles.
 
-use crate::base::unit::{EntryIndex, TreeSize};
+use crate::base::unit::TreeSize;
 use crate::cli::args::record::Checkpoint as Args;
 use crate::cli::cmd::{done, write_out};
 use crate::cli::error::{EXIT_INTERRUPTED, Failure};
 use crate::cli::output::Progress;
 use crate::cli::run::Context;
 use crate::format::checkpoint::Checkpoint;
-use crate::format::tile::{TILE_WIDTH, TileLevel, TilePath, encode_entries};
+use crate::format::tile::{TILE_WIDTH, TileLevel, TilePath};
 use crate::vault::Vault;
 use anyhow::Result;
 use serde_json::json;
@@ -76,10 +76,10 @@ fn tiles(context: &Context, vault: &Vault, dir: &Path, size: TreeSize) -> Result
     let mut written = 0;
     for number in 0..bundles {
         let first = number * width;
-        let end = (first + width).min(size.0);
-        let wide = u16::try_from(end - first).unwrap_or(TILE_WIDTH);
+        let wide = u16::try_from(size.0.saturating_sub(first)).unwrap_or(TILE_WIDTH);
+        let wide = wide.min(TILE_WIDTH);
         let path = TilePath { level: TileLevel::Entries, number, width: wide };
-        written += u64::from(fresh(dir, path, || bundle(vault, first, end))?);
+        written += u64::from(fresh(dir, path, || Ok(vault.tile(path)?))?);
         progress.add(1);
         if context.stopped() {
             return Ok(None);
@@ -90,23 +90,11 @@ fn tiles(context: &Context, vault: &Vault, dir: &Path, size: TreeSize) -> Result
         for number in 0..=last.number {
             let wide = if number == last.number { last.width } else { TILE_WIDTH };
             let path = TilePath { level: TileLevel::Hashes(level), number, width: wide };
-            let hashes = || Ok(vault.inner.tiles.tile(level, number, wide)?);
-            written += u64::from(fresh(dir, path, hashes)?);
+            written += u64::from(fresh(dir, path, || Ok(vault.tile(path)?))?);
         }
     }
     progress.done();
     Ok(Some(written))
-}
-
-fn bundle(vault: &Vault, first: u64, end: u64) -> Result<Vec<u8>> {
-    let mut entries = Vec::with_capacity(usize::from(TILE_WIDTH));
-    vault.for_each_entry_bytes(EntryIndex(first)..EntryIndex(end), &mut |bytes| {
-        entries.push(bytes.to_vec());
-        Ok(())
-    })?;
-    let slices: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-    let bytes = encode_entries(&slices);
-    Ok(bytes.map_err(|e| Failure::refused("MALFORMED", e.to_string()))?)
 }
 
 /// Writes a tile that is not there; a tile never changes once written.

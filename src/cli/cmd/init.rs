@@ -5,7 +5,7 @@ use crate::cli::cmd::done;
 use crate::cli::config::{Config, FILE_NAME, Mode, Passphrase};
 use crate::cli::error::Failure;
 use crate::cli::run::Context;
-use crate::cli::world::{read_text, vault_config, world};
+use crate::cli::world::{MAIN, read_text, vault_config, world};
 use crate::format::control::Continues;
 use crate::format::trust::Trust;
 use crate::vault::Vault;
@@ -18,6 +18,10 @@ use std::process::ExitCode;
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Init) -> Result<ExitCode> {
     let mut config = context.config()?;
+    if config.tenant != MAIN {
+        let message = "`init` makes the tenant main; nothing was done; drop --tenant";
+        return Err(Failure::usage("TENANT_UNSUPPORTED", message).into());
+    }
     apply_flags(&mut config, args)?;
     let file = context.global.config.clone().unwrap_or_else(|| config.home.join(FILE_NAME));
     let had_file = file.exists();
@@ -30,15 +34,9 @@ pub(crate) fn run(context: &mut Context, args: &Init) -> Result<ExitCode> {
     }
     let continues = continues(args)?;
     let files = vault_config(&config, &context.global)?;
-    // The file first: a vault whose passphrase nobody wrote down the place of is lost.
-    if !had_file {
-        std::fs::create_dir_all(&config.home).map_err(|e| Failure::file(&config.home, &e))?;
-        write_config(&file, &config)?;
-    }
-    let made = Vault::init_after(world(), &files, &config.name, continues);
-    if made.is_err() && !had_file {
-        let _ = std::fs::remove_file(&file);
-    }
+    let made = make(&config, &file, || {
+        Vault::init_after(world(), &files, &config.name, continues)
+    });
     let vault = made?;
     let (log, report) = (vault.log_key().to_string(), vault.report_signer().verifier().to_string());
     context.out.object(&json!({
@@ -73,6 +71,25 @@ pub(crate) fn run(context: &mut Context, args: &Init) -> Result<ExitCode> {
         file.display(),
     ))?;
     done()
+}
+
+/// Makes a vault after its configuration: a vault whose passphrase nobody wrote down the place of
+/// is lost.
+pub(crate) fn make(
+    config: &Config,
+    file: &Path,
+    vault: impl FnOnce() -> crate::vault::error::Result<Vault>,
+) -> Result<Vault> {
+    let had_file = file.exists();
+    if !had_file {
+        std::fs::create_dir_all(&config.home).map_err(|e| Failure::file(&config.home, &e))?;
+        write_config(file, config)?;
+    }
+    let made = vault();
+    if made.is_err() && !had_file {
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(made?)
 }
 
 /// Where the log before ended, by a checkpoint that its own trust policy vouches for.

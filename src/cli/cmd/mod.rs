@@ -21,6 +21,7 @@ pub(crate) mod query;
 pub(crate) mod report;
 pub(crate) mod retain;
 pub(crate) mod scrub;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod subject;
 pub(crate) mod timestamp;

@@ -1,0 +1,45 @@
+//! Arguments of `chancery serve`.
+
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// `chancery serve`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  chancery serve
+  chancery serve --single-operator --cooling-off 0s
+  chancery serve --listen 10.0.0.5:8843 --host vault.clinic.example --tls-cert chain.pem --tls-key key.pem
+
+Without a vault it makes one; without a certificate it makes one for this machine's loopback names.
+The first start prints where the token lies that enrols the first person.")]
+pub struct Serve {
+    /// Address of ingest, reading and proofs
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8843")]
+    pub listen: SocketAddr,
+    /// Address of administration and metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8844")]
+    pub admin_listen: SocketAddr,
+    /// Name that clients call this service by; repeat for more
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// Certificate chain in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Use the certificate made here on an address that is not loopback
+    #[arg(long)]
+    pub generated_certificate: bool,
+    /// Speak plain HTTP, on loopback only: for a proxy on this machine, and for measuring
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Let one person request and approve; every receipt says so
+    #[arg(long)]
+    pub single_operator: bool,
+    /// Pause between the last approval and the act: 30s, 10m, 24h
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::args::values::seconds)]
+    pub cooling_off: Option<u64>,
+}

@@ -1,0 +1,104 @@
+//! `chancery serve`: opens the vaults of all tenants, binds the listeners, and ends in order: no
+//! new connection, requests finished within the drain, then the vaults closed. It holds no rule
+//! of the service.
+
+mod listeners;
+mod vaults;
+
+use crate::base::unit::UtcNanos;
+use crate::cli::args::serve::Serve;
+use crate::cli::cmd::done;
+use crate::cli::error::Failure;
+use crate::cli::run::Context;
+use crate::cli::world::world;
+use crate::server::app::{App, SYSTEM, Settings};
+use anyhow::Result;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often the loop looks whether somebody pressed Ctrl-C.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long threads of the runtime may go on after the drain: a commit under way takes that long
+/// on a slow disk, and what it answers nobody waits for any more.
+const LAST: Duration = Duration::from_secs(30);
+
+/// What a start found, for whoever reads the first lines.
+struct Started {
+    public: SocketAddr,
+    admin: SocketAddr,
+    ca: Option<PathBuf>,
+    scheme: &'static str,
+}
+
+/// Runs the command.
+pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
+    listeners::check(args)?;
+    let config = context.config()?;
+    let world = world();
+    let opened = vaults::open(context, &config, &world)?;
+    let settings = Settings {
+        hosts: ["localhost".to_owned()].into_iter().chain(args.hosts.iter().cloned()).collect(),
+        origins: Vec::new(),
+        proxies: Vec::new(),
+        environment: "live",
+    };
+    let vaults::Opened { tenants, system } = opened;
+    let app = Arc::new(App::new(tenants, system, &world, settings)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::failed("SERVE_THREADS", e.to_string()))?;
+    let now: UtcNanos = world.clock.wall();
+    let (stop, stopped) = watch::channel(false);
+    let bound = runtime.block_on(listeners::bind(args, &config, &app, now))?;
+    say(context, &app, &bound.started)?;
+    let flag = context.stop.clone();
+    runtime.block_on(async move {
+        let public = tokio::spawn(bound.public.run(stopped.clone()));
+        let admin = tokio::spawn(bound.admin.run(stopped));
+        while !flag.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
+        let _ = stop.send(true);
+        let _ = (public.await, admin.await);
+    });
+    // The last handle of each vault closes it: no thread of the runtime may hold one any more.
+    runtime.shutdown_timeout(LAST);
+    drop(app);
+    context.out.say("stopped; everything acknowledged is durable")?;
+    done()
+}
+
+/// The first lines: where it listens and what comes next.
+fn say(context: &mut Context, app: &App, started: &Started) -> Result<()> {
+    let Started { public, admin, ca, scheme } = started;
+    let names: Vec<&str> =
+        app.tenants().map(|(name, _)| name).filter(|name| *name != SYSTEM).collect();
+    context.out.object(&json!({
+        "listen": public.to_string(),
+        "admin_listen": admin.to_string(),
+        "scheme": scheme,
+        "ca": ca.as_ref().map(|ca| ca.display().to_string()),
+        "tenants": names,
+    }))?;
+    context.out.say(&format!(
+        "tenants {}\nevents  {scheme}://{public}\nadmin   {scheme}://{admin}",
+        names.join(", ")
+    ))?;
+    if let Some(ca) = ca {
+        context.out.say(&format!(
+            "ca      {}\n        made here, for loopback: curl --cacert {} {scheme}://localhost:{}/livez",
+            ca.display(),
+            ca.display(),
+            public.port(),
+        ))?;
+    }
+    context.out.say("Ctrl-C ends it")?;
+    Ok(context.out.flush()?)
+}

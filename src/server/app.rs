@@ -1,0 +1,108 @@
+//! What handlers work with: the vaults, the views over the registry, the bounds. It holds no
+//! logic of a resource, and nothing in it is changed while a lock is held across an await.
+
+use crate::base::world::{Clock, Entropy};
+use crate::server::body::Budget;
+use crate::server::cursor::Cursors;
+use crate::server::gate::Gate;
+use crate::server::identity::Directory;
+use crate::server::problem::Problem;
+use crate::vault::Vault;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Name of the tenant that keeps people, tokens and settings.
+pub const SYSTEM: &str = "system";
+
+/// What is set from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Names that a `Host` header may have, with or without a port; an address literal of the
+    /// listener is always one of them.
+    pub hosts: Vec<String>,
+    /// Origins whose pages may send unsafe requests with a session's cookie.
+    pub origins: Vec<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub proxies: Vec<std::net::IpAddr>,
+    /// Part of the text of tokens: `live` or `dev`.
+    pub environment: &'static str,
+}
+
+/// The service's state.
+pub struct App {
+    /// Vaults by the names of their tenants, `SYSTEM` among them.
+    tenants: BTreeMap<String, Arc<Vault>>,
+    system: Arc<Vault>,
+    /// People, tokens, sessions.
+    pub directory: Directory,
+    /// Seals cursors.
+    pub cursors: Cursors,
+    /// Failures, rates, refusals.
+    pub gate: Gate,
+    /// Room for bodies.
+    pub bodies: Budget,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What is set from outside.
+    pub settings: Settings,
+}
+
+impl App {
+    /// The state over opened vaults, `SYSTEM` among them.
+    ///
+    /// # Errors
+    /// Those of reading the registry.
+    pub fn new(
+        tenants: BTreeMap<String, Arc<Vault>>,
+        system: Arc<Vault>,
+        world: &crate::vault::World,
+        settings: Settings,
+    ) -> crate::vault::error::Result<App> {
+        let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
+        let directory = Directory::open(&system, settings.environment)?;
+        let cursors = Cursors::new(&system, entropy.clone())?;
+        let gate = Gate::new(&*entropy);
+        let bodies = Budget::default();
+        Ok(App {
+            tenants,
+            system,
+            directory,
+            cursors,
+            gate,
+            bodies,
+            clock,
+            entropy,
+            settings,
+        })
+    }
+
+    /// The vault of people, tokens and settings.
+    pub fn system(&self) -> &Arc<Vault> {
+        &self.system
+    }
+
+    /// A tenant's vault.
+    ///
+    /// # Errors
+    /// 404 `TENANT_UNKNOWN`.
+    pub fn tenant(&self, name: &str) -> Result<Arc<Vault>, Problem> {
+        self.tenants.get(name).cloned().ok_or_else(|| Problem::absent("TENANT_UNKNOWN"))
+    }
+
+    /// Every tenant with its vault.
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, &Arc<Vault>)> {
+        self.tenants.iter().map(|(name, vault)| (name.as_str(), vault))
+    }
+}
+
+/// Runs what waits for disk, locks or a commit off the event loop.
+///
+/// # Errors
+/// Those of the work; 500 when it panicked, which is our bug.
+pub async fn work<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Problem::internal()))
+}

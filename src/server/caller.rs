@@ -1,0 +1,194 @@
+//! Who asks: the one place where a request becomes a principal of a tenant. A bearer token or a
+//! session's cookie, nothing else; unsafe requests with a cookie must come from the service's own
+//! origin. It fails closed, counts who failed, and never says why a secret was not right.
+
+use crate::policy::access::Permission;
+use crate::server::app::App;
+use crate::server::envelope::RequestId;
+use crate::server::identity::{Principal, Refused};
+use crate::server::listen::Peer;
+use crate::server::problem::Problem;
+use crate::vault::Vault;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// Cookie of a session. The prefix makes browsers demand TLS, this host and the root path.
+pub const COOKIE: &str = "__Host-chancery";
+/// What an unauthenticated answer asks for.
+const CHALLENGE: &str = "Bearer realm=\"chancery\"";
+/// What an answer asks for whose caller must show the second factor again (RFC 9470).
+const STEP_UP: &str = "Bearer realm=\"chancery\", error=\"insufficient_user_authentication\", \
+                       error_description=\"show your one-time code again\", max_age=300";
+
+/// An authenticated caller with the vault of its tenant.
+pub struct Caller {
+    /// Who it is and what it may.
+    pub principal: Principal,
+    /// The vault of its tenant.
+    pub vault: Arc<Vault>,
+    /// Id of this request.
+    pub request: RequestId,
+    /// Where it comes from.
+    pub from: IpAddr,
+}
+
+impl Caller {
+    /// Refuses what the caller's roles do not allow.
+    ///
+    /// # Errors
+    /// 403 `FORBIDDEN`, 401 `STEP_UP_REQUIRED`.
+    pub fn may(&self, permission: Permission) -> Result<(), Problem> {
+        self.principal.may(permission).map_err(problem)
+    }
+}
+
+/// A refusal of identity as an answer.
+pub fn problem(refused: Refused) -> Problem {
+    let (status, challenge) = match refused {
+        Refused::Forbidden => (StatusCode::FORBIDDEN, None),
+        Refused::StepUpRequired => (StatusCode::UNAUTHORIZED, Some(STEP_UP)),
+        Refused::Overloaded => return Problem::busy(refused.code(), refused.fix()),
+        _ => (StatusCode::UNAUTHORIZED, Some(CHALLENGE)),
+    };
+    let problem = Problem::new(status, refused.code(), refused.fix());
+    Problem { challenge, ..problem }
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let request = parts.extensions.get::<RequestId>().copied().unwrap_or_default();
+        let from = address(parts, app);
+        let principal = authenticate(parts, app).map_err(|problem| {
+            // The count decides what is answered: a reason, or that nobody looks any more.
+            match app.gate.refused(problem.code, from) {
+                Ok(()) => problem,
+                Err(too_many) => too_many,
+            }
+        })?;
+        app.gate.caller(&principal.id().0)?;
+        let vault = app.tenant(&principal.tenant)?;
+        Ok(Caller { principal, vault, request, from })
+    }
+}
+
+fn authenticate(parts: &Parts, app: &App) -> Result<Principal, Problem> {
+    let now = app.system().clock().now();
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        let token = bearer(&parts.headers).ok_or_else(|| problem(Refused::Unauthenticated))?;
+        return app.directory.authenticate_token(token, now).map_err(problem);
+    }
+    let cookie = session_cookie(&parts.headers);
+    let cookie = cookie.ok_or_else(|| problem(Refused::Unauthenticated))?;
+    same_origin(&parts.method, &parts.headers, app)?;
+    app.directory.session(cookie, now).map_err(problem)
+}
+
+/// The token of one `Authorization: Bearer` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The value of the session's cookie, if there is just one.
+pub fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut ours = values
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE)
+        .map(|(_, value)| value);
+    ours.next().filter(|_| ours.next().is_none())
+}
+
+/// Refuses an unsafe request that another site's page may have sent.
+///
+/// # Errors
+/// 403 `CROSS_SITE`.
+pub fn same_origin(method: &Method, headers: &HeaderMap, app: &App) -> Result<(), Problem> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let refused = || {
+        let detail = "a request with a session's cookie must come from the service's own pages, \
+                      or from a program that sends neither Origin nor Sec-Fetch-Site";
+        Problem::new(StatusCode::FORBIDDEN, "CROSS_SITE", detail)
+    };
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if !matches!(site, None | Some(b"same-origin" | b"none")) {
+        return Err(refused());
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().map_err(|_| refused())?;
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let own = host.is_some_and(|host| origin.strip_prefix("https://") == Some(host));
+    match own || app.settings.origins.iter().any(|known| known == origin) {
+        true => Ok(()),
+        false => Err(refused()),
+    }
+}
+
+/// Where a request comes from: the connection's address, or, behind proxies that are named, the
+/// rightmost hop that is none of them. What stands left of that anybody could have written.
+pub fn address(parts: &Parts, app: &App) -> IpAddr {
+    let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let peer = parts.extensions.get::<Peer>().map_or(nobody, |peer| peer.address.ip());
+    rightmost(peer.to_canonical(), &parts.headers, &app.settings.proxies)
+}
+
+fn rightmost(peer: IpAddr, headers: &HeaderMap, proxies: &[IpAddr]) -> IpAddr {
+    let mut at = peer;
+    let hops: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    for hop in hops.iter().rev() {
+        if !proxies.contains(&at) {
+            return at;
+        }
+        let Ok(address) = hop.trim().parse::<IpAddr>() else { return at };
+        at = address.to_canonical();
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_named_proxies_are_believed_and_only_their_last_hop() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", HeaderValue::from_static("1.2.3.4, 203.0.113.7"));
+        assert_eq!(rightmost(ip("198.51.100.1"), &headers, &[]), ip("198.51.100.1"));
+        let proxies = [ip("198.51.100.1"), ip("198.51.100.2")];
+        assert_eq!(rightmost(ip("198.51.100.1"), &headers, &proxies), ip("203.0.113.7"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("198.51.100.2"));
+        assert_eq!(rightmost(ip("198.51.100.1"), &headers, &proxies), ip("203.0.113.7"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("nonsense"));
+        assert_eq!(rightmost(ip("198.51.100.1"), &headers, &proxies), ip("198.51.100.1"));
+    }
+
+    #[test]
+    fn one_header_one_token_one_cookie() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+        assert_eq!(bearer(&headers), Some("abc"));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer def"));
+        assert_eq!(bearer(&headers), None);
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=b; __Host-chancery=xyz"));
+        assert_eq!(session_cookie(&headers), Some("xyz"));
+        headers.append(header::COOKIE, HeaderValue::from_static("__Host-chancery=other"));
+        assert_eq!(session_cookie(&headers), None);
+    }
+}

@@ -1,0 +1,293 @@
+//! The listener: TLS or, on loopback and where asked for, plain HTTP; HTTP/1.1 and HTTP/2 on one
+//! port; every bound stated: connections in all and from one address, seconds of a handshake, of
+//! a request's head, of a shutdown. It never reads a request: that is the router's.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tower::ServiceExt;
+
+/// Pause after the system refused a connection, for want of descriptors most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Seconds a TLS handshake may take.
+const HANDSHAKE_SECONDS: u64 = 10;
+/// Seconds in which the head of a request must have come, pauses between requests included: whoever
+/// dribbles is cut, whoever idles connects again.
+const HEAD_SECONDS: u64 = 30;
+/// Bytes of a request's head in HTTP/1.1, and of a header list in HTTP/2.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
+
+/// What bounds a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once from one address, an IPv6 /64 counting as one.
+    pub per_address: usize,
+    /// How long requests may go on once the service is asked to stop.
+    pub drain: Duration,
+}
+
+impl Default for Bounds {
+    /// 2,048 connections hold at most 2,048 x (32 KiB of head + 64 KiB of buffers) = 192 MiB;
+    /// bodies have a budget of their own. An eighth may come from one address.
+    fn default() -> Self {
+        Bounds { connections: 2_048, per_address: 256, drain: Duration::from_secs(10) }
+    }
+}
+
+/// What a handler may know of the other side.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its certificate in DER, verified against the authorities of the listener.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
+/// TLS settings that can be replaced while the listener runs.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+impl Tls {
+    /// Begins with these settings.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Tls { config: Arc::new(RwLock::new(config)) }
+    }
+
+    /// Uses other settings from the next connection on.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+/// A bound socket with what it serves.
+pub struct Listening {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    bounds: Bounds,
+}
+
+impl Listening {
+    /// Binds an address; without `tls` it speaks plain HTTP, which the configuration allows on
+    /// loopback only.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<Tls>,
+        router: Router,
+        bounds: Bounds,
+    ) -> io::Result<Listening> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Listening { listener, tls, router, bounds })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` turns true; then no connection is taken, and requests that have begun
+    /// get `drain` to end.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let Listening { listener, tls, router, bounds } = self;
+        let permits = Arc::new(Semaphore::new(bounds.connections));
+        let crowd = Crowd::new(bounds.per_address);
+        let graceful = GracefulShutdown::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &permits) => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let Some((stream, address, permit)) = accepted else { continue };
+            // One too many from there: closed at once, so that others find a place.
+            let Some(place) = crowd.enter(address.ip()) else { continue };
+            let _ = stream.set_nodelay(true);
+            let connection = Connection {
+                tls: tls.as_ref().map(Tls::acceptor),
+                router: router.clone(),
+                watcher: graceful.watcher(),
+                address,
+                _held: (permit, place),
+            };
+            tokio::spawn(connection.serve(stream));
+        }
+        drop(listener);
+        let _ = timeout(bounds.drain, graceful.shutdown()).await;
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    // The semaphore is never closed; were it, nobody would be let in.
+    let permit = permits.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, address)) => Some((stream, address, permit)),
+        Err(_) => {
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+struct Connection {
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    watcher: Watcher,
+    address: SocketAddr,
+    _held: (OwnedSemaphorePermit, Place),
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        let address = self.address;
+        match &self.tls {
+            None => self.speak(stream, Peer { address, certificate: None }).await,
+            Some(acceptor) => {
+                let shaken = timeout(
+                    Duration::from_secs(HANDSHAKE_SECONDS),
+                    acceptor.accept(stream),
+                );
+                // Noise and strangers: nothing of it is worth a line.
+                let Ok(Ok(stream)) = shaken.await else { return };
+                let chain = stream.get_ref().1.peer_certificates();
+                let certificate = chain.and_then(|chain| chain.first()).map(|c| Arc::from(&**c));
+                self.speak(stream, Peer { address, certificate }).await;
+            }
+        }
+    }
+
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let Connection { router, watcher, _held, .. } = self;
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            router.clone().oneshot(request.map(Body::new))
+        });
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(HEAD_SECONDS))
+            .max_buf_size(HEAD_BYTES_MAX);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(HEAD_SECONDS))
+            .keep_alive_timeout(Duration::from_secs(HANDSHAKE_SECONDS))
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX as u32);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let _ = watcher.watch(connection).await;
+    }
+}
+
+/// Who is connected from where; one entry a connected address, so it is as bounded as they are.
+#[derive(Clone)]
+struct Crowd {
+    most: usize,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A place in the crowd, given back when dropped.
+struct Place {
+    crowd: Crowd,
+    address: IpAddr,
+}
+
+impl Crowd {
+    fn new(most: usize) -> Self {
+        Crowd { most, counts: Arc::default() }
+    }
+
+    fn enter(&self, address: IpAddr) -> Option<Place> {
+        let address = network(address);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Place { crowd: self.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What counts as one address: an IPv4 address, mapped ones too, or an IPv6 /64.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_places_and_gives_them_back() {
+        let crowd = Crowd::new(2);
+        let here: IpAddr = "2001:db8::1".parse().unwrap();
+        let next: IpAddr = "2001:db8::2".parse().unwrap();
+        let first = crowd.enter(here);
+        let second = crowd.enter(next);
+        assert!(first.is_some() && second.is_some(), "one /64, two places");
+        assert!(crowd.enter(here).is_none());
+        assert!(crowd.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
+        drop(first);
+        assert!(crowd.enter(here).is_some());
+        drop(second);
+        assert!(crowd.counts.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn mapped_addresses_are_what_they_map() {
+        let mapped: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
+        assert_eq!(network(mapped), "192.0.2.7".parse::<IpAddr>().unwrap());
+    }
+}

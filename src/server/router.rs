@@ -1,0 +1,91 @@
+//! The routes: which handler answers which address, on which listener, and the description of all
+//! of them. A route and its description are registered in one call, so neither can be without the
+//! other.
+
+use crate::server::app::App;
+use crate::server::envelope::envelope;
+use crate::server::problem::Problem;
+use crate::server::routes::{events, ingest, log};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::sync::Arc;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What stands at the head of the description.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Chancery",
+        description = "An audit log vault: append-only, sealed, provable, able to forget. Errors \
+                       are problem documents (RFC 9457) with stable codes. Integers of 64 bits \
+                       are decimal text.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    security(("token" = []), ("session" = []))
+)]
+struct Head;
+
+/// Routes for machines and readers.
+fn public() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(ingest::append, events::list))
+        .routes(routes!(events::get))
+        .routes(routes!(events::open))
+        .routes(routes!(events::disclose))
+        .routes(routes!(events::prove))
+        .routes(routes!(log::checkpoint))
+        .routes(routes!(log::growth))
+        .routes(routes!(log::keys))
+        .route("/v1/tile/{*path}", get(log::tile))
+}
+
+/// Every route, for the description.
+fn all() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Head::openapi()).merge(public())
+}
+
+/// The description of every route, OpenAPI 3.1.
+pub fn description() -> utoipa::openapi::OpenApi {
+    let mut api = all().into_openapi();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let session = ApiKey::Cookie(ApiKeyValue::new(crate::server::caller::COOKIE));
+    let components = api.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+    api
+}
+
+/// What the public listener serves.
+pub fn public_router(app: Arc<App>) -> Router {
+    finished(public().split_for_parts().0, app)
+}
+
+/// What the administration's listener serves: everything.
+pub fn admin_router(app: Arc<App>) -> Router {
+    finished(public().split_for_parts().0, app)
+}
+
+fn finished(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
+    let description = description().to_json().unwrap_or_default();
+    let description: Arc<str> = description.into();
+    routes
+        .route("/openapi.json", get(move || described(description.clone())))
+        .route("/livez", get(|| async { "alive\n" }))
+        .fallback(|| async { Problem::absent("ROUTE_UNKNOWN") })
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
+        .layer(from_fn_with_state(app.clone(), envelope))
+        .with_state(app)
+}
+
+async fn described(text: Arc<str>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
+}

@@ -1,0 +1,234 @@
+//! `POST /v1/events`: drafts in, receipts out once they are durable. A batch is one commit or
+//! nothing unless the caller asks for each event by itself. It looks at no event: the vault does.
+
+use crate::base::event::Draft;
+use crate::base::limits::BATCH_EVENTS_MAX;
+use crate::policy::access::Permission;
+use crate::server::app::{App, work};
+use crate::server::body::{self, BODY_BYTES_MAX, Held};
+use crate::server::caller::Caller;
+use crate::server::envelope::RequestId;
+use crate::server::json::{Answer, media_type, text};
+use crate::server::problem::{Document, Problem};
+use crate::server::query::Query;
+use crate::vault::Vault;
+use crate::vault::append::Receipt as Appended;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+/// Longest name of a source.
+const SOURCE_BYTES_MAX: usize = 128;
+
+/// How a batch is sent.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Sending {
+    /// Name of the source, which selects its mapping. A token for one source needs none.
+    source: Option<String>,
+    /// `true`: each event stands for itself, and the answer has a result for each.
+    #[serde(default)]
+    partial: bool,
+}
+
+/// What the sender of an event keeps.
+#[derive(Serialize, ToSchema)]
+pub struct Receipt {
+    /// Place in the log.
+    #[schema(example = "123")]
+    index: String,
+    /// Log time, RFC 3339.
+    time: String,
+    /// Leaf hash, hex.
+    leaf: String,
+    /// Whether the same event was there already; then this is the first one's receipt.
+    duplicate: bool,
+}
+
+/// A durable batch.
+#[derive(Serialize, ToSchema)]
+pub struct Receipts {
+    /// One for each event, in the batch's order.
+    receipts: Vec<Receipt>,
+    /// The signed checkpoint of the commit that holds the last of them (C2SP signed note).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
+}
+
+/// What became of one event of a partial batch: one of the two members.
+#[derive(Serialize, ToSchema)]
+pub struct Each<'a> {
+    /// It is durable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
+    /// It was turned away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Document<'a>>,
+}
+
+/// A batch of events that each stand for themselves.
+#[derive(Serialize, ToSchema)]
+pub struct Results<'a> {
+    /// One for each event, in the batch's order.
+    results: Vec<Each<'a>>,
+    /// The signed checkpoint of the commit that holds the last one taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
+}
+
+impl From<&Appended> for Receipt {
+    fn from(receipt: &Appended) -> Self {
+        Receipt {
+            index: text(&receipt.index),
+            time: receipt.time.to_string(),
+            leaf: receipt.leaf.to_string(),
+            duplicate: receipt.duplicate,
+        }
+    }
+}
+
+/// Appends events. The answer comes after they are durable.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "events", params(Sending),
+    request_body(
+        description = "One event or an array of them, or NDJSON: one event a line",
+        content((serde_json::Value = "application/json"), (String = "application/x-ndjson"))
+    ),
+    responses(
+        (status = 200, description = "Durable", body = Receipts),
+        (status = 422, description = "Refused, nothing was stored", body = inline(Document)),
+        (status = 503, description = "Too much at once: send it again after Retry-After"),
+        (status = 507, description = "The disk is full: send it again after Retry-After"),
+    )
+)]
+pub async fn append(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(sending): Query<Sending>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.may(Permission::EventsAppend)?;
+    let source = source(&caller, sending.source)?;
+    let framing = Framing::of(&headers)?;
+    let held = body::read(&headers, body, BODY_BYTES_MAX, &app.bodies).await?;
+    let (vault, request) = (caller.vault.clone(), caller.request);
+    work(move || {
+        let texts = framing.split(&held)?;
+        let drafts: Vec<Draft<'_>> =
+            texts.iter().map(|json| Draft { source: &source, json }).collect();
+        match sending.partial {
+            false => whole(&vault, &drafts),
+            true => each(&vault, &drafts, request),
+        }
+    })
+    .await
+}
+
+fn whole(vault: &Vault, drafts: &[Draft<'_>]) -> Result<Response, Problem> {
+    let appended = vault.append(drafts)?;
+    let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
+    let receipts = appended.iter().map(Receipt::from).collect();
+    Ok(Answer(StatusCode::OK, Receipts { receipts, checkpoint }).into_response())
+}
+
+fn each(vault: &Vault, drafts: &[Draft<'_>], request: RequestId) -> Result<Response, Problem> {
+    let done: Vec<Result<Appended, Problem>> =
+        vault.append_each(drafts)?.into_iter().map(|one| one.map_err(Problem::from)).collect();
+    let last = done.iter().rev().find_map(|one| one.as_ref().ok());
+    let checkpoint = last.map(|last| last.checkpoint.to_string());
+    let status = if last.is_some() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let request = request.to_string();
+    let results = done
+        .iter()
+        .map(|one| Each {
+            receipt: one.as_ref().ok().map(Receipt::from),
+            problem: one.as_ref().err().map(|problem| problem.document(&request)),
+        })
+        .collect();
+    let mut response = Answer(status, Results { results, checkpoint }).into_response();
+    if let Some(seconds) = done.iter().filter_map(|one| one.as_ref().err()?.retry_after).max() {
+        response.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds.into());
+    }
+    Ok(response)
+}
+
+/// The source a caller speaks for.
+fn source(caller: &Caller, named: Option<String>) -> Result<String, Problem> {
+    let allowed = caller.principal.sources.as_ref();
+    let only = allowed.filter(|names| names.len() == 1).and_then(|names| names.iter().next());
+    let Some(source) = named.or_else(|| only.cloned()) else {
+        let detail = "name the source of these events: ?source=NAME";
+        return Err(Problem::bad("SOURCE_MISSING", detail).field("source"));
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
+    if source.is_empty() || source.len() > SOURCE_BYTES_MAX || !source.bytes().all(plain) {
+        let detail = "the name of a source has letters, digits and -._/ only";
+        let problem = Problem::bad("SOURCE_NAME", detail).field("source");
+        return Err(problem.limit(SOURCE_BYTES_MAX as u64));
+    }
+    match allowed.is_none_or(|names| names.contains(&source)) {
+        true => Ok(source),
+        false => {
+            let detail = "these credentials are for other sources";
+            Err(Problem::new(StatusCode::FORBIDDEN, "SOURCE_FORBIDDEN", detail).field("source"))
+        }
+    }
+}
+
+/// How events lie in a body.
+#[derive(Clone, Copy)]
+enum Framing {
+    Json,
+    Lines,
+}
+
+impl Framing {
+    fn of(headers: &HeaderMap) -> Result<Framing, Problem> {
+        match media_type(headers)?.as_str() {
+            "application/json" => Ok(Framing::Json),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                Ok(Framing::Lines)
+            }
+            _ => {
+                let detail = "send application/json or application/x-ndjson";
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                Err(Problem::new(status, "CONTENT_TYPE", detail))
+            }
+        }
+    }
+
+    fn split<'h>(self, held: &'h Held) -> Result<Vec<&'h [u8]>, Problem> {
+        let bytes = held.bytes.as_slice();
+        let texts = match self {
+            Framing::Lines => bytes
+                .split(|byte| *byte == b'\n')
+                .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+                .filter(|line| !line.is_empty())
+                .collect(),
+            Framing::Json if bytes.trim_ascii_start().first() != Some(&b'[') => vec![bytes],
+            Framing::Json => {
+                let list: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| {
+                    let place = format!("line {}, column {}", error.line(), error.column());
+                    Problem::bad("JSON_SYNTAX", format!("send one JSON array of events ({place})"))
+                })?;
+                list.into_iter().map(|event| event.get().as_bytes()).collect()
+            }
+        };
+        if texts.is_empty() {
+            return Err(Problem::bad("BATCH_EMPTY", "the body has no event: send at least one"));
+        }
+        if texts.len() > BATCH_EVENTS_MAX {
+            let detail = "send smaller batches";
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BATCH_TOO_LARGE", detail);
+            return Err(problem.limit(BATCH_EVENTS_MAX as u64));
+        }
+        Ok(texts)
+    }
+}

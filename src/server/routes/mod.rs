@@ -1,0 +1,7 @@
+//! The resources, one file each: a request becomes a call of a verb, its result an answer. They
+//! hold no rule of the vault; what a caller may is asked first thing in every handler.
+
+pub mod events;
+pub mod ingest;
+pub mod log;
+pub mod view;
