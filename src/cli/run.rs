@@ -137,6 +137,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Keys(args) => cmd::keys::run(context, args),
         Command::Timestamp(args) => cmd::timestamp::run(context, args),
         Command::Witness(args) => cmd::witness::run(context, args),
+        Command::Access(args) => cmd::access::run(context, args),
         Command::Config(args) => cmd::config::run(context, args),
         Command::Doctor(args) => cmd::doctor::run(context, args),
         Command::Scrub(args) => cmd::scrub::run(context, args),
