@@ -1,6 +1,7 @@
 //! The command line as types (clap): what may be said, with an example for everything.
 //! It only parses. Nothing is opened, decided or run here; `policy` and `vault` judge the words.
 
+pub mod access;
 pub mod govern;
 pub mod make;
 pub mod prove;
@@ -9,6 +10,7 @@ pub mod serve;
 pub mod values;
 pub mod witness;
 
+use crate::cli::args::access::AccessCommand;
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
 use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report, Scrub};
@@ -126,6 +128,9 @@ pub enum Command {
     /// A witness for other people's logs: make one, run one
     #[command(subcommand)]
     Witness(WitnessCommand),
+    /// Who may do what: print the permission matrix
+    #[command(subcommand)]
+    Access(AccessCommand),
     /// Configuration: show what is in force, apply changed policy files
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -142,6 +142,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Timestamp(args) => cmd::timestamp::run(context, args),
         Command::Serve(args) => cmd::serve::run(context, args),
         Command::Witness(args) => cmd::witness::run(context, args),
+        Command::Access(args) => cmd::access::run(context, args),
         Command::Config(args) => cmd::config::run(context, args),
         Command::Doctor(args) => cmd::doctor::run(context, args),
         Command::Scrub(args) => cmd::scrub::run(context, args),

@@ -1,6 +1,7 @@
 //! May we? Pure decisions over the texts in `policies/`: what a field is, whom it names, how long
 //! it is kept, whether an act is allowed. It never acts, and it never reads a file: texts come in.
 
+pub mod access;
 pub mod classes;
 pub mod classify;
 pub mod error;

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod access;
 mod attacks;
 mod bad_input;
 mod bare_paths;

@@ -1,5 +1,6 @@
 //! One file per command: arguments in, verbs of the vault, results out.
 
+pub(crate) mod access;
 pub(crate) mod append;
 pub(crate) mod bench;
 pub(crate) mod checkpoint;
