@@ -5,7 +5,8 @@ use crate::base::world::{Clock, Entropy};
 use crate::server::body::Budget;
 use crate::server::cursor::Cursors;
 use crate::server::gate::Gate;
-use crate::server::identity::Directory;
+use crate::server::identity::directory::Directory;
+use crate::server::identity::token::Env;
 use crate::server::problem::Problem;
 use crate::vault::Vault;
 use std::collections::BTreeMap;
@@ -24,8 +25,8 @@ pub struct Settings {
     pub origins: Vec<String>,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     pub proxies: Vec<std::net::IpAddr>,
-    /// Part of the text of tokens: `live` or `dev`.
-    pub environment: &'static str,
+    /// Part of the text of tokens.
+    pub env: Env,
 }
 
 /// The service's state.
@@ -61,7 +62,9 @@ impl App {
         settings: Settings,
     ) -> crate::vault::error::Result<App> {
         let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
-        let directory = Directory::open(&system, settings.environment)?;
+        let now = system.clock().now();
+        let hands = Hands { system: &system, entropy: &*entropy, now, cooling_off: 0 };
+        let directory = Directory::open(&hands, settings.env)?;
         let cursors = Cursors::new(&system, entropy.clone())?;
         let gate = Gate::new(&*entropy);
         let bodies = Budget::default();

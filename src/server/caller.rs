@@ -5,7 +5,9 @@
 use crate::policy::access::Permission;
 use crate::server::app::App;
 use crate::server::envelope::RequestId;
-use crate::server::identity::{Principal, Refused};
+use crate::server::identity::Hands;
+use crate::server::identity::principal::{Principal, Scope};
+use crate::server::identity::refused::{Error as IdentityError, Refused};
 use crate::server::listen::Peer;
 use crate::server::problem::Problem;
 use crate::vault::Vault;
@@ -36,25 +38,68 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Refuses what the caller's roles do not allow.
+    /// Refuses what the caller's roles do not allow; says for which sources they do.
     ///
     /// # Errors
-    /// 403 `FORBIDDEN`, 401 `STEP_UP_REQUIRED`.
-    pub fn may(&self, permission: Permission) -> Result<(), Problem> {
-        self.principal.may(permission).map_err(problem)
+    /// 403 `FORBIDDEN`.
+    pub fn may(&self, permission: Permission) -> Result<Scope, Problem> {
+        Ok(self.principal.scope(permission)?)
+    }
+
+    /// Refuses what the caller's roles do not allow, and who has not shown the second factor
+    /// within five minutes.
+    ///
+    /// # Errors
+    /// 403 `FORBIDDEN` or `HUMANS_ONLY`, 401 `STEP_UP_REQUIRED`.
+    pub fn may_now(&self, permission: Permission) -> Result<(), Problem> {
+        self.may(permission)?;
+        self.principal.fresh(self.vault.clock().now())?;
+        Ok(())
     }
 }
 
-/// A refusal of identity as an answer.
-pub fn problem(refused: Refused) -> Problem {
-    let (status, challenge) = match refused {
-        Refused::Forbidden => (StatusCode::FORBIDDEN, None),
-        Refused::StepUpRequired => (StatusCode::UNAUTHORIZED, Some(STEP_UP)),
-        Refused::Overloaded => return Problem::busy(refused.code(), refused.fix()),
-        _ => (StatusCode::UNAUTHORIZED, Some(CHALLENGE)),
-    };
-    let problem = Problem::new(status, refused.code(), refused.fix());
-    Problem { challenge, ..problem }
+impl App {
+    /// What acts of identity need, with the pause in force for a tenant's approvers.
+    pub fn hands(&self, cooling_off: u64) -> Hands<'_> {
+        let system = self.system();
+        Hands { system, entropy: &*self.entropy, now: system.clock().now(), cooling_off }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let code = refused.code();
+        let retry_after = refused.retry_after().and_then(|seconds| u32::try_from(seconds).ok());
+        let (status, challenge) = match refused {
+            Refused::Invalid(refusal) => return refusal.into(),
+            Refused::Forbidden { .. } | Refused::HumansOnly | Refused::CoolingOff { .. } => {
+                (StatusCode::FORBIDDEN, None)
+            }
+            Refused::StepUpRequired => (StatusCode::UNAUTHORIZED, Some(STEP_UP)),
+            Refused::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, None),
+            Refused::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, None),
+            Refused::Unknown { .. } => (StatusCode::NOT_FOUND, None),
+            Refused::Conflict { .. } => (StatusCode::CONFLICT, None),
+            Refused::EnrolmentRefused | Refused::EnrolmentCode => (StatusCode::FORBIDDEN, None),
+            Refused::Unauthenticated
+            | Refused::TokenExpired
+            | Refused::TokenRevoked
+            | Refused::SessionEnded => (StatusCode::UNAUTHORIZED, Some(CHALLENGE)),
+        };
+        // The sentence of a refusal begins with its code.
+        let sentence = refused.to_string();
+        let detail = sentence.split_once(": ").map_or(sentence.as_str(), |(_, rest)| rest);
+        Problem { challenge, retry_after, ..Problem::new(status, code, detail) }
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Refused(refused) => refused.into(),
+            IdentityError::Vault(error) => error.into(),
+        }
+    }
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
@@ -70,7 +115,7 @@ impl FromRequestParts<Arc<App>> for Caller {
                 Err(too_many) => too_many,
             }
         })?;
-        app.gate.caller(&principal.id().0)?;
+        app.gate.caller(&principal.who.document().0)?;
         let vault = app.tenant(&principal.tenant)?;
         Ok(Caller { principal, vault, request, from })
     }
@@ -79,13 +124,13 @@ impl FromRequestParts<Arc<App>> for Caller {
 fn authenticate(parts: &Parts, app: &App) -> Result<Principal, Problem> {
     let now = app.system().clock().now();
     if parts.headers.contains_key(header::AUTHORIZATION) {
-        let token = bearer(&parts.headers).ok_or_else(|| problem(Refused::Unauthenticated))?;
-        return app.directory.authenticate_token(token, now).map_err(problem);
+        let token = bearer(&parts.headers).ok_or(Refused::Unauthenticated)?;
+        return Ok(app.directory.authenticate_token(token, now)?);
     }
     let cookie = session_cookie(&parts.headers);
-    let cookie = cookie.ok_or_else(|| problem(Refused::Unauthenticated))?;
+    let cookie = cookie.ok_or(Refused::Unauthenticated)?;
     same_origin(&parts.method, &parts.headers, app)?;
-    app.directory.session(cookie, now).map_err(problem)
+    Ok(app.directory.authenticate_session(cookie, now)?)
 }
 
 /// The token of one `Authorization: Bearer` header.

@@ -5,7 +5,7 @@
 use crate::server::app::App;
 use crate::server::envelope::envelope;
 use crate::server::problem::Problem;
-use crate::server::routes::{events, ingest, log};
+use crate::server::routes::{erasures, events, holds, ingest, log, retention, subjects};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;
@@ -47,9 +47,25 @@ fn public() -> OpenApiRouter<Arc<App>> {
         .route("/v1/tile/{*path}", get(log::tile))
 }
 
+/// Routes for those who answer for the vault.
+fn administration() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(subjects::lookup))
+        .routes(routes!(subjects::preview))
+        .routes(routes!(subjects::identifiers))
+        .routes(routes!(erasures::list))
+        .routes(routes!(erasures::get))
+        .routes(routes!(erasures::receipt))
+        .routes(routes!(holds::list, holds::set))
+        .routes(routes!(retention::classes))
+        .routes(routes!(retention::plan))
+        .routes(routes!(retention::run))
+        .routes(routes!(retention::history))
+}
+
 /// Every route, for the description.
 fn all() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(Head::openapi()).merge(public())
+    OpenApiRouter::with_openapi(Head::openapi()).merge(public()).merge(administration())
 }
 
 /// The description of every route, OpenAPI 3.1.
@@ -70,7 +86,7 @@ pub fn public_router(app: Arc<App>) -> Router {
 
 /// What the administration's listener serves: everything.
 pub fn admin_router(app: Arc<App>) -> Router {
-    finished(public().split_for_parts().0, app)
+    finished(public().merge(administration()).split_for_parts().0, app)
 }
 
 fn finished(routes: Router<Arc<App>>, app: Arc<App>) -> Router {

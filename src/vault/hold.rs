@@ -15,13 +15,14 @@ use crate::store::keytree::KeyTree;
 use crate::vault::append::unique;
 use crate::vault::clerk::Clerk;
 use crate::vault::error::{Error, Result};
+use crate::vault::read::Reading;
 use crate::vault::keys::{self, BatchKeys, Keyring};
 use crate::vault::seal::{Act, Sealed};
 use crate::vault::sequencer::{Check, Committed};
 use crate::vault::tagged::first_day;
 use crate::vault::{Vault, vault_code};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Longest name of a person in an order.
@@ -126,6 +127,31 @@ impl Prepared {
 }
 
 impl Vault {
+    /// Names of the active cases; one whose name cannot be opened is called by its handle.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn hold_names(&self) -> Result<BTreeMap<CaseId, String>> {
+        let name = |index: EntryIndex| -> Result<Option<String>> {
+            let record = match self.record(index, Reading { open: true, destination: None }) {
+                Ok(record) => record,
+                Err(error @ Error::Unavailable(_)) => return Err(error),
+                Err(_) => return Ok(None),
+            };
+            let value = record.value("case.name");
+            Ok(value.and_then(|value| serde_json::from_slice::<String>(value).ok()))
+        };
+        let mut names = BTreeMap::new();
+        for (case, scopes) in self.facts_now().holds {
+            let first = match scopes.first() {
+                Some((index, _)) => name(*index)?,
+                None => None,
+            };
+            names.insert(case, first.unwrap_or_else(|| format!("case {case}")));
+        }
+        Ok(names)
+    }
+
     /// Sets a hold. Returns the case handle; setting a further scope names the same case.
     ///
     /// # Errors

@@ -134,25 +134,7 @@ pub(crate) fn class(policies: &Policies, text: &str) -> Result<ClassId> {
 /// # Errors
 /// Those of the disk: a case that cannot be read just now is not a case nobody knows.
 pub(crate) fn cases(vault: &Vault) -> Result<BTreeMap<CaseId, String>> {
-    let facts = vault.facts_now();
-    let name = |index: EntryIndex| -> Result<Option<String>> {
-        let record = match vault.record(index, Reading { open: true, destination: None }) {
-            Ok(record) => record,
-            Err(error @ Error::Unavailable(_)) => return Err(error.into()),
-            Err(_) => return Ok(None),
-        };
-        let value = record.value("case.name");
-        Ok(value.and_then(|value| serde_json::from_slice::<String>(value).ok()))
-    };
-    let mut names = BTreeMap::new();
-    for (case, scopes) in &facts.holds {
-        let first = match scopes.first() {
-            Some((index, _)) => name(*index)?,
-            None => None,
-        };
-        names.insert(*case, first.unwrap_or_else(|| format!("case {case}")));
-    }
-    Ok(names)
+    Ok(vault.hold_names()?)
 }
 
 /// Names of some cases, for a sentence.

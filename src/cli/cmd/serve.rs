@@ -12,6 +12,7 @@ use crate::cli::error::Failure;
 use crate::cli::run::Context;
 use crate::cli::world::world;
 use crate::server::app::{App, SYSTEM, Settings};
+use crate::server::identity::token::Env;
 use anyhow::Result;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -46,7 +47,7 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
         hosts: ["localhost".to_owned()].into_iter().chain(args.hosts.iter().cloned()).collect(),
         origins: Vec::new(),
         proxies: Vec::new(),
-        environment: "live",
+        env: Env::Live,
     };
     let vaults::Opened { tenants, system } = opened;
     let app = Arc::new(App::new(tenants, system, &world, settings)?);

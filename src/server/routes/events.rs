@@ -3,6 +3,7 @@
 //! caller about sources that are not its own.
 
 use crate::base::entry::{Entry, Kind};
+use crate::base::id::SourceHandle;
 use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::policy::access::Permission;
 use crate::query::filter::{Filter, Names};
@@ -10,6 +11,7 @@ use crate::server::app::{App, work};
 use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
 use crate::server::cursor::{self, Place};
+use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, ok, parse, text};
 use crate::server::problem::Problem;
 use crate::server::query::Query;
@@ -91,23 +93,28 @@ pub async fn list(
     caller: Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<Answer<Page>, Problem> {
-    caller.may(Permission::EventsRead)?;
+    let scope = caller.may(Permission::EventsRead)?;
     let limit = wanted.limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {
         let problem = Problem::bad("PARAMETER_VALUE", "ask for 1 to 200 records a page");
         return Err(problem.field("limit").limit(PAGE_MAX));
     }
-    work(move || page(&app, &caller, &wanted, limit).map(ok)).await
+    work(move || page(&app, (&caller, &scope), &wanted, limit).map(ok)).await
 }
 
-fn page(app: &App, caller: &Caller, wanted: &Wanted, limit: u64) -> Result<Page, Problem> {
+fn page(
+    app: &App,
+    (caller, scope): (&Caller, &Scope),
+    wanted: &Wanted,
+    limit: u64,
+) -> Result<Page, Problem> {
     let vault = &*caller.vault;
     let filter = filter(vault, wanted)?;
-    let sources = allowed(caller);
-    let query = format!("{filter:?} {limit}");
+    let sources = allowed(caller, scope);
+    let query = format!("{filter:?} {sources:?} {limit}");
     let query = cursor::Query {
         tenant: &caller.principal.tenant,
-        caller: &caller.principal.id().0,
+        caller: &caller.principal.who.document().0,
         text: &query,
     };
     let now = vault.clock().now();
@@ -143,13 +150,13 @@ fn past(vault: &Vault, next: EntryIndex, filter: &Filter) -> Result<bool, Proble
 }
 
 /// The sources a caller is held to, as handles; none means every one.
-fn allowed(caller: &Caller) -> Option<BTreeSet<crate::base::id::SourceHandle>> {
-    let names = caller.principal.sources.as_ref()?;
+fn allowed(caller: &Caller, scope: &Scope) -> Option<BTreeSet<SourceHandle>> {
+    let Scope::Sources(names) = scope else { return None };
     Some(names.iter().map(|name| caller.vault.keys().source_handle(name)).collect())
 }
 
 /// Whoever is held to some sources sees their events only, and no act of the vault.
-fn visible(entry: &Entry, sources: Option<&BTreeSet<crate::base::id::SourceHandle>>) -> bool {
+fn visible(entry: &Entry, sources: Option<&BTreeSet<SourceHandle>>) -> bool {
     let Some(sources) = sources else { return true };
     entry.head.kind == Kind::Event && sources.contains(&entry.head.source)
 }
@@ -204,9 +211,9 @@ fn index(caller: &Caller, path: &str) -> Result<EntryIndex, Problem> {
 }
 
 /// The entry at an index, if the caller may know of it.
-fn entry(caller: &Caller, path: &str) -> Result<Entry, Problem> {
+fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Problem> {
     let entry = caller.vault.entry(index(caller, path)?)?;
-    match visible(&entry, allowed(caller).as_ref()) {
+    match visible(&entry, allowed(caller, scope).as_ref()) {
         true => Ok(entry),
         false => Err(Problem::absent("ENTRY_UNKNOWN")),
     }
@@ -220,9 +227,9 @@ fn entry(caller: &Caller, path: &str) -> Result<Entry, Problem> {
               (status = 404, description = "No such entry"))
 )]
 pub async fn get(caller: Caller, Path(path): Path<String>) -> Result<Response, Problem> {
-    caller.may(Permission::EventsRead)?;
+    let scope = caller.may(Permission::EventsRead)?;
     work(move || {
-        let entry = entry(&caller, &path)?;
+        let entry = entry(&caller, &scope, &path)?;
         let reading = Reading { open: true, destination: None };
         let record = caller.vault.record(entry.index, reading)?;
         let leaf = record.leaf.to_string();
@@ -270,12 +277,12 @@ pub async fn open(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<Opened>, Problem> {
-    caller.may(Permission::EventsOpen)?;
+    let scope = caller.may(Permission::EventsOpen)?;
     let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
     let opening: Opening = parse(&headers, &held.bytes)?;
     work(move || {
         let vault = &*caller.vault;
-        let index = entry(&caller, &path)?.index;
+        let index = entry(&caller, &scope, &path)?.index;
         let names: Vec<&str> = opening.fields.iter().flatten().map(String::as_str).collect();
         let recorded = vault.record_look(&Look {
             act: "read",
@@ -320,11 +327,11 @@ pub async fn disclose(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    caller.may(Permission::EventsDisclose)?;
+    let scope = caller.may(Permission::EventsDisclose)?;
     let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
     let wish: Disclosing = parse(&headers, &held.bytes)?;
     work(move || {
-        let index = entry(&caller, &path)?.index;
+        let index = entry(&caller, &scope, &path)?.index;
         let fields: Vec<&str> = wish.fields.iter().map(String::as_str).collect();
         let made = caller.vault.disclose(index, &fields, &wish.purpose, &wish.recipient)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], made.text).into_response())
@@ -354,9 +361,9 @@ pub async fn prove(
     Path(path): Path<String>,
     Query(against): Query<Against>,
 ) -> Result<Response, Problem> {
-    caller.may(Permission::ProofsRead)?;
+    let scope = caller.may(Permission::ProofsRead)?;
     work(move || {
-        let index = entry(&caller, &path)?.index;
+        let index = entry(&caller, &scope, &path)?.index;
         let proof = match against.newest {
             true => caller.vault.prove_newest(index)?,
             false => caller.vault.prove(index)?,

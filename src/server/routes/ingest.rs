@@ -8,6 +8,7 @@ use crate::server::app::{App, work};
 use crate::server::body::{self, BODY_BYTES_MAX, Held};
 use crate::server::caller::Caller;
 use crate::server::envelope::RequestId;
+use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, media_type, text};
 use crate::server::problem::{Document, Problem};
 use crate::server::query::Query;
@@ -114,8 +115,8 @@ pub async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    caller.may(Permission::EventsAppend)?;
-    let source = source(&caller, sending.source)?;
+    let scope = caller.may(Permission::EventsAppend)?;
+    let source = source(&scope, sending.source)?;
     let framing = Framing::of(&headers)?;
     let held = body::read(&headers, body, BODY_BYTES_MAX, &app.bodies).await?;
     let (vault, request) = (caller.vault.clone(), caller.request);
@@ -160,9 +161,11 @@ fn each(vault: &Vault, drafts: &[Draft<'_>], request: RequestId) -> Result<Respo
 }
 
 /// The source a caller speaks for.
-fn source(caller: &Caller, named: Option<String>) -> Result<String, Problem> {
-    let allowed = caller.principal.sources.as_ref();
-    let only = allowed.filter(|names| names.len() == 1).and_then(|names| names.iter().next());
+fn source(scope: &Scope, named: Option<String>) -> Result<String, Problem> {
+    let only = match scope {
+        Scope::Sources(names) if names.len() == 1 => names.first(),
+        _ => None,
+    };
     let Some(source) = named.or_else(|| only.cloned()) else {
         let detail = "name the source of these events: ?source=NAME";
         return Err(Problem::bad("SOURCE_MISSING", detail).field("source"));
@@ -173,7 +176,7 @@ fn source(caller: &Caller, named: Option<String>) -> Result<String, Problem> {
         let problem = Problem::bad("SOURCE_NAME", detail).field("source");
         return Err(problem.limit(SOURCE_BYTES_MAX as u64));
     }
-    match allowed.is_none_or(|names| names.contains(&source)) {
+    match scope.has(&source) {
         true => Ok(source),
         false => {
             let detail = "these credentials are for other sources";

@@ -1,7 +1,12 @@
 //! The resources, one file each: a request becomes a call of a verb, its result an answer. They
 //! hold no rule of the vault; what a caller may is asked first thing in every handler.
 
+pub mod erasures;
 pub mod events;
+pub mod holds;
+pub mod identifiers;
 pub mod ingest;
 pub mod log;
+pub mod retention;
+pub mod subjects;
 pub mod view;
