@@ -4,9 +4,12 @@
 use crate::base::world::{Clock, Entropy};
 use crate::server::body::Budget;
 use crate::server::cursor::Cursors;
+use crate::server::desk::Books;
 use crate::server::gate::Gate;
+use crate::server::identity::Hands;
 use crate::server::identity::directory::Directory;
 use crate::server::identity::token::Env;
+use crate::server::orders::book::Book;
 use crate::server::problem::Problem;
 use crate::vault::Vault;
 use std::collections::BTreeMap;
@@ -36,6 +39,8 @@ pub struct App {
     system: Arc<Vault>,
     /// People, tokens, sessions.
     pub directory: Directory,
+    /// Orders, by tenant.
+    pub books: Books,
     /// Seals cursors.
     pub cursors: Cursors,
     /// Failures, rates, refusals.
@@ -60,11 +65,15 @@ impl App {
         system: Arc<Vault>,
         world: &crate::vault::World,
         settings: Settings,
-    ) -> crate::vault::error::Result<App> {
+    ) -> Result<App, Problem> {
         let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
         let now = system.clock().now();
         let hands = Hands { system: &system, entropy: &*entropy, now, cooling_off: 0 };
         let directory = Directory::open(&hands, settings.env)?;
+        let mut books = Books::new();
+        for (name, vault) in &tenants {
+            books.insert(name.clone(), Book::open(vault)?);
+        }
         let cursors = Cursors::new(&system, entropy.clone())?;
         let gate = Gate::new(&*entropy);
         let bodies = Budget::default();
@@ -72,6 +81,7 @@ impl App {
             tenants,
             system,
             directory,
+            books,
             cursors,
             gate,
             bodies,

@@ -6,6 +6,7 @@ pub mod app;
 pub mod body;
 pub mod caller;
 pub mod cursor;
+pub mod desk;
 pub mod envelope;
 pub mod gate;
 pub mod http;

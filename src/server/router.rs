@@ -5,7 +5,9 @@
 use crate::server::app::App;
 use crate::server::envelope::envelope;
 use crate::server::problem::Problem;
-use crate::server::routes::{erasures, events, holds, ingest, log, retention, subjects};
+use crate::server::routes::{
+    erasures, events, holds, humans, ingest, log, orders, retention, session, subjects, tokens,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;
@@ -44,6 +46,11 @@ fn public() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(log::checkpoint))
         .routes(routes!(log::growth))
         .routes(routes!(log::keys))
+        .routes(routes!(session::login, session::get, session::logout))
+        .routes(routes!(session::step_up))
+        .routes(routes!(session::break_glass))
+        .routes(routes!(session::enrol))
+        .routes(routes!(session::confirm))
         .route("/v1/tile/{*path}", get(log::tile))
 }
 
@@ -61,6 +68,16 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(retention::plan))
         .routes(routes!(retention::run))
         .routes(routes!(retention::history))
+        .routes(routes!(orders::file, orders::list))
+        .routes(routes!(orders::get))
+        .routes(routes!(orders::approve))
+        .routes(routes!(orders::reject))
+        .routes(routes!(orders::withdraw))
+        .routes(routes!(orders::rule))
+        .routes(routes!(tokens::issue, tokens::list))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(humans::list))
+        .routes(routes!(humans::invite))
 }
 
 /// Every route, for the description.

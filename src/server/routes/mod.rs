@@ -4,9 +4,13 @@
 pub mod erasures;
 pub mod events;
 pub mod holds;
+pub mod humans;
 pub mod identifiers;
 pub mod ingest;
 pub mod log;
+pub mod orders;
 pub mod retention;
+pub mod session;
 pub mod subjects;
+pub mod tokens;
 pub mod view;

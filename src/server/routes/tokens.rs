@@ -1,0 +1,171 @@
+//! Tokens of machines: issued, listed, revoked. A token's text is in one answer, once; nobody can
+//! ask for it again.
+
+use crate::base::id::DocumentId;
+use crate::base::unit::UtcNanos;
+use crate::policy::access::{Permission, Role};
+use crate::server::app::{App, work};
+use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
+use crate::server::caller::Caller;
+use crate::server::identity::directory::tokens::{NewToken, TokenInfo};
+use crate::server::identity::token::Kind;
+use crate::server::json::{Answer, ok, parse};
+use crate::server::problem::Problem;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// A token to be issued.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// What it is for.
+    name: String,
+    /// Names of roles; `ingest` for what only appends.
+    #[schema(value_type = Vec<String>)]
+    roles: Vec<Role>,
+    /// Sources it is limited to; all if left out.
+    #[serde(default)]
+    sources: Option<Vec<String>>,
+    /// `api`, or `hec` for a GUID as Splunk's collector takes it.
+    #[serde(default = "api")]
+    #[schema(value_type = String)]
+    kind: Kind,
+    /// When its time is over, RFC 3339; a token that may more than append ends within a year.
+    #[serde(default)]
+    expires: Option<String>,
+}
+
+fn api() -> Kind {
+    Kind::Api
+}
+
+/// An issued token.
+#[derive(Serialize, ToSchema)]
+pub struct Issued {
+    /// Its document.
+    id: String,
+    /// Its text. It is shown this once.
+    token: String,
+}
+
+/// Issues a token for the caller's tenant.
+#[utoipa::path(
+    post, path = "/v1/tokens", tag = "tokens", request_body = Wanted,
+    responses((status = 201, description = "Issued", body = Issued),
+              (status = 403, description = "The caller may not give these roles"))
+)]
+pub async fn issue(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer<Issued>, Problem> {
+    caller.may_now(Permission::TokensManage)?;
+    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
+    let wanted: Wanted = parse(&headers, &held.bytes)?;
+    let expires = wanted.expires.as_deref().map(|text| {
+        let wrong = || {
+            let detail = "give an instant with its zone, as in 2027-01-31T00:00:00Z";
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "FIELD_VALUE", detail).field("expires")
+        };
+        UtcNanos::parse(text).ok_or_else(wrong)
+    });
+    let new = NewToken {
+        name: wanted.name,
+        tenant: caller.principal.tenant.clone(),
+        roles: wanted.roles,
+        sources: wanted.sources,
+        kind: wanted.kind,
+        expires: expires.transpose()?,
+    };
+    work(move || {
+        let issued = app.directory.issue_token(&app.hands(0), &caller.principal, &new)?;
+        let (id, token) = (issued.id.to_string(), issued.text.expose().to_owned());
+        Ok(Answer(StatusCode::CREATED, Issued { id, token }))
+    })
+    .await
+}
+
+/// A token, without anything of its secret.
+#[derive(Serialize, ToSchema)]
+pub struct Token {
+    /// Its document.
+    id: String,
+    /// What it is for.
+    name: String,
+    /// Roles it was given.
+    roles: Vec<String>,
+    /// Sources it is limited to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources: Option<Vec<String>>,
+    /// When it was issued.
+    since: String,
+    /// Document of whoever issued it.
+    made_by: String,
+    /// When its time is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    /// Whether it was revoked.
+    revoked: bool,
+}
+
+impl From<TokenInfo> for Token {
+    fn from(token: TokenInfo) -> Self {
+        Token {
+            id: token.id.to_string(),
+            name: token.name,
+            roles: token.roles.iter().map(ToString::to_string).collect(),
+            sources: token.sources,
+            since: token.since.to_string(),
+            made_by: token.made_by.to_string(),
+            expires: token.expires.map(|at| at.to_string()),
+            revoked: token.revoked,
+        }
+    }
+}
+
+/// Tokens.
+#[derive(Serialize, ToSchema)]
+pub struct Tokens {
+    /// Revoked ones too.
+    tokens: Vec<Token>,
+}
+
+/// Lists the tokens of the caller's tenant.
+#[utoipa::path(
+    get, path = "/v1/tokens", tag = "tokens",
+    responses((status = 200, description = "Tokens", body = Tokens))
+)]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+) -> Result<Answer<Tokens>, Problem> {
+    caller.may(Permission::TokensRead)?;
+    let tokens = app.directory.tokens(&caller.principal.tenant);
+    Ok(ok(Tokens { tokens: tokens.into_iter().map(Token::from).collect() }))
+}
+
+/// Revokes a token; it counts from the next request on.
+#[utoipa::path(
+    delete, path = "/v1/tokens/{id}", tag = "tokens",
+    params(("id" = String, Path, description = "Document of the token")),
+    responses((status = 204, description = "Revoked"),
+              (status = 404, description = "No such token here"))
+)]
+pub async fn revoke(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.may_now(Permission::TokensManage)?;
+    let id = DocumentId::parse(&id).ok_or_else(|| Problem::absent("TOKEN_UNKNOWN"))?;
+    work(move || {
+        app.directory.revoke_token(&app.hands(0), &caller.principal, id)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
