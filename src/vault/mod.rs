@@ -28,6 +28,7 @@ pub mod prove;
 pub mod publish;
 pub mod read;
 pub mod receipt;
+pub mod registry;
 pub mod replicas;
 pub mod retain;
 pub mod schedule;
