@@ -6,6 +6,7 @@ pub mod classes;
 pub mod classify;
 pub mod error;
 pub mod fields;
+pub mod order;
 pub mod paths;
 pub mod patterns;
 pub mod persons;

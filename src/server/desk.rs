@@ -12,7 +12,7 @@ use crate::policy::order::{Actor, Order, Party};
 use crate::server::app::{App, SYSTEM};
 use crate::server::caller::Caller;
 use crate::server::identity::Hands as Deeds;
-use crate::server::identity::directory::people::NewHuman;
+use crate::server::identity::directory::NewHuman;
 use crate::server::identity::human::Grant;
 use crate::server::identity::principal::Who;
 use crate::server::identity::refused::Error as IdentityError;

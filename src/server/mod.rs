@@ -3,6 +3,7 @@
 //! verb of `vault`.
 
 pub mod app;
+pub mod audit;
 pub mod body;
 pub mod caller;
 pub mod cursor;
@@ -13,8 +14,10 @@ pub mod http;
 pub mod identity;
 pub mod json;
 pub mod listen;
+pub mod orders;
 pub mod problem;
 pub mod query;
+pub mod refusals;
 pub mod router;
 pub mod routes;
 pub mod tls;

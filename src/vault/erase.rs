@@ -21,6 +21,7 @@ use crate::store::keytree::KeyTree;
 use crate::vault::append::{root_change, unique};
 use crate::vault::erase::plan::{allowed, bounded, untouched};
 use crate::vault::error::{Error, Result};
+use crate::vault::facts::Erasure;
 use crate::vault::hold::{Order, Prepared};
 use crate::vault::keys::{self, Keyring};
 use crate::vault::sequencer::Check;
@@ -73,7 +74,7 @@ pub struct Erased {
     pub records: Option<u64>,
     /// Classes that stay, and why.
     pub deferred: Vec<Deferred>,
-    /// Bytes written to the key plane.
+    /// Bytes written to the key plane; 0 where it had been done before.
     pub bytes_written: u64,
 }
 
@@ -128,6 +129,47 @@ impl Vault {
     /// `NotFound` when nobody is known, `Invalid` `ERASURE_TOO_LARGE` for more than
     /// `ERASURE_PERSONS_MAX` handles.
     pub fn erase(&self, identifiers: &[Identifier], basis: &str, order: &Order) -> Result<Erased> {
+        self.erase_under(None, identifiers, basis, order)
+    }
+
+    /// As `erase`, under a handle that was chosen before and written down: what was asked under it
+    /// already is finished where it is open, and answered as it was done. No handle ever gets a
+    /// second intent.
+    ///
+    /// # Errors
+    /// As `erase`; `Conflict` `JOB_KNOWN` when another caller asked under this handle meanwhile.
+    pub fn erase_as(
+        &self,
+        job: JobId,
+        identifiers: &[Identifier],
+        basis: &str,
+        order: &Order,
+    ) -> Result<Erased> {
+        self.writable()?;
+        match self.resume_erasure(job)? {
+            Some(erased) => Ok(erased),
+            None => self.erase_under(Some(job), identifiers, basis, order),
+        }
+    }
+
+    /// What was done under a handle; an erasure that is open is finished first. Nothing when none
+    /// was asked for under it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn resume_erasure(&self, job: JobId) -> Result<Option<Erased>> {
+        let asked = self.facts().erasures.get(&job).cloned();
+        let Some(Erasure { intent, plan, .. }) = asked else { return Ok(None) };
+        self.finish_asked(intent, &plan).map(Some)
+    }
+
+    fn erase_under(
+        &self,
+        job: Option<JobId>,
+        identifiers: &[Identifier],
+        basis: &str,
+        order: &Order,
+    ) -> Result<Erased> {
         self.writable()?;
         let mode = order.mode()?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
@@ -140,13 +182,14 @@ impl Vault {
         let cells = self.living(&self.inner.keys.tree(), identifiers)?;
         self.prove_index(first_day(&cells)).map_err(untouched)?;
         let whom = |tree: &KeyTree| self.living(tree, identifiers);
-        self.erase_whom(&whom, basis, mode, order.fields())
+        self.erase_whom(job, &whom, basis, mode, order.fields())
     }
 
     /// The keys of both entries are made first; then the key tree is held, and with it whom and
     /// what this is about: nobody joins, is linked or gets another key meanwhile.
     fn erase_whom(
         &self,
+        job: Option<JobId>,
         whom: &dyn Fn(&KeyTree) -> Result<Vec<PersonCell>>,
         basis: &str,
         mode: Mode,
@@ -161,7 +204,7 @@ impl Vault {
         // If a crash takes the keys before the done entry, the tags are only here.
         intent.set(TAGS, &tags);
         let plan = EraseIntent {
-            job: JobId(random(&*self.inner.world.entropy)),
+            job: job.unwrap_or_else(|| JobId(random(&*self.inner.world.entropy))),
             persons: cells.iter().map(|cell| cell.id).collect(),
             basis: basis.to_owned(),
             mode,
@@ -307,7 +350,7 @@ impl Vault {
         }
         let by = vec![("order.requested_by", "schedule".to_owned())];
         let whom = |tree: &KeyTree| self.cells_of(tree, persons);
-        self.erase_whom(&whom, basis, Mode::Scheduled, by).map(Some)
+        self.erase_whom(None, &whom, basis, Mode::Scheduled, by).map(Some)
     }
 
     /// Finishes erasures that a crash interrupted after their intent. Doing one twice is harmless:
@@ -319,15 +362,30 @@ impl Vault {
             open.map(|e| (e.intent, e.plan.clone())).collect()
         };
         for (intent, plan) in open {
-            let asked = self.own_record(intent).ok();
-            let tags = asked.as_ref().and_then(|asked| asked.value(TAGS));
-            let tags = tags.and_then(|list| serde_json::from_slice(list).ok());
-            let evidence = self.evidence(Vec::new())?;
-            let mut tree = self.inner.keys.tree();
-            self.announce_root(&tree)?;
-            self.finish_erasure(&mut tree, &plan, intent, evidence, tags)?;
+            self.finish_asked(intent, &plan)?;
         }
         Ok(())
+    }
+
+    /// Finishes one that is open; one that is done by now is answered as it was done.
+    fn finish_asked(&self, intent: EntryIndex, plan: &EraseIntent) -> Result<Erased> {
+        let asked = self.own_record(intent).ok();
+        let tags = asked.as_ref().and_then(|asked| asked.value(TAGS));
+        let tags = tags.and_then(|list| serde_json::from_slice(list).ok());
+        let evidence = self.evidence(Vec::new())?;
+        let mut tree = self.inner.keys.tree();
+        // Whoever was at it held the tree until the log said so.
+        let done = self.facts().erasures.get(&plan.job).and_then(|e| e.done.clone());
+        if let Some((done, _, said)) = done {
+            drop(tree);
+            let counted = self.own_record(done).ok();
+            let counted = counted.as_ref().and_then(|record| record.value(RECORDS));
+            let records = counted.and_then(|text| serde_json::from_slice(text).ok()).flatten();
+            let control::EraseDone { job, persons, deferred, .. } = said;
+            return Ok(Erased { job, intent, done, persons, records, deferred, bytes_written: 0 });
+        }
+        self.announce_root(&tree)?;
+        self.finish_erasure(&mut tree, plan, intent, evidence, tags)
     }
 }
 

@@ -68,6 +68,24 @@ impl Vault {
         keys.evict();
         Ok(person)
     }
+
+    /// Whether these identifiers name one person by now, so that nothing is left to link.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn are_one_person(&self, identifiers: &[Identifier]) -> Result<bool> {
+        let tree = self.inner.keys.tree();
+        let mut all: Option<Vec<PersonId>> = None;
+        for identifier in identifiers {
+            let found = keys::persons_in(&tree, self.inner.keys.directory(), identifier)?;
+            let found = unique(found);
+            if found.is_empty() || all.as_ref().is_some_and(|all| *all != found) {
+                return Ok(false);
+            }
+            all = Some(found);
+        }
+        Ok(all.is_some())
+    }
 }
 
 impl<'a> Lesson<'a> {

@@ -101,7 +101,8 @@ impl Vault {
             vault.finish_replicas()?;
         }
         if vault.inner.read_only.is_none() && vault.facts().policies.is_none() {
-            vault.adopt_policies(&parse_policies(config)?, config, Mode::SingleOperator)?;
+            let policies = parse_policies(config)?;
+            vault.adopt_policies(&policies, &config.policies, Mode::SingleOperator, None)?;
         }
         if vault.inner.read_only.is_none() && !had_checkpoint {
             vault.checkpoint()?;

@@ -32,21 +32,30 @@ pub fn policies_hash(files: &BTreeMap<String, String>) -> Result<(Vec<u8>, Hash3
 }
 
 impl Vault {
-    /// Records policies as the truth.
+    /// Records policies as the truth, if those in force are the ones they were written against.
     pub(crate) fn adopt_policies(
         &self,
         policies: &Arc<Policies>,
-        config: &Config,
+        files: &BTreeMap<String, String>,
         mode: Mode,
+        base: Option<Hash32>,
     ) -> Result<EntryIndex> {
-        let (text, hash) = policies_hash(&config.policies)?;
+        let (text, hash) = policies_hash(files)?;
         let now = self.inner.clock.now();
         let fields = vec![("config.policies", text)];
         let prepared = self.prepare_json_act(Verb::Update, ClassId(VAULT_CLASS), fields, now)?;
         // Held over the commit: whoever sees the entry in the facts sees its policies too, and two
         // that apply at once follow each other. The sequencer asks for no policies.
         let mut in_force = self.inner.policies.write().unwrap_or_else(PoisonError::into_inner);
-        let version = self.facts().policies.map_or(1, |(_, version, _)| version + 1);
+        let before = self.facts().policies;
+        if base.is_some_and(|base| before.is_none_or(|(_, _, hash)| hash != base)) {
+            let first = before.map(|(index, ..)| index);
+            let fix = "other policies are in force than these were written against: compare, and \
+                       propose them anew";
+            let fix = fix.to_owned();
+            return Err(Error::Conflict { code: "POLICIES_CHANGED", first, fix });
+        }
+        let version = before.map_or(1, |(_, version, _)| version + 1);
         let payload = control::Config::Policies { version, policies: hash, mode };
         let done = self.commit_act(Kind::Config, control::encode(&payload)?, prepared, None)?;
         *in_force = policies.clone();
@@ -94,9 +103,33 @@ impl Vault {
     /// `Denied` for bad policies or a missing approver; `CLASS_IN_USE` and
     /// `IDENTIFIER_KIND_IN_USE` for policies that would lose sight of what is there.
     pub fn apply_policies(&self, config: &Config, order: &Order) -> Result<EntryIndex> {
+        self.apply_policy_files(&config.policies, None, order)
+    }
+
+    /// As `apply_policies`, from texts; with `base` only where the policies in force have this
+    /// hash when these follow them.
+    ///
+    /// # Errors
+    /// As `apply_policies`; `Conflict` `POLICIES_CHANGED` when others are in force.
+    pub fn apply_policy_files(
+        &self,
+        files: &BTreeMap<String, String>,
+        base: Option<Hash32>,
+        order: &Order,
+    ) -> Result<EntryIndex> {
         self.writable()?;
-        let fresh =
-            Policies::parse(&config.policies).map_err(|e| Error::denied(e.code, e.to_string()))?;
+        let fresh = self.fit_to_follow(files)?;
+        let mode = order.mode()?;
+        self.adopt_policies(&Arc::new(fresh), files, mode, base)
+    }
+
+    /// Policies of these texts, if they could follow those in force today: nothing that is there
+    /// would be lost sight of.
+    ///
+    /// # Errors
+    /// As `apply_policies`, but for people.
+    pub fn fit_to_follow(&self, files: &BTreeMap<String, String>) -> Result<Policies> {
+        let fresh = Policies::parse(files).map_err(|e| Error::denied(e.code, e.to_string()))?;
         check_own_classes(&fresh)?;
         let old = self.policies();
         for class in old.classes().all() {
@@ -107,8 +140,7 @@ impl Vault {
             }
         }
         self.keeps_identifiers(&old, &fresh)?;
-        let mode = order.mode()?;
-        self.adopt_policies(&Arc::new(fresh), config, mode)
+        Ok(fresh)
     }
 
     /// Persons are found by the normal form of an identifier, and their cells cannot be renamed:

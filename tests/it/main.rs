@@ -35,6 +35,7 @@ mod midnight;
 mod mirror;
 mod mutated;
 mod note;
+mod orders;
 mod packed;
 mod policy;
 mod promises;

@@ -31,7 +31,7 @@ pub(crate) mod witness;
 
 use crate::base::event::Identifier;
 use crate::base::id::CaseId;
-use crate::base::unit::{ClassId, EntryIndex};
+use crate::base::unit::ClassId;
 use crate::cli::args::govern::Approval;
 use crate::cli::args::values::{IdentifierArg, identifier};
 use crate::cli::config::{Config, Mode};
@@ -39,9 +39,7 @@ use crate::cli::error::Failure;
 use crate::cli::world::read_text;
 use crate::policy::classify::Policies;
 use crate::vault::Vault;
-use crate::vault::error::Error;
 use crate::vault::hold::Order;
-use crate::vault::read::Reading;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -2,7 +2,9 @@
 //! new connection, requests finished within the drain, then the vaults closed. It holds no rule
 //! of the service.
 
+mod begin;
 mod listeners;
+mod ticker;
 mod vaults;
 
 use crate::base::unit::UtcNanos;
@@ -12,6 +14,7 @@ use crate::cli::error::Failure;
 use crate::cli::run::Context;
 use crate::cli::world::world;
 use crate::server::app::{App, SYSTEM, Settings};
+use crate::server::audit::{Act, Deed};
 use crate::server::identity::token::Env;
 use anyhow::Result;
 use serde_json::json;
@@ -50,7 +53,9 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
         env: Env::Live,
     };
     let vaults::Opened { tenants, system } = opened;
-    let app = Arc::new(App::new(tenants, system, &world, settings)?);
+    let made = App::new(tenants, system, &world, settings);
+    let app = Arc::new(made.map_err(begin::failed)?);
+    let begun = begin::begin(context, &app, args, &config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,6 +64,9 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
     let (stop, stopped) = watch::channel(false);
     let bound = runtime.block_on(listeners::bind(args, &config, &app, now))?;
     say(context, &app, &bound.started)?;
+    begin::say(context, &begun)?;
+    audit(&app, Deed::Started)?;
+    let ticker = ticker::start(app.clone(), context.stop.clone())?;
     let flag = context.stop.clone();
     runtime.block_on(async move {
         let public = tokio::spawn(bound.public.run(stopped.clone()));
@@ -69,11 +77,19 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
         let _ = stop.send(true);
         let _ = (public.await, admin.await);
     });
+    let _ = ticker.join();
+    audit(&app, Deed::Stopped)?;
     // The last handle of each vault closes it: no thread of the runtime may hold one any more.
     runtime.shutdown_timeout(LAST);
     drop(app);
     context.out.say("stopped; everything acknowledged is durable")?;
     done()
+}
+
+/// Writes down that the service began or ended.
+fn audit(app: &App, deed: Deed) -> Result<()> {
+    let done = crate::server::audit::record(app.system(), &Act::by_service(deed));
+    done.map_err(|error| begin::failed(error.into()))
 }
 
 /// The first lines: where it listens and what comes next.

@@ -6,7 +6,7 @@ use crate::base::id::DocumentId;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::caller::Caller;
-use crate::server::identity::directory::people::Person;
+use crate::server::identity::directory::Person;
 use crate::server::json::{Answer, ok};
 use crate::server::problem::Problem;
 use axum::extract::{Path, State};

@@ -5,7 +5,7 @@
 use crate::server::app::{App, work};
 use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::{COOKIE, Caller, address, same_origin, session_cookie};
-use crate::server::identity::directory::login::{Login, Opened};
+use crate::server::identity::directory::{Login, Opened};
 use crate::server::identity::enrolment::Enrol;
 use crate::server::identity::principal::{Principal, Who};
 use crate::server::identity::refused::Refused;
@@ -28,6 +28,7 @@ pub struct Credentials {
     /// Login name.
     login: String,
     /// Password.
+    #[schema(value_type = String)]
     password: Zeroizing<String>,
     /// One-time code of the authenticator.
     code: String,
@@ -225,6 +226,7 @@ pub async fn break_glass(
 #[serde(deny_unknown_fields)]
 pub struct Enrolling {
     /// The invitation, or the bootstrap token.
+    #[schema(value_type = String)]
     token: Zeroizing<String>,
     /// Login: the first person chooses it.
     #[serde(default)]
@@ -233,6 +235,7 @@ pub struct Enrolling {
     #[serde(default)]
     name: Option<String>,
     /// The password chosen, 12 to 256 characters.
+    #[schema(value_type = String)]
     password: Zeroizing<String>,
 }
 
@@ -273,6 +276,7 @@ pub async fn enrol(
 #[serde(deny_unknown_fields)]
 pub struct Confirming {
     /// The invitation, or the bootstrap token.
+    #[schema(value_type = String)]
     token: Zeroizing<String>,
     /// The first one-time code.
     code: String,

@@ -7,7 +7,7 @@ use crate::policy::access::{Permission, Role};
 use crate::server::app::{App, work};
 use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
-use crate::server::identity::directory::tokens::{NewToken, TokenInfo};
+use crate::server::identity::directory::{NewToken, TokenInfo};
 use crate::server::identity::token::Kind;
 use crate::server::json::{Answer, ok, parse};
 use crate::server::problem::Problem;

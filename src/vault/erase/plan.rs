@@ -187,9 +187,13 @@ pub(crate) fn untouched(error: Error) -> Error {
     }
 }
 
-/// Whether no hold at the intent's own index forbids the plan; `humans` are all handles of those
-/// it names.
+/// Whether nothing at the intent's own index forbids the plan: no hold, and no other erasure of
+/// its handle; `humans` are all handles of those it names.
 pub(crate) fn allowed(plan: &EraseIntent, humans: &[PersonId], facts: &Facts) -> Result<()> {
+    if let Some(asked) = facts.erasures.get(&plan.job) {
+        let fix = "an erasure was asked for under this handle: ask how it stands".to_owned();
+        return Err(Error::Conflict { code: "JOB_KNOWN", first: Some(asked.intent), fix });
+    }
     let cases = facts.holds_on_persons(humans);
     if !cases.is_empty() {
         return Err(Error::Held { cases });
@@ -243,6 +247,7 @@ mod tests {
     use super::*;
     use crate::base::id::JobId;
     use crate::format::control::Mode;
+    use crate::vault::facts::Erasure;
 
     fn plan(persons: usize, classes: usize) -> EraseIntent {
         EraseIntent {
@@ -268,6 +273,20 @@ mod tests {
         };
         check(4, Some(PLAN_CHANGED));
         check(5, None);
+    }
+
+    #[test]
+    fn a_handle_gets_one_intent() {
+        let (plan, mut facts) = (plan(1, 1), Facts::default());
+        assert!(allowed(&plan, &[], &facts).is_ok());
+        let (intent, asked) = (EntryIndex(5), UtcNanos(1));
+        let erasure = Erasure { intent, asked, plan: plan.clone(), done: None };
+        facts.erasures.insert(plan.job, erasure);
+        let got = allowed(&plan, &[], &facts).unwrap_err();
+        assert!(matches!(
+            got,
+            Error::Conflict { code: "JOB_KNOWN", first: Some(EntryIndex(5)), .. }
+        ));
     }
 
     #[test]

@@ -1,0 +1,43 @@
+//! The thread that does what is due without a request: orders whose pause is over, refusals to be
+//! written down. What fails is said and tried again; it never ends the service.
+
+use crate::cli::error::Failure;
+use crate::cli::output::escape::escape;
+use crate::server::app::App;
+use anyhow::Result;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Between two looks; a look that finds nothing costs a few locks.
+const LOOK: Duration = Duration::from_millis(200);
+/// Looks between two times that refusals are written down: a minute.
+const LOOKS_A_MINUTE: u32 = 300;
+
+/// Starts it; it ends soon after `stop` turns true.
+pub(crate) fn start(app: Arc<App>, stop: Arc<AtomicBool>) -> Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name("ticker".to_owned()).spawn(move || {
+        let mut looks = 0_u32;
+        while !stop.load(Ordering::Relaxed) {
+            say(app.settle_all().err());
+            looks += 1;
+            if looks.is_multiple_of(LOOKS_A_MINUTE) {
+                say(app.write_refusals().err());
+            }
+            std::thread::sleep(LOOK);
+        }
+        say(app.write_refusals().err());
+    });
+    let thread = thread.map_err(|e| Failure::failed("SERVE_THREADS", e.to_string()))?;
+    Ok(thread)
+}
+
+/// What failed, on standard error; nobody there to read it is no failure.
+fn say(problem: Option<crate::server::problem::Problem>) {
+    if let Some(problem) = problem {
+        let mut sink = std::io::stderr().lock();
+        let _ = writeln!(sink, "chancery: {}", escape(&problem.to_string()));
+    }
+}
