@@ -10,6 +10,7 @@ pub mod order;
 pub mod paths;
 pub mod patterns;
 pub mod persons;
+pub mod places;
 pub mod sources;
 pub mod times;
 
@@ -17,11 +18,18 @@ use std::collections::BTreeMap;
 
 /// The policy files this binary was built with, by their path below `policies/`.
 pub fn default_files() -> BTreeMap<String, String> {
-    const FILES: [(&str, &str); 5] = [
+    const FILES: [(&str, &str); 12] = [
         ("classes.toml", include_str!("../../policies/classes.toml")),
         ("fields.toml", include_str!("../../policies/fields.toml")),
+        ("sources/azure.toml", include_str!("../../policies/sources/azure.toml")),
         ("sources/canonical.toml", include_str!("../../policies/sources/canonical.toml")),
         ("sources/cloudtrail.toml", include_str!("../../policies/sources/cloudtrail.toml")),
+        ("sources/fhir.toml", include_str!("../../policies/sources/fhir.toml")),
+        ("sources/github.toml", include_str!("../../policies/sources/github.toml")),
+        ("sources/google-cloud.toml", include_str!("../../policies/sources/google-cloud.toml")),
+        ("sources/kubernetes.toml", include_str!("../../policies/sources/kubernetes.toml")),
+        ("sources/microsoft-365.toml", include_str!("../../policies/sources/microsoft-365.toml")),
+        ("sources/okta.toml", include_str!("../../policies/sources/okta.toml")),
         (
             "sources/windows-security.toml",
             include_str!("../../policies/sources/windows-security.toml"),

@@ -1,8 +1,9 @@
 //! The paths a mapping names, compiled once into a trie, and one walk of an event that finds them
 //! all. It never allocates while walking, once the scratch vectors have grown.
 //!
-//! A path is member names joined by dots. Every path has a slot; a walk writes into the slots the
-//! tape positions of the values it finds.
+//! A path is member names joined by dots; a name in double quotes may hold dots. Of an array `[0]`
+//! is the first element, `[name=value]` the first that has this member. Every path has a slot; a
+//! walk writes into the slots the tape positions of the values it finds.
 
 use crate::format::json::{Kind, Member, Value, key_digest};
 
@@ -15,9 +16,75 @@ const LINEAR_MAX: usize = 6;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Slot(pub u16);
 
+/// One step of a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// To the member of this name.
+    Name(Box<str>),
+    /// To the first element of an array.
+    First,
+    /// To the first element of an array that has this member with this text.
+    With(Box<str>, Box<str>),
+    /// To every element of an array. A slot holds one value, so no slot's path has this step.
+    Each,
+}
+
+/// The steps of a path; none if the text is not a path.
+pub fn steps(mut text: &str) -> Option<Vec<Step>> {
+    let mut steps = Vec::new();
+    loop {
+        let (name, rest) = match text.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => text.split_at(text.find(['.', '[']).unwrap_or(text.len())),
+        };
+        let quoted = text.starts_with('"');
+        if name.is_empty() || !quoted && name.contains([']', '*', '"']) {
+            return None;
+        }
+        steps.push(Step::Name(name.into()));
+        text = rest;
+        while let Some(inside) = text.strip_prefix('[') {
+            let (which, rest) = inside.split_once(']')?;
+            steps.push(match (which, which.split_once('=')) {
+                ("0", _) => Step::First,
+                ("*", _) => Step::Each,
+                (_, Some((name, value))) if !name.is_empty() && !name.contains(['*', '"', '[']) => {
+                    Step::With(name.into(), value.into())
+                }
+                _ => return None,
+            });
+            text = rest;
+        }
+        match text.strip_prefix('.') {
+            Some(rest) => text = rest,
+            None => return text.is_empty().then_some(steps),
+        }
+    }
+}
+
+impl Step {
+    /// The elements of an array to which this step goes; of what is no array, none.
+    pub fn elements<'t, 'a>(
+        &self,
+        array: Value<'t, 'a>,
+    ) -> impl Iterator<Item = Value<'t, 'a>> + use<'t, 'a, '_> {
+        let most = if *self == Step::Each { usize::MAX } else { 1 };
+        let fits = |element: &Value<'t, 'a>| match self {
+            Step::Name(_) => false,
+            Step::First | Step::Each => true,
+            Step::With(name, text) => element.get(name).is_some_and(|value| {
+                value.string().map_or_else(|| *value.raw() == **text, |found| *found == **text)
+            }),
+        };
+        array.elements().filter(fits).take(most)
+    }
+}
+
 #[derive(Clone, Default, Debug)]
 struct Node {
     slot: Option<Slot>,
+    /// Elements of the array to which paths go, and their nodes.
+    picks: Vec<(Step, u32)>,
     /// Ascending by digest.
     children: Vec<Child>,
 }
@@ -54,15 +121,17 @@ impl Default for Paths {
 }
 
 impl Paths {
-    /// Adds a path and returns its slot; the same path has the same slot. None if it is not a
-    /// path: an empty name, a wildcard, or more paths than slots.
-    pub fn add(&mut self, path: &str) -> Option<Slot> {
+    /// Adds a path and returns its slot; the same path has the same slot. None if no slot can hold
+    /// it: it goes to every element, it has no step, or there are more paths than slots.
+    pub fn add(&mut self, path: &[Step]) -> Option<Slot> {
+        path.first()?;
         let mut at = 0u32;
-        for name in path.split('.') {
-            if name.is_empty() || name.contains(['[', ']', '*']) {
-                return None;
-            }
-            at = self.child_or_new(at, name)?;
+        for step in path {
+            at = match step {
+                Step::Name(name) => self.child_or_new(at, name)?,
+                Step::First | Step::With(..) => self.pick_or_new(at, step)?,
+                Step::Each => return None,
+            };
         }
         let next = Slot(self.slots);
         let node = self.nodes.get_mut(at as usize)?;
@@ -83,6 +152,17 @@ impl Paths {
         }
         let place = children.partition_point(|child| child.digest < digest);
         children.insert(place, Child { digest, key: name.into(), node: fresh });
+        self.nodes.push(Node::default());
+        Some(fresh)
+    }
+
+    fn pick_or_new(&mut self, at: u32, step: &Step) -> Option<u32> {
+        let fresh = u32::try_from(self.nodes.len()).ok()?;
+        let picks = &mut self.nodes.get_mut(at as usize)?.picks;
+        if let Some((_, node)) = picks.iter().find(|(known, _)| known == step) {
+            return Some(*node);
+        }
+        picks.push((step.clone(), fresh));
         self.nodes.push(Node::default());
         Some(fresh)
     }
@@ -128,6 +208,11 @@ impl Paths {
             && let Some(place) = found.values.get_mut(usize::from(slot.0))
         {
             *place = value.index() + 1;
+        }
+        for (step, pick) in &node.picks {
+            for element in step.elements(value) {
+                self.enter(*pick, element, found);
+            }
         }
         if node.children.is_empty() {
             return;
@@ -194,5 +279,42 @@ impl Found {
     /// Whether no member of the root was taken out.
     pub fn nothing_kept(&self) -> bool {
         !self.kept.contains(&true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_steps() {
+        let name = |name: &str| Step::Name(name.into());
+        for (text, expect) in [
+            ("a", Some(vec![name("a")])),
+            ("a.b-c", Some(vec![name("a"), name("b-c")])),
+            ("a[0].b", Some(vec![name("a"), Step::First, name("b")])),
+            ("a[*][0]", Some(vec![name("a"), Step::Each, Step::First])),
+            ("a[b=c d].e", Some(vec![name("a"), Step::With("b".into(), "c d".into()), name("e")])),
+            (r#"a."b.c/d""#, Some(vec![name("a"), name("b.c/d")])),
+            (r#""a[*]"[*]"#, Some(vec![name("a[*]"), Step::Each])),
+            ("", None),
+            (".", None),
+            ("a.", None),
+            ("a..b", None),
+            ("a[1]", None),
+            ("a[b]", None),
+            ("a[=b]", None),
+            ("a[b=c", None),
+            ("a[*]b", None),
+            ("[0]", None),
+            ("a*", None),
+            ("a]", None),
+            (r#""a"#, None),
+            (r#""a"b"#, None),
+            (r#"a"b"#, None),
+            (r#""""#, None),
+        ] {
+            assert_eq!(steps(text), expect, "{text}");
+        }
     }
 }

@@ -8,8 +8,9 @@ use crate::base::refusal::Refusal;
 use crate::base::subjects::SubjectSet;
 use crate::format::json::{Kind, Value};
 use crate::policy::fields::{IdentifierKind, Registry, Whom};
-use crate::policy::paths::{Found, Slot};
+use crate::policy::paths::Found;
 use crate::policy::patterns::Pattern;
+use crate::policy::places::Place;
 use std::borrow::Cow;
 
 /// The part a person plays.
@@ -21,59 +22,44 @@ pub enum Role {
     Target,
 }
 
-/// Where a text stands: alternatives in order of preference.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// A path of the event.
-    Slots(Vec<Slot>),
-    /// Member names below the element of `each`.
-    Below(Vec<Box<str>>),
-}
-
-impl Place {
-    /// The value there; a null is absent.
-    pub fn value<'t, 'a>(
-        &self,
-        root: Value<'t, 'a>,
-        element: Option<Value<'t, 'a>>,
-        found: &Found,
-    ) -> Option<Value<'t, 'a>> {
-        match self {
-            Place::Slots(slots) => slots.iter().find_map(|slot| found.value(root, *slot)),
-            Place::Below(names) => names
-                .iter()
-                .try_fold(element?, |value, name| value.get(name))
-                .filter(|value| value.kind() != Kind::Null),
-        }
-    }
-}
-
 /// One identifier of a rule.
 #[derive(Clone, Debug)]
 pub struct IdentifierRule {
-    /// Its parts, joined by `with`; all must be there.
-    pub parts: Vec<Place>,
+    /// Its parts, joined by `with`; all must be there, except those that say they need not.
+    pub parts: Vec<(Place, bool)>,
     /// Text between the parts.
     pub with: String,
+    /// If there are any, a value that fits none of them is not given.
+    pub only: Vec<Pattern>,
+    /// The first of these that the value begins with is no part of it.
+    pub strip: Vec<Box<str>>,
+    /// Where this text begins the value ends; empty = nowhere.
+    pub until: Box<str>,
     /// How it is normalised.
     pub kind: IdentifierKind,
 }
 
-/// A condition on one value.
+/// A condition on the values at one place.
 #[derive(Clone, Debug)]
 pub struct Condition {
     /// Where.
     pub place: Place,
-    /// One of these must fit.
+    /// One value must fit one of these.
     pub patterns: Vec<Pattern>,
 }
 
 impl Condition {
     fn holds(&self, root: Value<'_, '_>, element: Option<Value<'_, '_>>, found: &Found) -> bool {
-        self.place
-            .value(root, element, found)
-            .and_then(|value| text_of(value))
-            .is_some_and(|text| self.patterns.iter().any(|pattern| pattern.matches(&text)))
+        let mut holds = false;
+        self.place.visit(root, element, found, &mut |value| {
+            let text = match value.kind() {
+                Kind::True | Kind::False => Some(value.raw().into()),
+                _ => text_of(value),
+            };
+            holds = text.is_some_and(|text| fits_any(&self.patterns, &text));
+            holds
+        });
+        holds
     }
 }
 
@@ -82,12 +68,12 @@ impl Condition {
 pub struct PersonRule {
     /// Their part; with `list`, a `role` member of the element wins.
     pub role: Role,
-    /// An array whose elements are persons, or the event itself.
+    /// The elements that are persons, or the event itself.
     pub each: Option<Place>,
-    /// Must hold, else there is nobody.
-    pub when: Option<Condition>,
-    /// If it holds there is nobody.
-    pub unless: Option<Condition>,
+    /// All must hold, else there is nobody.
+    pub when: Vec<Condition>,
+    /// If one holds there is nobody.
+    pub unless: Vec<Condition>,
     /// Values of machines and well-known accounts: nobody.
     pub machines: Vec<Pattern>,
     /// Values that mean "not given".
@@ -121,6 +107,82 @@ fn text_of<'a>(value: Value<'_, 'a>) -> Option<std::borrow::Cow<'a, str>> {
     }
 }
 
+impl IdentifierRule {
+    /// Takes one value; false if it is a machine's.
+    fn take(
+        &self,
+        rule: &PersonRule,
+        value: Value<'_, '_>,
+        into: &mut Vec<Identifier>,
+    ) -> Result<bool, Refusal> {
+        let Some(text) = self.text(value)? else { return Ok(true) };
+        if fits_any(&rule.machines, &text) {
+            return Ok(false);
+        }
+        if fits_any(&rule.blank, &text) || !(self.only.is_empty() || fits_any(&self.only, &text)) {
+            return Ok(true);
+        }
+        let text = self.strip.iter().find_map(|head| text.strip_prefix(&**head)).unwrap_or(&text);
+        let text = match text.split_once(&*self.until) {
+            Some((text, _)) if !self.until.is_empty() => text,
+            _ => text,
+        };
+        push(&self.kind, text, into)?;
+        Ok(true)
+    }
+
+    /// Takes the first value of each part; false if one is a machine's.
+    fn join<'t, 'a>(
+        &self,
+        rule: &PersonRule,
+        parts: &[(Place, bool)],
+        value: &dyn Fn(&Place) -> Option<Value<'t, 'a>>,
+        into: &mut Vec<Identifier>,
+    ) -> Result<bool, Refusal> {
+        let mut joined = String::new();
+        let mut whole = true;
+        for (n, (place, optional)) in parts.iter().enumerate() {
+            if n > 0 {
+                joined.push_str(&self.with);
+            }
+            let Some(value) = value(place) else {
+                if *optional {
+                    continue;
+                }
+                return Ok(true);
+            };
+            let Some(text) = self.text(value)? else { return Ok(true) };
+            if fits_any(&rule.machines, &text) {
+                return Ok(false);
+            }
+            // A later part may still say that this is a machine.
+            whole &= !fits_any(&rule.blank, &text);
+            joined.push_str(&text);
+        }
+        if whole {
+            push(&self.kind, &joined, into)?;
+        }
+        Ok(true)
+    }
+
+    /// The text of a value. What is neither string nor number is not given where the rule takes
+    /// certain values only, and else the sender's mistake.
+    fn text<'a>(&self, value: Value<'_, 'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
+        match text_of(value) {
+            None if self.only.is_empty() => {
+                Err(Refusal::new("FIELD_TYPE", "send an identifier as a string or number")
+                    .field(&self.kind.name)
+                    .at(value.offset()))
+            }
+            text => Ok(text),
+        }
+    }
+}
+
+fn fits_any(patterns: &[Pattern], text: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(text))
+}
+
 impl<'s> Persons<'s> {
     /// The persons whom the rules find in an event; `roles` is working memory.
     pub fn find(
@@ -137,10 +199,12 @@ impl<'s> Persons<'s> {
                 persons.add_by(rule, registry, root, None, found)?;
                 continue;
             };
-            let Some(array) = each.value(root, None, found) else { continue };
-            for element in array.elements() {
-                persons.add_by(rule, registry, root, Some(element), found)?;
-            }
+            let mut outcome = Ok(());
+            each.elements(root, found, &mut |element| {
+                outcome = persons.add_by(rule, registry, root, Some(element), found);
+                outcome.is_err()
+            });
+            outcome?;
         }
         if persons.subjects.len() > GROUP_SUBJECTS_MAX {
             return Err(too_many_subjects());
@@ -156,9 +220,8 @@ impl<'s> Persons<'s> {
         element: Option<Value<'_, '_>>,
         found: &Found,
     ) -> Result<(), Refusal> {
-        if rule.when.as_ref().is_some_and(|when| !when.holds(root, element, found))
-            || rule.unless.as_ref().is_some_and(|unless| unless.holds(root, element, found))
-        {
+        let holds = |condition: &Condition| condition.holds(root, element, found);
+        if !rule.when.iter().all(holds) || rule.unless.iter().any(holds) {
             return Ok(());
         }
         let mut role = rule.role;
@@ -170,32 +233,22 @@ impl<'s> Persons<'s> {
             }
         }
         for identifier in &rule.identifiers {
-            let mut text = Cow::Borrowed("");
-            let mut whole = true;
-            for (n, part) in identifier.parts.iter().enumerate() {
-                let Some(value) = part.value(root, element, found) else {
-                    whole = false;
-                    break;
-                };
-                let part = text_of(value).ok_or_else(|| {
-                    Refusal::new("FIELD_TYPE", "send an identifier as a string or number")
-                        .field(&identifier.kind.name)
-                        .at(value.offset())
-                })?;
-                if rule.machines.iter().any(|pattern| pattern.matches(&part)) {
-                    return Ok(());
+            let person = match identifier.parts.as_slice() {
+                [(place, _)] => {
+                    let mut outcome = Ok(true);
+                    place.visit(root, element, found, &mut |value| {
+                        outcome = identifier.take(rule, value, &mut identifiers);
+                        !matches!(outcome, Ok(true))
+                    });
+                    outcome?
                 }
-                whole &= !rule.blank.iter().any(|pattern| pattern.matches(&part));
-                if n == 0 {
-                    text = part;
-                } else {
-                    let text = text.to_mut();
-                    text.push_str(&identifier.with);
-                    text.push_str(&part);
+                parts => {
+                    let value = |place: &Place| place.value(root, element, found);
+                    identifier.join(rule, parts, &value, &mut identifiers)?
                 }
-            }
-            if whole {
-                push(&identifier.kind, &text, &mut identifiers)?;
+            };
+            if !person {
+                return Ok(());
             }
         }
         if !identifiers.is_empty() {

@@ -31,8 +31,8 @@ pub struct Source {
     pub required: Vec<(Vec<Slot>, Box<str>)>,
     /// Values that become fields.
     pub maps: Vec<(Slot, FieldId)>,
-    /// Where the event's time stands, and whether a missing zone means UTC.
-    pub times: Vec<(Slot, bool)>,
+    /// Where the event's time stands.
+    pub times: Vec<TimeRule>,
     /// How duplicates are found.
     pub dedupe: DedupeRule,
     /// How the event code is found.
@@ -43,6 +43,19 @@ pub struct Source {
     pub severity: Choice<Severity>,
     /// Who the event is about.
     pub persons: Vec<PersonRule>,
+}
+
+/// One place of the event's time, and the forms it may have there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TimeRule {
+    /// Where.
+    pub slot: Slot,
+    /// A text is read.
+    pub text: bool,
+    /// A text without zone is read as UTC.
+    pub assume_utc: bool,
+    /// A number is read as milliseconds since 1970.
+    pub epoch_ms: bool,
 }
 
 /// How duplicates are found.
@@ -74,12 +87,16 @@ pub struct CodeRules {
     pub verb: Vec<Slot>,
     /// The source's own name of what happened.
     pub action: Vec<Slot>,
+    /// What says more of the action: compared as `action/refinement`.
+    pub refine: Vec<Slot>,
     /// What decides the category.
     pub by: Vec<Slot>,
+    /// Whether action and `by` are compared in lower case.
+    pub fold_case: bool,
     /// By exact action.
     pub exact: BTreeMap<Box<str>, Verdict>,
-    /// By pattern of the action, first fit.
-    pub verbs: Vec<(Pattern, Verb)>,
+    /// By pattern of the action, first fit; one that says the category too needs no `by`.
+    pub verbs: Vec<(Pattern, Option<Category>, Verb)>,
     /// By pattern of `by`, first fit.
     pub categories: Vec<(Pattern, Category)>,
     /// When nothing fits.

@@ -41,6 +41,20 @@ pub fn parse(text: &str, assume_utc: bool) -> Option<Instant> {
     Some(Instant { time: UtcNanos(time), whole })
 }
 
+/// Reads milliseconds since 1970 as JSON writes a number, at most six digits after the point. It is
+/// never whole: the number stays with the record.
+pub fn epoch_ms(text: &str) -> Option<Instant> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+        return None;
+    }
+    let scale = 10u64.pow(6 - u32::try_from(fraction.len()).ok()?);
+    let nanos = whole.parse::<u64>().ok()?.checked_mul(NANOS_PER_SECOND / 1000)?;
+    let time = nanos.checked_add(fraction.parse::<u64>().ok()? * scale)?;
+    Some(Instant { time: UtcNanos(time), whole: false })
+}
+
 fn number(bytes: &[u8], at: usize, len: usize) -> Option<u32> {
     bytes
         .get(at..at + len)?
@@ -141,6 +155,21 @@ mod tests {
         assert_eq!(local.map(|i| i.time.to_string()).as_deref(), Some("2020-10-18T10:56:18.799Z"));
     }
 
+    #[test]
+    fn milliseconds() {
+        let check = |text: &str, expect: Option<&str>| {
+            let found = epoch_ms(text).map(|i| i.time.to_string());
+            assert_eq!(found.as_deref(), expect, "{text}");
+        };
+        check("1621305118553", Some("2021-05-18T02:31:58.553Z"));
+        check("1621305118553.0", Some("2021-05-18T02:31:58.553Z"));
+        check("1621305118553.25", Some("2021-05-18T02:31:58.55325Z"));
+        check("0", Some("-"));
+        for bad in ["", "-1", "1.", ".5", "1e12", "1.1234567", "18446744073710", "1 "] {
+            check(bad, None);
+        }
+    }
+
     proptest! {
         #[test]
         fn prints_and_reads_the_same(nanos in 1u64..18_000_000_000_000_000_000) {
@@ -153,6 +182,8 @@ mod tests {
         fn any_text_is_answered(text in "[0-9TZ:. +-]{0,32}", any in ".{0,32}") {
             parse(&text, true);
             parse(&any, true);
+            epoch_ms(&text);
+            epoch_ms(&any);
         }
     }
 }

@@ -30,6 +30,7 @@ mod lanes;
 mod laws;
 mod lines;
 mod logkey;
+mod mappings;
 mod merkle;
 mod midnight;
 mod mirror;

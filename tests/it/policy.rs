@@ -12,15 +12,16 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-static POLICIES: LazyLock<Policies> = LazyLock::new(|| Policies::parse(&default_files()).unwrap());
+pub(crate) static POLICIES: LazyLock<Policies> =
+    LazyLock::new(|| Policies::parse(&default_files()).unwrap());
 
-fn event<'a>(source: &'a str, json: &'a str) -> Result<Event<'a>, Refusal> {
+pub(crate) fn event<'a>(source: &'a str, json: &'a str) -> Result<Event<'a>, Refusal> {
     let draft = Draft { source, json: json.as_bytes() };
     POLICIES.event(draft, &mut Scratch::default())
 }
 
 /// One line a group: subjects, then fields.
-fn groups(event: &Event<'_>) -> Vec<String> {
+pub(crate) fn groups(event: &Event<'_>) -> Vec<String> {
     let line = |group: &chancery::base::event::Group<'_>| {
         let fields = group
             .fields
@@ -32,7 +33,7 @@ fn groups(event: &Event<'_>) -> Vec<String> {
 }
 
 /// One line a person.
-fn persons(event: &Event<'_>) -> Vec<String> {
+pub(crate) fn persons(event: &Event<'_>) -> Vec<String> {
     let line = |subject: &chancery::base::event::Subject| {
         let ids = subject.identifiers.iter().map(|id| format!("{}:{}", id.kind, id.value));
         ids.collect::<Vec<_>>().join(" ")
@@ -40,7 +41,7 @@ fn persons(event: &Event<'_>) -> Vec<String> {
     event.subjects.iter().map(line).collect()
 }
 
-fn check_refused(source: &str, json: &str, code: &str, field: &str) {
+pub(crate) fn check_refused(source: &str, json: &str, code: &str, field: &str) {
     let refusal = event(source, json).map(|event| groups(&event)).unwrap_err();
     assert_eq!((refusal.code, refusal.field.as_str()), (code, field), "{json}");
 }
@@ -385,7 +386,7 @@ fn leaves(value: &serde_json::Value, into: &mut Vec<String>) {
 
 /// Every string, number, boolean and null of the record stands in a field, in `clear` or in the
 /// header, as often as in the record; and every field is a JSON text.
-fn assert_lossless(json: &str, event: &Event<'_>) {
+pub(crate) fn assert_lossless(json: &str, event: &Event<'_>) {
     let mut wanted = Vec::new();
     leaves(&serde_json::from_str(json).unwrap(), &mut wanted);
     let mut kept = Vec::new();
@@ -413,7 +414,7 @@ fn assert_lossless(json: &str, event: &Event<'_>) {
 }
 
 /// Structure of the event itself, whatever the record.
-fn assert_well_formed(event: &Event<'_>) {
+pub(crate) fn assert_well_formed(event: &Event<'_>) {
     let mut sets = Vec::new();
     for group in &event.groups {
         assert!(group.subjects.within(event.subjects.len()));
@@ -482,7 +483,7 @@ proptest! {
 // ---- Real records.
 
 #[derive(Default, Debug, PartialEq)]
-struct Tally {
+pub(crate) struct Tally {
     accepted: u64,
     refused: BTreeMap<&'static str, u64>,
     /// Events with a person, events whose action no rule knows, events without time.
@@ -494,7 +495,13 @@ struct Tally {
 }
 
 /// Compares a tally with `accepted person unknown timeless`, refusals, outcomes and codes.
-fn check_tally(tally: &Tally, counts: [u64; 4], refused: &str, outcomes: &str, codes: &str) {
+pub(crate) fn check_tally(
+    tally: &Tally,
+    counts: [u64; 4],
+    refused: &str,
+    outcomes: &str,
+    codes: &str,
+) {
     fn line(counts: impl Iterator<Item = (String, u64)>) -> String {
         counts.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
     }
@@ -509,7 +516,7 @@ fn check_tally(tally: &Tally, counts: [u64; 4], refused: &str, outcomes: &str, c
     assert_eq!(found, codes.split_whitespace().collect::<Vec<_>>().join(" "));
 }
 
-fn tally(source: &str, records: &str) -> Tally {
+pub(crate) fn tally(source: &str, records: &str) -> Tally {
     let mut tally = Tally::default();
     let mut scratch = Scratch::default();
     for json in records.lines() {

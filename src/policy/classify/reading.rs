@@ -4,7 +4,7 @@
 use crate::base::event::{Category, Dedupe, EventCode, Outcome, Severity, Verb};
 use crate::base::refusal::Refusal;
 use crate::base::unit::UtcNanos;
-use crate::format::json::Value;
+use crate::format::json::{Kind, Value};
 use crate::policy::paths::{Found, Slot};
 use crate::policy::patterns::Pattern;
 use crate::policy::sources::{Choice, Source, Verdict};
@@ -35,10 +35,16 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
 
     /// The first path that is there decides; a time nobody can read refuses the event.
     pub(crate) fn time(&mut self) -> Result<UtcNanos, Refusal> {
-        for (slot, assume_utc) in &self.source.times {
-            let Some(value) = self.found.value(self.root, *slot) else { continue };
-            let text = value.string();
-            let Some(instant) = text.and_then(|text| times::parse(&text, *assume_utc)) else {
+        for rule in &self.source.times {
+            let Some(value) = self.found.value(self.root, rule.slot) else { continue };
+            let instant = match value.kind() {
+                Kind::Number if rule.epoch_ms => times::epoch_ms(value.raw()),
+                _ if rule.text => {
+                    value.string().and_then(|text| times::parse(&text, rule.assume_utc))
+                }
+                _ => None,
+            };
+            let Some(instant) = instant else {
                 return Err(Refusal::new(
                     "TIME_INVALID",
                     "send RFC 3339 with a zone, from 1970 on",
@@ -47,7 +53,7 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
                 .at(value.offset()));
             };
             if instant.whole {
-                self.found.keep(*slot);
+                self.found.keep(rule.slot);
             }
             return Ok(instant.time);
         }
@@ -85,7 +91,7 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
 
     pub(crate) fn verdict(&mut self) -> Result<(EventCode, Outcome, Severity), Refusal> {
         let rules = &self.source.code;
-        let action = self.first(&rules.action).map(|(_, value)| text_of(value));
+        let action = self.action();
         let exact = action.as_ref().and_then(|action| rules.exact.get(&**action)).copied();
         let category = self.word(&rules.category, "category", Category::from_name)?;
         let verb = self.word(&rules.verb, "verb", Verb::from_name)?;
@@ -110,16 +116,34 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
 
     pub(crate) fn code_by_parts(&self, action: Option<&str>) -> EventCode {
         let rules = &self.source.code;
-        let fit = |(pattern, _): &&(Pattern, Verb)| action.is_some_and(|a| pattern.matches(a));
-        let verb = rules.verbs.iter().find(fit).map(|(_, verb)| *verb);
-        let by = self.first(&rules.by).map(|(_, value)| text_of(value));
-        let category = by.and_then(|by| {
-            rules.categories.iter().find(|(pattern, _)| pattern.matches(&by)).map(|(_, c)| *c)
-        });
-        EventCode {
-            category: category.unwrap_or(rules.default.category),
-            verb: verb.unwrap_or(rules.default.verb),
-        }
+        type Rule = (Pattern, Option<Category>, Verb);
+        let fit = |(pattern, ..): &&Rule| action.is_some_and(|a| pattern.matches(a));
+        let (said, verb) = match rules.verbs.iter().find(fit) {
+            Some((_, category, verb)) => (*category, Some(*verb)),
+            None => (None, None),
+        };
+        let Some(category) = said.or_else(|| self.category()) else {
+            return EventCode { verb: verb.unwrap_or(rules.default.verb), ..rules.default };
+        };
+        EventCode { category, verb: verb.unwrap_or(rules.default.verb) }
+    }
+
+    /// What happened as the source calls it, with what says more of it.
+    fn action(&self) -> Option<Cow<'a, str>> {
+        let rules = &self.source.code;
+        let (_, value) = self.first(&rules.action)?;
+        let action = folded(value, rules.fold_case);
+        Some(match self.first(&rules.refine) {
+            Some((_, more)) => format!("{action}/{}", folded(more, rules.fold_case)).into(),
+            None => action,
+        })
+    }
+
+    fn category(&self) -> Option<Category> {
+        let rules = &self.source.code;
+        let (_, value) = self.first(&rules.by)?;
+        let by = folded(value, rules.fold_case);
+        rules.categories.iter().find(|(pattern, _)| pattern.matches(&by)).map(|(_, c)| *c)
     }
 
     /// A word of a closed vocabulary in the event itself.
@@ -169,6 +193,15 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
         }
         exact.and_then(of).unwrap_or(choice.default)
     }
+}
+
+/// The text that patterns of the code are held against.
+fn folded<'a>(value: Value<'_, 'a>, fold_case: bool) -> Cow<'a, str> {
+    let text = text_of(value);
+    if fold_case && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return text.to_ascii_lowercase().into();
+    }
+    text
 }
 
 /// The text of a string, the span of anything else.

@@ -4,14 +4,17 @@
 use crate::base::event::{Category, EventCode, Outcome, Severity, Verb};
 use crate::policy::error::{Page, PolicyError};
 use crate::policy::fields::{Disposition, FieldId, Registry};
-use crate::policy::paths::{Paths, Slot};
+use crate::policy::paths::{Paths, Slot, Step, steps};
 use crate::policy::patterns::Pattern;
-use crate::policy::persons::{Condition, IdentifierRule, PersonRule, Place, Role};
+use crate::policy::persons::{Condition, IdentifierRule, PersonRule, Role};
+use crate::policy::places::{Place, Route};
 use crate::policy::sources::raw::{
-    RawChoice, RawCode, RawCondition, RawDedupe, RawIdentifier, RawPath, RawPerson, RawRole,
-    RawSource,
+    RawChoice, RawCode, RawConditions, RawDedupe, RawIdentifier, RawPath, RawPerson, RawRole,
+    RawSource, RawTime,
 };
-use crate::policy::sources::{Choice, ChoiceRule, CodeRules, DedupeRule, Source, Verdict};
+use crate::policy::sources::{
+    Choice, ChoiceRule, CodeRules, DedupeRule, Source, TimeRule, Verdict,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
@@ -24,18 +27,14 @@ impl Source {
         let mut compiler =
             Compiler { page, registry, paths: Paths::default(), lift, span: raw.source.span() };
         let maps = compiler.maps(&raw.map)?;
-        let mut times = Vec::new();
-        for (paths, assume_utc) in [(&raw.time.paths, false), (&raw.time.assume_utc, true)] {
-            for path in paths {
-                compiler.span = path.span();
-                let slots = compiler.one(path.get_ref())?;
-                times.extend(slots.into_iter().map(|slot| (slot, assume_utc)));
-            }
-        }
+        let times = compiler.times(&raw.time)?;
         let mut required = Vec::new();
         for path in &raw.required {
             compiler.span = path.span();
-            required.push((compiler.one(path.get_ref())?, path.get_ref().as_str().into()));
+            let Some(name) = path.get_ref().alternatives().first() else {
+                return Err(compiler.error("POLICY_PATH", "name at least one path"));
+            };
+            required.push((compiler.any(path.get_ref())?, name.as_str().into()));
         }
         let dedupe = compiler.dedupe(&raw.dedupe)?;
         let code = compiler.code(raw.code)?;
@@ -86,24 +85,53 @@ impl Compiler<'_> {
         let lifted: Vec<String> = self.lift.iter().map(|lift| format!("{lift}.{path}")).collect();
         let mut slots = Vec::new();
         for path in std::iter::once(path.to_owned()).chain(lifted) {
-            let slot = self.paths.add(&path);
-            slots.push(slot.ok_or_else(|| {
-                self.error("POLICY_PATH", format!("`{path}` is not member names joined by dots"))
-            })?);
+            let slot = self.paths.add(&self.steps(&path)?);
+            slots.push(slot.ok_or_else(|| self.not_a_path(&path))?);
         }
         Ok(slots)
     }
 
+    fn steps(&self, path: &str) -> Result<Vec<Step>, PolicyError> {
+        steps(path).ok_or_else(|| self.not_a_path(path))
+    }
+
+    fn not_a_path(&self, path: &str) -> PolicyError {
+        let reason = format!("`{path}` is not member names joined by dots that name one value");
+        self.error("POLICY_PATH", reason)
+    }
+
     fn any(&mut self, path: &RawPath) -> Result<Vec<Slot>, PolicyError> {
-        let paths = match path {
-            RawPath::One(path) => std::slice::from_ref(path),
-            RawPath::Any(paths) => paths,
-        };
         let mut slots = Vec::new();
-        for path in paths {
+        for path in path.alternatives() {
             slots.extend(self.one(path)?);
         }
         Ok(slots)
+    }
+
+    /// A path in several lists is one place with several forms.
+    fn times(&mut self, raw: &RawTime) -> Result<Vec<TimeRule>, PolicyError> {
+        let none = TimeRule { slot: Slot(0), text: false, assume_utc: false, epoch_ms: false };
+        let mut times: Vec<TimeRule> = Vec::new();
+        for (paths, form) in [
+            (&raw.paths, TimeRule { text: true, ..none }),
+            (&raw.assume_utc, TimeRule { text: true, assume_utc: true, ..none }),
+            (&raw.epoch_ms, TimeRule { epoch_ms: true, ..none }),
+        ] {
+            for path in paths {
+                self.span = path.span();
+                for slot in self.one(path.get_ref())? {
+                    match times.iter_mut().find(|rule| rule.slot == slot) {
+                        Some(rule) => {
+                            rule.text |= form.text;
+                            rule.assume_utc |= form.assume_utc;
+                            rule.epoch_ms |= form.epoch_ms;
+                        }
+                        None => times.push(TimeRule { slot, ..form }),
+                    }
+                }
+            }
+        }
+        Ok(times)
     }
 
     fn maps(
@@ -152,24 +180,49 @@ impl Compiler<'_> {
         let mut exact = BTreeMap::new();
         for (action, verdict) in raw.exact {
             self.span = verdict.span();
+            self.check_folded(raw.fold_case, &action)?;
             exact.insert(action.into_boxed_str(), self.verdict(verdict.get_ref())?);
         }
         let mut verbs = Vec::new();
         for entry in raw.verbs {
             self.span = entry.span();
             let (pattern, word) = entry.into_inner();
-            let verb = Verb::from_name(&word).ok_or_else(|| self.unknown("verb", &word))?;
-            verbs.push((Pattern::new(&pattern), verb));
+            self.check_folded(raw.fold_case, &pattern)?;
+            let code = EventCode::parse(&word);
+            let verb = code.map(|code| code.verb).or_else(|| Verb::from_name(&word));
+            let verb = verb.ok_or_else(|| self.unknown("verb or category.verb", &word))?;
+            verbs.push((Pattern::new(&pattern), code.map(|code| code.category), verb));
         }
         let mut categories = Vec::new();
         for entry in raw.categories {
             self.span = entry.span();
             let (pattern, word) = entry.into_inner();
+            self.check_folded(raw.fold_case, &pattern)?;
             let category = Category::from_name(&word);
             let category = category.ok_or_else(|| self.unknown("category", &word))?;
             categories.push((Pattern::new(&pattern), category));
         }
-        Ok(CodeRules { category, verb, action, by, exact, verbs, categories, default })
+        Ok(CodeRules {
+            category,
+            verb,
+            action,
+            refine: self.any(&raw.refine)?,
+            by,
+            fold_case: raw.fold_case,
+            exact,
+            verbs,
+            categories,
+            default,
+        })
+    }
+
+    /// A pattern that can never fit is a mistake.
+    fn check_folded(&self, fold_case: bool, text: &str) -> Result<(), PolicyError> {
+        if fold_case && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            let reason = format!("`{text}`: with fold_case write lower case");
+            return Err(self.error("POLICY_WORD", reason));
+        }
+        Ok(())
     }
 
     fn unknown(&self, what: &str, word: &str) -> PolicyError {
@@ -216,51 +269,71 @@ impl Compiler<'_> {
     }
 
     fn person(&mut self, raw: RawPerson) -> Result<PersonRule, PolicyError> {
-        let each = match &raw.each {
-            None => None,
-            Some(path) => match path.strip_suffix("[*]") {
-                Some(path) => Some(Place::Slots(self.one(path)?)),
-                None => return Err(self.error("POLICY_PATH", "`each` is a path ending in [*]")),
-            },
+        let each = raw.each.as_ref().map(|path| self.place(path, false)).transpose()?;
+        let many = |place: &Place| {
+            !place.routes.is_empty() && place.routes.iter().all(|route| !route.steps.is_empty())
         };
+        if each.as_ref().is_some_and(|place| !many(place)) {
+            return Err(self.error("POLICY_PATH", "`each` is a path with [*] in it"));
+        }
         let inside = each.is_some();
         let identifiers = raw.identifier.into_iter().map(|raw| self.identifier(raw, inside));
         let identifiers = identifiers.collect::<Result<Vec<_>, _>>()?;
         if identifiers.is_empty() && (raw.list.is_none() || !inside) {
             return Err(self.error("POLICY_SUBJECT", "give identifiers, or each and list"));
         }
-        let patterns = |texts: Vec<String>| texts.iter().map(|text| Pattern::new(text)).collect();
         Ok(PersonRule {
             role: match raw.role {
                 RawRole::Actor => Role::Actor,
                 RawRole::Target => Role::Target,
             },
             each,
-            when: raw.when.map(|raw| self.condition(raw, inside)).transpose()?,
-            unless: raw.unless.map(|raw| self.condition(raw, inside)).transpose()?,
-            machines: patterns(raw.machines),
-            blank: patterns(raw.blank),
+            when: self.conditions(raw.when, inside)?,
+            unless: self.conditions(raw.unless, inside)?,
+            machines: patterns(&raw.machines),
+            blank: patterns(&raw.blank),
             list: raw.list.map(String::into_boxed_str),
             identifiers,
         })
     }
 
-    /// A place below the element of `each`, or a path of the event.
+    /// A place below the element of `each`, `.` being the element itself, or a path of the event.
     fn place(&mut self, path: &RawPath, inside: bool) -> Result<Place, PolicyError> {
-        match path {
-            RawPath::One(path) if inside => {
-                Ok(Place::Below(path.split('.').map(Box::from).collect()))
+        let mut routes = Vec::new();
+        for path in path.alternatives() {
+            if inside {
+                let steps = if path == "." { Vec::new() } else { self.steps(path)? };
+                routes.push(Route { from: None, steps });
+                continue;
             }
-            RawPath::Any(_) if inside => {
-                Err(self.error("POLICY_PATH", "inside `each` a path has no alternatives"))
+            // What stands before the first [*] has a slot; the rest is walked when asked for.
+            let lifted: Vec<String> =
+                self.lift.iter().map(|lift| format!("{lift}.{path}")).collect();
+            for path in std::iter::once(path.clone()).chain(lifted) {
+                let mut steps = self.steps(&path)?;
+                let each = steps.iter().position(|step| *step == Step::Each);
+                let rest = steps.split_off(each.unwrap_or(steps.len()));
+                let slot = self.paths.add(&steps).ok_or_else(|| self.not_a_path(&path))?;
+                routes.push(Route { from: Some(slot), steps: rest });
             }
-            path => Ok(Place::Slots(self.any(path)?)),
         }
+        Ok(Place { routes })
     }
 
-    fn condition(&mut self, raw: RawCondition, inside: bool) -> Result<Condition, PolicyError> {
-        let patterns = raw.values.iter().map(|value| Pattern::new(value)).collect();
-        Ok(Condition { place: self.place(&raw.path, inside)?, patterns })
+    fn conditions(
+        &mut self,
+        raw: RawConditions,
+        inside: bool,
+    ) -> Result<Vec<Condition>, PolicyError> {
+        let mut conditions = Vec::new();
+        for raw in raw.list() {
+            let place = self.place(&raw.path, inside)?;
+            if place.routes.is_empty() || raw.values.is_empty() {
+                return Err(self.error("POLICY_SUBJECT", "a condition needs a path and values"));
+            }
+            conditions.push(Condition { place, patterns: patterns(&raw.values) });
+        }
+        Ok(conditions)
     }
 
     fn identifier(
@@ -271,15 +344,32 @@ impl Compiler<'_> {
         let Some(kind) = self.registry.kind(&raw.kind).cloned() else {
             return Err(self.unknown("kind of fields.toml", &raw.kind));
         };
+        let cut = !raw.only.is_empty() || !raw.strip.is_empty() || !raw.until.is_empty();
+        if cut && !raw.join.is_empty() {
+            return Err(self.error("POLICY_SUBJECT", "only, strip and until go with `path`"));
+        }
         let single = [raw.path];
         let places = if raw.join.is_empty() { single.as_slice() } else { &raw.join };
         let mut parts = Vec::new();
         for path in places {
-            parts.push(self.place(path, inside)?);
+            let (path, optional) = match path {
+                RawPath::One(text) if text.ends_with('?') && !raw.join.is_empty() => {
+                    (RawPath::One(text.trim_end_matches('?').to_owned()), true)
+                }
+                path => (path.clone(), false),
+            };
+            parts.push((self.place(&path, inside)?, optional));
         }
-        if parts.iter().any(|part| matches!(part, Place::Slots(slots) if slots.is_empty())) {
+        let named = |(place, _): &(Place, bool)| !place.routes.is_empty();
+        if !parts.iter().all(named) || parts.iter().all(|(_, optional)| *optional) {
             return Err(self.error("POLICY_SUBJECT", "an identifier needs a path or a join"));
         }
-        Ok(IdentifierRule { parts, with: raw.with, kind })
+        let strip = raw.strip.into_iter().map(String::into_boxed_str).collect();
+        let until = raw.until.into_boxed_str();
+        Ok(IdentifierRule { parts, with: raw.with, only: patterns(&raw.only), strip, until, kind })
     }
+}
+
+fn patterns(texts: &[String]) -> Vec<Pattern> {
+    texts.iter().map(|text| Pattern::new(text)).collect()
 }

@@ -19,7 +19,7 @@ pub(crate) struct RawSource {
     #[serde(default)]
     pub(crate) lift: Vec<Spanned<String>>,
     #[serde(default)]
-    pub(crate) required: Vec<Spanned<String>>,
+    pub(crate) required: Vec<Spanned<RawPath>>,
     #[serde(default)]
     pub(crate) time: RawTime,
     #[serde(default)]
@@ -40,6 +40,8 @@ pub(crate) struct RawTime {
     pub(crate) paths: Vec<Spanned<String>>,
     #[serde(default)]
     pub(crate) assume_utc: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) epoch_ms: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -58,6 +60,16 @@ pub(crate) enum RawPath {
     Any(Vec<String>),
 }
 
+impl RawPath {
+    /// The paths in order of preference.
+    pub(crate) fn alternatives(&self) -> &[String] {
+        match self {
+            RawPath::One(path) => std::slice::from_ref(path),
+            RawPath::Any(paths) => paths,
+        }
+    }
+}
+
 impl Default for RawPath {
     fn default() -> Self {
         RawPath::Any(Vec::new())
@@ -74,8 +86,12 @@ pub(crate) struct RawCode {
     #[serde(default)]
     pub(crate) action: RawPath,
     #[serde(default)]
+    pub(crate) refine: RawPath,
+    #[serde(default)]
     pub(crate) by: RawPath,
     pub(crate) default: String,
+    #[serde(default)]
+    pub(crate) fold_case: bool,
     #[serde(default)]
     pub(crate) exact: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
@@ -106,9 +122,11 @@ pub(crate) struct RawRule<T> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPerson {
     pub(crate) role: RawRole,
-    pub(crate) each: Option<String>,
-    pub(crate) when: Option<RawCondition>,
-    pub(crate) unless: Option<RawCondition>,
+    pub(crate) each: Option<RawPath>,
+    #[serde(default)]
+    pub(crate) when: RawConditions,
+    #[serde(default)]
+    pub(crate) unless: RawConditions,
     #[serde(default)]
     pub(crate) machines: Vec<String>,
     #[serde(default)]
@@ -123,6 +141,30 @@ pub(crate) struct RawPerson {
 pub(crate) enum RawRole {
     Actor,
     Target,
+}
+
+/// One condition, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum RawConditions {
+    One(RawCondition),
+    Many(Vec<RawCondition>),
+}
+
+impl Default for RawConditions {
+    fn default() -> Self {
+        RawConditions::Many(Vec::new())
+    }
+}
+
+impl RawConditions {
+    /// The conditions in order.
+    pub(crate) fn list(self) -> Vec<RawCondition> {
+        match self {
+            RawConditions::One(condition) => vec![condition],
+            RawConditions::Many(conditions) => conditions,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -142,4 +184,10 @@ pub(crate) struct RawIdentifier {
     pub(crate) join: Vec<RawPath>,
     #[serde(default)]
     pub(crate) with: String,
+    #[serde(default)]
+    pub(crate) only: Vec<String>,
+    #[serde(default)]
+    pub(crate) strip: Vec<String>,
+    #[serde(default)]
+    pub(crate) until: String,
 }
