@@ -7,6 +7,7 @@ pub(crate) mod keyhole;
 pub(crate) mod lives;
 pub(crate) mod passed;
 pub(crate) mod sim;
+pub(crate) mod service;
 pub(crate) mod split;
 pub(crate) mod unread;
 pub(crate) mod witness;
