@@ -8,6 +8,7 @@ pub mod fields;
 pub mod paths;
 pub mod patterns;
 pub mod persons;
+pub mod schedule;
 pub mod sources;
 pub mod times;
 

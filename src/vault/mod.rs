@@ -29,7 +29,6 @@ pub mod read;
 pub mod receipt;
 pub mod replicas;
 pub mod retain;
-pub mod schedule;
 pub mod scrub;
 pub mod search;
 pub mod verify;

@@ -43,6 +43,7 @@ mod review_recovery;
 mod review_store;
 mod review_upkeep;
 mod review_govern;
+mod schedule;
 mod scrub;
 mod second;
 mod siem;
