@@ -113,6 +113,11 @@ impl Schedule {
         instant(next?)
     }
 
+    /// Whether it fires in one second of a minute only.
+    pub fn is_by_the_minute(&self) -> bool {
+        self.cron.seconds().count() == 1
+    }
+
     /// The newest instant after `after` and not after `until` at which the schedule fires.
     pub fn latest(&self, after: UtcNanos, until: UtcNanos) -> Option<UtcNanos> {
         let within = |after| self.next(after).filter(|next| *next <= until);

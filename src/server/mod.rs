@@ -2,4 +2,5 @@
 //! policy of the vault, and no file but `http` knows of sockets.
 
 pub mod http;
+pub mod scheduler;
 pub mod witness;

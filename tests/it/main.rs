@@ -45,6 +45,7 @@ mod review_store;
 mod review_upkeep;
 mod review_govern;
 mod schedule;
+mod scheduler;
 mod scrub;
 mod second;
 mod siem;
