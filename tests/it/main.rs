@@ -47,6 +47,8 @@ mod review_recovery;
 mod review_store;
 mod review_upkeep;
 mod review_govern;
+mod schedule;
+mod scheduler;
 mod scrub;
 mod second;
 mod siem;
