@@ -1,6 +1,7 @@
 //! The command line as types (clap): what may be said, with an example for everything.
 //! It only parses. Nothing is opened, decided or run here; `policy` and `vault` judge the words.
 
+pub mod emit;
 pub mod govern;
 pub mod make;
 pub mod prove;
@@ -8,6 +9,7 @@ pub mod record;
 pub mod values;
 pub mod witness;
 
+use crate::cli::args::emit::Emit;
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
 use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report, Scrub};
@@ -87,6 +89,8 @@ pub enum Command {
     Init(Init),
     /// Append events from a file or standard input
     Append(Append),
+    /// Send events to a vault elsewhere, through a spool on this disk
+    Emit(Emit),
     /// Show one record: its entry, and the fields that still open
     Show(Show),
     /// Find records by time range and equality
