@@ -9,6 +9,7 @@ use crate::base::limits::EVENT_BYTES_MAX;
 use crate::client::cursor::Cursor;
 use crate::client::event::{EventId, id_of};
 use crate::client::frame::{FRAME_BYTES_MAX, Piece, next};
+use crate::client::sender::Counts;
 use crate::client::spool::{Shared, segment_path};
 use crate::client::{BATCH_BYTES_MAX, Config};
 use crate::format::json::Tape;
@@ -47,6 +48,18 @@ pub struct Batch {
     pub junk: Vec<Junk>,
     /// Position behind all of it.
     pub next: u64,
+}
+
+/// What became of a batch.
+pub struct Settled<'b> {
+    /// Position behind it.
+    pub next: u64,
+    /// Lines for `receipts.ndjson`.
+    pub receipts: &'b [u8],
+    /// Lines for `dead.ndjson`.
+    pub dead: &'b [u8],
+    /// Counts, this batch included.
+    pub counts: &'b Counts,
 }
 
 /// The front of the spool.
@@ -178,12 +191,13 @@ impl Outbox {
         batch
     }
 
-    /// Writes what became of everything before `next`, and moves the cursor there.
+    /// Writes what became of everything before a position, and moves the cursor there.
     ///
     /// # Errors
     /// `Full` changed nothing and may be tried again with the same; after any other failure only
     /// opening the spool anew helps.
-    pub fn settle(&mut self, next: u64, receipts: &[u8], dead: &[u8]) -> Result<()> {
+    pub fn settle(&mut self, done: &Settled<'_>) -> Result<()> {
+        let Settled { next, receipts, dead, counts } = *done;
         for (file, at, lines) in
             [(&self.dead, self.cursor.dead, dead), (&self.receipts, self.cursor.receipts, receipts)]
         {
@@ -199,7 +213,12 @@ impl Outbox {
         };
         self.disk.replace(&self.dir.join("cursor"), cursor.to_string().as_bytes())?;
         self.cursor = cursor;
-        self.shared.board().settled = next;
+        {
+            // Together: whoever sees that all is settled sees how.
+            let mut board = self.shared.board();
+            board.settled = next;
+            board.counts = counts.clone();
+        }
         self.shared.bell.notify_all();
         self.remove_settled();
         Ok(())

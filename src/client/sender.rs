@@ -6,7 +6,7 @@
 
 use crate::base::world::{Entropy, random};
 use crate::client::answer::{Fate, RETRY_SECONDS_MAX, Verdict, Why, judge};
-use crate::client::outbox::{Batch, Item, Junk, Outbox};
+use crate::client::outbox::{Batch, Item, Junk, Outbox, Settled};
 use crate::client::{Receiver, Reply};
 use crate::format::json::Tape;
 use crate::store::error::{Error as StoreError, ErrorKind};
@@ -205,8 +205,15 @@ impl Sender {
         for top in &work.checkpoints {
             receipts.push_str(&format!("{}\n", Value::Object(top.clone())));
         }
-        match self.outbox.settle(work.next, receipts.as_bytes(), dead.as_bytes()) {
-            Ok(()) => {}
+        let mut counts = self.counts.clone();
+        counts.receipts += taken;
+        counts.duplicates += duplicates;
+        counts.dead += refused;
+        counts.damaged += work.junk.len() as u64;
+        let (receipts, dead) = (receipts.as_bytes(), dead.as_bytes());
+        let done = Settled { next: work.next, receipts, dead, counts: &counts };
+        match self.outbox.settle(&done) {
+            Ok(()) => self.counts = counts,
             Err(error) if error.kind == ErrorKind::Full => {
                 self.work = Some(work);
                 let detail = "no room for receipts; free space".to_owned();
@@ -215,10 +222,6 @@ impl Sender {
             }
             Err(error) => return Err(error),
         }
-        self.counts.receipts += taken;
-        self.counts.duplicates += duplicates;
-        self.counts.dead += refused;
-        self.counts.damaged += work.junk.len() as u64;
         Ok(Step::Went)
     }
 

@@ -92,7 +92,7 @@ pub fn roots_of_pem(pem: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     if roots.is_empty() { Err("it holds no PEM certificate") } else { Ok(roots) }
 }
 
-/// What speaks HTTP: it trusts `roots` (DER) alone, follows nothing, and ends each exchange in time.
+/// What speaks HTTP: it trusts `roots` (DER) alone, follows nothing, ends each exchange in time.
 pub(crate) fn agent(roots: &[Vec<u8>], patience: Duration) -> ureq::Agent {
     let roots: Vec<Certificate<'static>> =
         roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();

@@ -83,7 +83,7 @@ class Emitter:
         self._pid = os.getpid()
         self._changed = self._spool.changed
         self._state, self._why = State.RUNNING, None
-        self._counts = Counts()
+        self._told = Counts()
         self._emitted = 0
         self._closing = self._kicked = False
         self._thread = threading.Thread(target=self._run, name="chancery-emitter", daemon=True)
@@ -145,7 +145,7 @@ class Emitter:
                 state=self._state,
                 why=self._why,
                 emitted=self._emitted,
-                counts=replace(self._counts),
+                counts=replace(self._sender.counts),
                 waiting_bytes=self._spool.end - self._spool.settled,
                 torn_bytes=self._spool.torn_bytes,
                 cursor_lost=self._spool.cursor_lost,
@@ -206,10 +206,10 @@ class Emitter:
     def _say(self, state: State, why: Why | None) -> None:
         with self._changed:
             is_news = (state, why) != (self._state, self._why)
-            refused = self._sender.counts.dead - self._counts.dead
-            damaged = self._sender.counts.damaged - self._counts.damaged
+            refused = self._sender.counts.dead - self._told.dead
+            damaged = self._sender.counts.damaged - self._told.damaged
             self._state, self._why = state, why
-            self._counts = replace(self._sender.counts)
+            self._told = replace(self._sender.counts)
             self._changed.notify_all()
         if is_news and why is not None:
             _log.warning("sender %s: status %d %s", state.value, why.status, why.code)

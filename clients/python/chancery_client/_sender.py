@@ -155,11 +155,15 @@ class Sender:
             elif fate is not None and fate.why is not None:
                 dead.append(_dead_line(item, fate.why))
         tops = [_line(top) for top in work.tops]
-        self._spool.settle(work.batch.next, b"".join(receipts + tops), b"".join(dead))
-        self.counts.receipts += len(receipts)
-        self.counts.duplicates += duplicates
-        self.counts.dead += len(dead) - len(work.batch.junk)
-        self.counts.damaged += len(work.batch.junk)
+
+        def count() -> None:
+            self.counts.receipts += len(receipts)
+            self.counts.duplicates += duplicates
+            self.counts.dead += len(dead) - len(work.batch.junk)
+            self.counts.damaged += len(work.batch.junk)
+
+        lines = b"".join(receipts + tops)
+        self._spool.settle(work.batch.next, lines, b"".join(dead), count)
 
     def _park(self, why: Why | None) -> Step:
         self.counts.failures += 1

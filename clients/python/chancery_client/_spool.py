@@ -14,6 +14,7 @@ import os
 import re
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ._errors import Error, SpoolFailed, SpoolFull, SpoolLocked, SpoolOfOtherSource, SpoolTooNew
@@ -342,9 +343,12 @@ class Spool:
         except FileNotFoundError:
             return b""
 
-    def settle(self, position: int, receipts: bytes, dead: bytes) -> None:
-        """Writes what became of everything before `position`, and moves the cursor there. An
-        `OSError` for a full disk changed nothing and may be tried again with the same.
+    def settle(
+        self, position: int, receipts: bytes, dead: bytes, count: Callable[[], None] | None = None
+    ) -> None:
+        """Writes what became of everything before `position`, and moves the cursor there; `count`
+        runs with it, so that whoever sees that all is settled sees how. An `OSError` for a full
+        disk changed nothing and may be tried again with the same.
         """
         for file, at, lines in (
             (self._dead, self._dead_len, dead),
@@ -358,6 +362,8 @@ class Spool:
         _, self._receipts_len, self._dead_len = now
         with self.changed:
             self.settled = position
+            if count is not None:
+                count()
             self.changed.notify_all()
         self._remove_settled()
 

@@ -95,6 +95,7 @@ class Delivery(Case):
         emitter.emit_many({"id": f"e{n}", "bad": n == 7} for n in range(20))
         self.assertTrue(emitter.flush(LONG))
         self.assertEqual((emitter.stats().counts.dead, len(book.order)), (1, 19))
+        emitter.close()
         self.assertIn("1 events refused for good", self.log.getvalue())
 
     def test_many_threads_emit_and_nothing_is_mixed_up(self):

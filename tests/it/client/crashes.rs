@@ -280,7 +280,9 @@ fn a_torn_frame_is_cut_and_a_damaged_one_is_kept_for_who_looks() {
     let whole = SimDisk::new();
     let roomy = chancery::client::Config { segment_bytes: 4_096, ..crate::client::config() };
     let mut bench = Bench::with(&whole, Arc::new(Script::default()), &roomy).unwrap();
-    ids.iter().for_each(|id| drop(bench.emit(&[event(id, false)]).unwrap()));
+    for id in ids {
+        bench.emit(&[event(id, false)]).unwrap();
+    }
     drop(bench);
     let path = chancery::client::spool::segment_path(Path::new(DIR), 0);
     let bytes = whole.bytes(&path).unwrap();

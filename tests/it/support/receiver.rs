@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What the receiver does with one request.
 #[derive(Clone, Debug)]
@@ -48,7 +48,6 @@ pub(crate) struct Book {
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     book: Arc<Mutex<Book>>,
-    bell: Arc<Condvar>,
 }
 
 impl Script {
@@ -62,12 +61,6 @@ impl Script {
         self.book.lock().unwrap()
     }
 
-    /// Waits until so many requests came.
-    pub(crate) fn await_requests(&self, n: usize) {
-        let book = self.book();
-        drop(self.bell.wait_while(book, |book| book.requests.len() < n).unwrap());
-    }
-
     /// One request. None when the connection ends without an answer.
     fn answer(&self, body: &[u8]) -> Option<Reply> {
         let mut book = self.book();
@@ -77,7 +70,6 @@ impl Script {
         let id = |event: &Value| event["id"].as_str().unwrap().to_owned();
         book.requests.push(events.iter().map(id).collect());
         let act = book.script.pop_front().unwrap_or(Act::Take);
-        self.bell.notify_all();
         let bad = |event: &Value| event["bad"] == json!(true);
         let reply = |status, body: &Value| Reply {
             status,
