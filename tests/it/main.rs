@@ -12,6 +12,7 @@ mod attacks;
 mod bad_input;
 mod bare_paths;
 mod canon;
+mod client;
 mod cli;
 mod complete;
 mod conformance;
