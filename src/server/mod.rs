@@ -22,4 +22,5 @@ pub mod router;
 pub mod routes;
 pub mod scheduler;
 pub mod tls;
+pub mod version;
 pub mod witness;
