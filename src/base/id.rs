@@ -101,6 +101,8 @@ id!(/// Random handle of an erasure, a retention run or another job.
     JobId, 16);
 id!(/// Random name of the second live copy of the key plane.
     ReplicaId, 16);
+id!(/// Random name of a document in the registry.
+    DocumentId, 16);
 id!(/// Random name of a node blob in the shred tree.
     NodeId, 16);
 id!(/// A SHA-256 value: leaf hash, node hash, root.

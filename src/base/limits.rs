@@ -75,6 +75,19 @@ pub const CLOCK_ALARM_NANOS: u64 = 5 * 60 * 1_000_000_000;
 /// A clock further beyond the last entry than this needs a person's word before the first append.
 pub const CLOCK_ACCEPT_DAYS: u64 = 7;
 
+/// Body of one version of a document in the registry: a person or a token takes about 1 KiB, an
+/// order over 64 identifiers of 256 bytes 20 KiB, a whole folder of policies 60 KiB; four times
+/// that.
+pub const DOCUMENT_BYTES_MAX: usize = 256 << 10;
+/// Documents of a registry, those of requests apart: 262,144 x about 100 bytes = 25 MiB of facts,
+/// kept by the sequencer and once for readers, and 42 bytes each = 11 MiB of a snapshot.
+pub const DOCUMENTS_MAX: usize = 1 << 18;
+/// Documents of requests (`idempotency`) at once, beside the others, so that requests never take
+/// the room of people and orders: 262,144 in 24 hours are three a second, and as much memory.
+pub const IDEMPOTENCY_DOCUMENTS_MAX: usize = 1 << 18;
+/// Nanoseconds of log time after which a document of a request is known no more: 24 hours.
+pub const IDEMPOTENCY_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
+
 /// Retention class of the vault's own acts: `vault` in `policies/classes.toml`.
 pub const VAULT_CLASS: u16 = 10;
 /// Retention class of what maps an erasure to its records: `erasure-evidence` there.

@@ -2,9 +2,14 @@
 //! Exporters, reports and the command line work on this. Values in it are personal data: it is
 //! never written to a log line, and whoever hands it out writes a disclose entry first.
 
-use crate::base::entry::Entry;
+use crate::base::entry::{Entry, Kind};
 use crate::base::id::Hash32;
 use std::sync::Arc;
+use zeroize::Zeroize;
+
+/// The sealed field that no reader of records gets: the body of a document in the registry, which
+/// may hold what lets somebody in.
+pub const PRIVATE_FIELD: &str = "config.document";
 
 /// What became of a sealed group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -97,5 +102,23 @@ impl Record {
     /// The opened value of a field as JSON text.
     pub fn value(&self, name: &str) -> Option<&[u8]> {
         self.fields.iter().find(|f| &*f.name == name)?.value.as_deref()
+    }
+
+    /// Whether a field of this record is the body of a document, which only the registry opens. A
+    /// policy may call a field of an event the same: that one is as any other.
+    pub fn is_private(&self, field: &str) -> bool {
+        self.entry.head.kind == Kind::Config && field == PRIVATE_FIELD
+    }
+
+    /// The record as a reader gets it: a private field keeps its fate and has no value.
+    #[must_use]
+    pub fn without_private(mut self) -> Self {
+        if self.entry.head.kind == Kind::Config {
+            for field in self.fields.iter_mut().filter(|field| &*field.name == PRIVATE_FIELD) {
+                field.value.zeroize();
+                (field.value, field.salt) = (None, None);
+            }
+        }
+        self
     }
 }

@@ -56,6 +56,8 @@ pub mod label {
     pub const CELL_TENANT: &[u8] = b"chancery/v1/cell/tenant\0";
     /// Hash of a unit.
     pub const UNIT: &[u8] = b"chancery/v1/unit\0";
+    /// What a label of a service's key begins with; the rest is its use.
+    pub const SERVICE: &str = "chancery/v1/service/";
     /// What the log key signs at the end of a unit, before the unit's hash.
     pub const UNIT_SIGNATURE: &[u8] = b"chancery/v1/unit-signature\0";
     /// What the log key signs at the end of a snapshot, before its hash.
@@ -116,6 +118,11 @@ impl HmacKey {
         finish(&self.outer, 64, &inner.0)
     }
 
+    /// HKDF-Expand with the absorbed key as its pseudorandom key, to one block: as `expand`.
+    pub fn expand(&self, info: &[u8]) -> Key {
+        Key::new(self.mac(&[info, &[1]].concat()).0)
+    }
+
     /// The first 16 bytes of the MAC.
     pub fn mac16(&self, message: &[u8]) -> [u8; 16] {
         let mut out = [0; 16];
@@ -157,6 +164,8 @@ mod tests {
             mac.update(&message);
             let expect: [u8; 32] = mac.finalize().into_bytes().into();
             assert_eq!(HmacKey::new(&Key::new(key)).mac(&message).0, expect);
+            let (cached, key) = (HmacKey::new(&Key::new(key)), Key::new(key));
+            assert_eq!(cached.expand(&message), expand(&key, &message));
         }
     }
 }

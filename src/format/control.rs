@@ -3,7 +3,9 @@
 //! or identifier of anybody is ever in one; those are sealed fields of the same entry.
 
 use crate::base::entry::Kind;
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SourceHandle, TenantId};
+use crate::base::event::vocabulary;
+use crate::base::id::{CaseId, DocumentId, Hash32, JobId, PersonId, ReplicaId, SourceHandle};
+use crate::base::id::TenantId;
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::format::seal::payload::{DaySealPayload, SealPayload};
 use crate::format::wire::Malformed;
@@ -353,6 +355,23 @@ pub enum Sight {
     Timestamp,
 }
 
+vocabulary! {
+    /// What a document of the registry is. The bytes are those of a snapshot.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    DocumentKind {
+        Human = 1, "human";
+        Token = 2, "token";
+        Tenant = 3, "tenant";
+        Source = 4, "source";
+        Order = 5, "order";
+        Rule = 6, "rule";
+        Schedule = 7, "schedule";
+        Idempotency = 8, "idempotency";
+        Setting = 9, "setting";
+    }
+}
+
 /// A change of what the vault is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
@@ -403,6 +422,18 @@ pub enum Config {
     Source {
         /// Its handle.
         source: SourceHandle,
+    },
+    /// A document of the registry has a new version; its body is the sealed field
+    /// `config.document`.
+    Document {
+        /// What it is.
+        kind: DocumentKind,
+        /// Its name.
+        id: DocumentId,
+        /// Version, from 1.
+        version: u64,
+        /// Whether it is given up by this version.
+        gone: bool,
     },
 }
 

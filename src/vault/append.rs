@@ -33,7 +33,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use zeroize::Zeroizing;
 
 /// Times a batch is sealed again because a fence or midnight passed meanwhile.
-const RESEALS_MAX: usize = 8;
+pub(crate) const RESEALS_MAX: usize = 8;
 
 /// What an appended event's sender keeps: with `Vault::prove` it becomes an offline proof.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -78,8 +78,8 @@ impl Vault {
     /// Discloses fields of one record to `who`, for `purpose`. All fields or none.
     ///
     /// # Errors
-    /// `Invalid` `FIELD_UNKNOWN` for a field the record has not; `Denied` `FIELD_ERASED` or
-    /// `FIELD_EXPIRED`; `Evidence` when its body or key is not what it must be; those of append.
+    /// `Invalid` `FIELD_UNKNOWN` for a field the record has not; `Denied` `FIELD_ERASED`,
+    /// `FIELD_EXPIRED`, or `FIELD_PRIVATE` for the body of a document; `Evidence` when its body or key is not what it must be; those of append.
     pub fn disclose(
         &self,
         index: EntryIndex,
@@ -173,6 +173,11 @@ fn open_field(record: &Record, name: &str) -> Result<bundle::Disclosed> {
         Error::invalid(Refusal::new("FIELD_UNKNOWN", fix).field(name))
     };
     let field = record.fields.iter().find(|f| &*f.name == name).ok_or_else(unknown)?;
+    if record.is_private(name) {
+        let fix = "the body of a document in the registry may hold what lets somebody in: it \
+                   is neither shown nor disclosed";
+        return Err(Error::denied("FIELD_PRIVATE", fix));
+    }
     let fate = record.groups.get(usize::from(field.group)).copied().unwrap_or(Fate::BodyMissing);
     let (Some(value), Some(salt)) = (&field.value, field.salt) else {
         return Err(closed(fate));

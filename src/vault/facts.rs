@@ -3,11 +3,11 @@
 //! only the sequencer changes it, and it never holds anything the log does not.
 
 use crate::base::entry::{Entry, Head, Kind};
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, ReplicaId, SourceHandle};
-use crate::base::limits::CLOCK_ACCEPT_DAYS;
+use crate::base::id::{CaseId, DocumentId, Hash32, JobId, PersonId, ReplicaId, SourceHandle};
+use crate::base::limits::{CLOCK_ACCEPT_DAYS, IDEMPOTENCY_NANOS};
 use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::base::unit::{Day, NANOS_PER_DAY};
-use crate::format::control::{self, KeyRoll, RootChange, Scope};
+use crate::format::control::{self, DocumentKind, KeyRoll, RootChange, Scope};
 use crate::format::seal::payload::{DaySealPayload, SealPayload};
 use crate::format::wire::Malformed;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -42,6 +42,19 @@ pub struct Prune {
     pub done: Option<(EntryIndex, UtcNanos, control::PruneDone)>,
 }
 
+/// The newest version of a document in the registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DocumentFact {
+    /// Its version.
+    pub version: u64,
+    /// Its entry.
+    pub index: EntryIndex,
+    /// Log time of that.
+    pub time: UtcNanos,
+    /// Whether it is given up.
+    pub gone: bool,
+}
+
 /// The view.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Facts {
@@ -73,6 +86,11 @@ pub struct Facts {
     pub policies: Option<(EntryIndex, u64, Hash32)>,
     /// Sources by handle, with the entry that names them.
     pub sources: BTreeMap<SourceHandle, EntryIndex>,
+    /// Documents of the registry. Those of requests fall out `IDEMPOTENCY_NANOS` after their
+    /// entry, with the first entry that is as late.
+    pub documents: BTreeMap<(DocumentKind, DocumentId), DocumentFact>,
+    /// Documents of requests among them, by their entry: the oldest first.
+    pub aging: BTreeMap<EntryIndex, DocumentId>,
     /// Every change of the log key, with its entry.
     pub key_rolls: Vec<(EntryIndex, KeyRoll)>,
     /// Epochs up to the newest that is sealed.
@@ -154,6 +172,29 @@ impl Facts {
         }
         self.last_time = self.last_time.max(time);
         self.size = TreeSize(index.0 + 1);
+        self.forget_requests();
+    }
+
+    /// Lets go of documents of requests that are old by now.
+    fn forget_requests(&mut self) {
+        while let Some(oldest) = self.aging.first_entry() {
+            let key = (DocumentKind::Idempotency, *oldest.get());
+            let ends = self.documents.get(&key).map(|d| d.time.0.saturating_add(IDEMPOTENCY_NANOS));
+            if ends.is_some_and(|ends| ends > self.last_time.0) {
+                return;
+            }
+            oldest.remove();
+            self.documents.remove(&key);
+        }
+    }
+
+    /// Takes in a version of a document.
+    pub(crate) fn take_document(&mut self, key: (DocumentKind, DocumentId), fact: DocumentFact) {
+        let before = self.documents.insert(key, fact);
+        if key.0 == DocumentKind::Idempotency {
+            before.map(|before| self.aging.remove(&before.index));
+            self.aging.insert(fact.index, key.1);
+        }
     }
 
     /// The part only the vault's own entries have.
@@ -206,7 +247,7 @@ impl Facts {
                 let end: control::EraseFinal = control::decode(clear)?;
                 self.finals.insert(end.job, (index, time, end));
             }
-            _ => return self.observe_rest(kind, clear, index),
+            _ => return self.observe_rest(kind, clear, index, time),
         }
         Ok(())
     }
@@ -216,6 +257,7 @@ impl Facts {
         kind: Kind,
         clear: &[u8],
         index: EntryIndex,
+        time: UtcNanos,
     ) -> Result<(), Malformed> {
         match kind {
             Kind::KeyRoll => match control::decode::<KeyRoll>(clear)? {
@@ -238,6 +280,9 @@ impl Facts {
                 }
                 control::Config::Source { source } => {
                     self.sources.insert(source, index);
+                }
+                control::Config::Document { kind, id, version, gone } => {
+                    self.take_document((kind, id), DocumentFact { version, index, time, gone });
                 }
                 control::Config::Link { .. }
                 | control::Config::MirrorForgotten { .. }

@@ -191,6 +191,11 @@ impl Keyring {
         EventIdTag(self.dedupe.mac16(&[&tag::EVENT_ID[..], &source.0, id].concat()))
     }
 
+    /// Key for one use of the service, named by its whole label.
+    pub(crate) fn service_key(&self, label: &str) -> Key {
+        self.dedupe.expand(&[label.as_bytes(), &[0]].concat())
+    }
+
     /// Takes persons and class-days that the tree has synced into the cache.
     pub(crate) fn admit(
         &self,

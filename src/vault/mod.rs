@@ -27,6 +27,7 @@ pub mod policies;
 pub mod prove;
 pub mod read;
 pub mod receipt;
+pub mod registry;
 pub mod replicas;
 pub mod retain;
 pub mod schedule;

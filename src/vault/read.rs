@@ -1,6 +1,7 @@
 //! Reading: entries by index, records with what of them can be opened today. Every body that is
-//! opened has its tag checked and every commitment recomputed. It never writes; whoever hands
-//! opened values to a person records a disclosure first (`vault::disclose`).
+//! opened has its tag checked and every commitment recomputed. It never writes, and never hands
+//! out the body of a document in the registry; whoever hands opened values to a person records a
+//! disclosure first (`vault::disclose`).
 
 mod erased;
 mod sealed;
@@ -182,7 +183,7 @@ impl Vault {
                     next = EntryIndex(entry.index.0 + 1);
                     let leaf = leaf_hash(bytes);
                     let record = self.record_of(entry, leaf, reading, &mut frames, &erased)?;
-                    each(self.named(record)?)?;
+                    each(self.named(record.without_private())?)?;
                 }
             }
             next = next.max(EntryIndex(unit.head.end.0));
@@ -211,11 +212,13 @@ impl Vault {
         let bytes = self.entry_bytes(index)?;
         let mut frames = Spans::new(&unit.head.spans);
         let entry = entry::decode(&bytes)?;
-        self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &erased)
+        let record = self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &erased)?;
+        Ok(record.without_private())
     }
 
     /// One of the vault's own records, opened without asking what erasures took: who needs what it
-    /// says cannot wait for the evidence of every erasure to be readable.
+    /// says cannot wait for the evidence of every erasure to be readable. Private fields are in
+    /// it: nobody but the registry may hand it on.
     pub(crate) fn own_record(&self, index: EntryIndex) -> Result<Record> {
         let unit =
             self.inner.log.unit_of(index)?.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;

@@ -6,6 +6,7 @@ mod demo;
 mod keys;
 mod pipeline;
 mod proofs;
+mod registry;
 mod traces;
 mod upkeep;
 mod witness;

@@ -38,6 +38,7 @@ mod note;
 mod packed;
 mod policy;
 mod promises;
+mod registry;
 mod report;
 mod retries;
 mod review_recovery;

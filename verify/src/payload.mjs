@@ -117,6 +117,7 @@ function digits(value) {
 
 const PERSONS = list(ID, 64);
 const PARTS = ['log', 'body', 'tile', 'keys', 'mirror', 'checkpoint'];
+const DOCUMENTS = ['human', 'token', 'tenant', 'source', 'order', 'rule', 'schedule', 'idempotency', 'setting'];
 
 function truth(value) {
   if (typeof value !== 'boolean') malformed('true or false is expected');
@@ -163,6 +164,7 @@ const SHAPES = {
     policies: { mode: MODE, policies: H, version: N },
     link: { mode: MODE, persons: ascending(ID) },
     source: { source: ID },
+    document: { gone: truth, id: ID, kind: word(...DOCUMENTS), version: N },
     anchor: { hash: H, sight: word('cosigned', 'timestamp'), size: N, time: TIME },
     'mirror-forgotten': { mode: MODE, replica: ID },
     unwitnessed: { size: N, witnesses: N },

@@ -139,6 +139,9 @@ fn print(
                 (Some(value), true) => {
                     Some(format!("{}={}", field.name, String::from_utf8_lossy(value)))
                 }
+                (None, true) if record.is_private(&field.name) => {
+                    Some(format!("{}=(private)", field.name))
+                }
                 (None, true) => None,
                 (_, false) => Some(field.name.to_string()),
             })

@@ -3,7 +3,7 @@
 
 use crate::base::entry::{GroupPolicy, Kind};
 use crate::base::id::RecordId;
-use crate::base::record::{Fate, Record};
+use crate::base::record::{Fate, Record, RecordField};
 use crate::base::unit::EntryIndex;
 use crate::cli::args::record::{Opening, Show};
 use crate::cli::cmd::done;
@@ -35,6 +35,11 @@ pub(crate) fn run(context: &mut Context, args: &Show) -> Result<ExitCode> {
     }
     context.out.object(&value)?;
     print(context, &vault, &record, args.opening.open, &bounds)?;
+    if args.opening.open && record.fields.iter().any(|field| record.is_private(&field.name)) {
+        let text = "the body of a document in the registry may hold what lets somebody in: it is \
+                    not shown, and the entry says that it is there";
+        context.note("FIELD_PRIVATE", text);
+    }
     done()
 }
 
@@ -98,7 +103,7 @@ pub(crate) fn as_json(vault: &Vault, record: &Record, open: bool) -> Value {
             json!({
                 "name": &*field.name,
                 "group": field.group,
-                "state": state(fate(record, field.group)),
+                "state": field_state(record, field),
                 "value": value,
             })
         })
@@ -153,6 +158,14 @@ fn state(fate: Fate) -> &'static str {
     match fate {
         Fate::Open | Fate::Sealed => "readable",
         other => other.name(),
+    }
+}
+
+/// As `state`, of one field: a private one opens for nobody who reads records.
+fn field_state(record: &Record, field: &RecordField) -> &'static str {
+    match (fate(record, field.group), record.is_private(&field.name)) {
+        (Fate::Open | Fate::Sealed, true) => "private",
+        (fate, _) => state(fate),
     }
 }
 
@@ -235,7 +248,7 @@ fn print(
             }
             _ => "tenant".to_owned(),
         };
-        let state = state(fate(record, field.group));
+        let state = field_state(record, field);
         let value = match (&field.value, open) {
             (Some(value), true) => String::from_utf8_lossy(value),
             (Some(_), false) => "(--open)".into(),

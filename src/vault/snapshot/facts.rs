@@ -1,16 +1,17 @@
 //! Facts as bytes, for a snapshot. Whoever adds a fact is told by the compiler to add it here;
 //! the layout has a version of its own, and a snapshot of another version is passed over.
 
-use crate::base::id::{CaseId, Hash32, JobId, PersonId, SourceHandle};
+use crate::base::id::{CaseId, DocumentId, Hash32, JobId, PersonId, SourceHandle};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, TreeSize, UtcNanos};
-use crate::format::control;
+use crate::format::control::{self, DocumentKind};
 use crate::format::wire::{Malformed, Reader, Result, Write, len_of};
-use crate::vault::facts::{Erasure, Facts, Prune};
+use crate::vault::facts::{DocumentFact, Erasure, Facts, Prune};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 /// Raised whenever the layout below changes.
-pub(crate) const VERSION: u8 = 3;
+pub(crate) const VERSION: u8 = 4;
 
 /// Encodes.
 ///
@@ -32,6 +33,9 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
         growing,
         policies,
         sources,
+        documents,
+        // It follows from the documents.
+        aging: _,
         key_rolls,
         epochs_sealed,
         unsealed,
@@ -71,6 +75,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_json(&mut out, growing)?;
     put_json(&mut out, policies)?;
     put_all(&mut out, sources.iter(), |out, (source, at)| put_at(out, &source.0, *at))?;
+    put_all(&mut out, documents.iter(), put_document)?;
     put_all(&mut out, key_rolls.iter(), |out, (at, roll)| put_named(out, *at, roll))?;
     out.put_u64(*epochs_sealed);
     put_all(&mut out, unsealed.iter(), |out, epoch| put_bytes(out, &epoch.to_be_bytes()))?;
@@ -93,7 +98,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
     if r.u8("facts version")? != VERSION {
         return Err(r.malformed("facts of another version"));
     }
-    let facts = Facts {
+    let mut facts = Facts {
         genesis: json(r)?,
         holds: all(r, |r| {
             let case = CaseId(r.array("case")?);
@@ -123,6 +128,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
         growing: json(r)?,
         policies: json(r)?,
         sources: all(r, |r| Ok((SourceHandle(r.array("source")?), index(r)?)))?,
+        documents: all(r, document)?,
+        aging: BTreeMap::new(),
         key_rolls: all(r, |r| Ok((index(r)?, json(r)?)))?,
         epochs_sealed: r.u64("epochs")?,
         unsealed: all(r, |r| r.u64("epoch"))?,
@@ -134,6 +141,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
         size: TreeSize(r.u64("size")?),
     };
     reader.done()?;
+    let aging = facts.documents.iter().filter(|((kind, _), _)| *kind == DocumentKind::Idempotency);
+    facts.aging = aging.map(|((_, id), fact)| (fact.index, *id)).collect();
     match encode(&facts)? == bytes {
         true => Ok(facts),
         false => Err(Malformed { offset: 0, what: "facts are not in their one form" }),
@@ -191,6 +200,31 @@ fn put_named<T: Serialize>(out: &mut Vec<u8>, at: EntryIndex, value: &T) -> Resu
     put_json(out, value)
 }
 
+type Named = ((DocumentKind, DocumentId), DocumentFact);
+
+fn put_document(
+    out: &mut Vec<u8>,
+    ((kind, id), fact): (&(DocumentKind, DocumentId), &DocumentFact),
+) -> Result<()> {
+    let DocumentFact { version, index, time, gone } = fact;
+    out.put_u8(kind.value());
+    out.raw(&id.0);
+    out.put_u64(*version);
+    out.put_u64(index.0);
+    out.put_u64(time.0);
+    out.put_u8(u8::from(*gone));
+    Ok(())
+}
+
+fn document(reader: &mut Reader<'_>) -> Result<Named> {
+    let kind = DocumentKind::from_value(reader.u8("document kind")?);
+    let kind = kind.ok_or_else(|| reader.malformed("unknown kind of document"))?;
+    let id = DocumentId(reader.array("document")?);
+    let (version, index) = (reader.u64("version")?, index(reader)?);
+    let (time, gone) = (UtcNanos(reader.u64("time")?), reader.u8("gone")? == 1);
+    Ok(((kind, id), DocumentFact { version, index, time, gone }))
+}
+
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
     out.raw(bytes);
     Ok(())
@@ -231,4 +265,64 @@ fn day(reader: &mut Reader<'_>) -> Result<ClassDay> {
 
 fn index(reader: &mut Reader<'_>) -> Result<EntryIndex> {
     Ok(EntryIndex(reader.u64("index")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observed(kinds: &[(DocumentKind, u8, u64)]) -> Facts {
+        let mut facts = Facts::default();
+        for (at, (kind, id, time)) in (0..).zip(kinds) {
+            let (id, gone) = (DocumentId([*id; 16]), at % 2 == 1);
+            let document = control::Config::Document { kind: *kind, id, version: at + 1, gone };
+            let clear = control::encode(&document).unwrap();
+            let (kind, index, time) =
+                (crate::base::entry::Kind::Config, EntryIndex(at), UtcNanos(*time));
+            facts.observe_plain(std::iter::empty(), index, time);
+            facts.observe_control(kind, &clear, index, time).unwrap();
+        }
+        facts
+    }
+
+    #[test]
+    fn documents_come_back_and_age_as_before() {
+        let (human, request) = (DocumentKind::Human, DocumentKind::Idempotency);
+        let day = crate::base::limits::IDEMPOTENCY_NANOS;
+        let acts = [(human, 1, 5), (request, 2, 6), (request, 3, 7), (request, 2, 8)];
+        let facts = observed(&acts);
+        let bytes = encode(&facts).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), facts);
+        assert_eq!(facts.aging.keys().map(|at| at.0).collect::<Vec<_>>(), [2, 3]);
+        // Each request goes with the first entry 24 hours after its newest version, the rest
+        // stays; and what came out of a snapshot forgets at the same entry.
+        for (later, left) in [(6 + day, 3), (7 + day - 1, 3), (7 + day, 2), (8 + day, 1)] {
+            let (mut one, mut other) = (facts.clone(), decode(&bytes).unwrap());
+            for facts in [&mut one, &mut other] {
+                facts.observe_plain(std::iter::empty(), EntryIndex(4), UtcNanos(later));
+                assert_eq!((facts.documents.len(), facts.aging.len()), (left, left - 1));
+            }
+            assert_eq!(one, other);
+        }
+    }
+
+    #[test]
+    fn facts_of_another_version_or_in_another_form_are_refused() {
+        let facts = observed(&[(DocumentKind::Order, 1, 5), (DocumentKind::Human, 2, 6)]);
+        let bytes = encode(&facts).unwrap();
+        for version in (0..=u8::MAX).filter(|version| *version != VERSION) {
+            let mut other = bytes.clone();
+            other[0] = version;
+            assert!(decode(&other).is_err(), "{version}");
+        }
+        // Where the first document's row is: its kind, and whether it is gone.
+        let row = bytes.windows(17).position(|row| row == [[1].as_slice(), &[2; 16]].concat());
+        let row = row.unwrap();
+        for (at, byte) in [(row, 0), (row, 10), (row, 5), (row + 41, 2)] {
+            let mut other = bytes.clone();
+            other[at] = byte;
+            assert_ne!(other, bytes);
+            assert!(decode(&other).is_err(), "{at} {byte}");
+        }
+    }
 }

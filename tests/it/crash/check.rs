@@ -3,7 +3,7 @@
 //! not acknowledged happened whole or not at all.
 
 use super::scenes::calm;
-use super::told::{Act, HOME, MIRROR, Sure, Teller, named, send};
+use super::told::{Act, HOME, MIRROR, Sure, Teller, named, send, version_text};
 use crate::support::clinic::{
     Visit, append_json, assert_sound, data_fate, patient, read, read_all, text,
 };
@@ -73,6 +73,7 @@ pub(super) fn check(
     receipts(told, instant, vault, depth, context);
     fates(told, instant, vault, context);
     facts(told, instant, vault, disk, context);
+    documents(told, instant, vault, context);
     if depth == Depth::Whole {
         scrubbed(vault, context);
         outside(told, instant, vault, disk, context);
@@ -226,6 +227,42 @@ fn facts(told: &Teller, instant: u64, vault: &Vault, disk: &SimDisk, context: &s
         let file = file.join(format!("{}.seg", class_day.day));
         let left = disk.files().into_iter().any(|path| path.ends_with(&file));
         assert!(!left, "{context}: body file of an expired day is still there");
+    }
+}
+
+/// Documents: every acknowledged version is there, one that was not acknowledged whole or not at
+/// all, and the body of each is gone exactly when somebody it is about was erased.
+fn documents(told: &Teller, instant: u64, vault: &Vault, context: &str) {
+    let mut versions: BTreeMap<_, BTreeMap<u64, (Sure, Sure)>> = BTreeMap::new();
+    for (number, deed) in told.deeds.iter().enumerate() {
+        let Act::Document { key, version, about } = &deed.act else { continue };
+        let later = told.deeds[number..].iter().filter(|later| match &later.act {
+            Act::Erase { names, .. } => about.as_ref().is_some_and(|who| names.contains(who)),
+            _ => false,
+        });
+        let erased = later.map(|deed| deed.at(instant)).max().unwrap_or(Sure::Never);
+        versions.entry(*key).or_default().insert(*version, (deed.at(instant), erased));
+    }
+    for ((kind, id), versions) in &versions {
+        let history = vault.document_history(*kind, *id);
+        let history = history.unwrap_or_else(|e| panic!("{context}: {e}"));
+        let numbers: Vec<u64> = history.iter().map(|document| document.version).collect();
+        let least = versions.values().filter(|(sure, _)| *sure == Sure::Certain).count();
+        let most = versions.values().filter(|(sure, _)| *sure != Sure::Never).count();
+        assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "{context}: {numbers:?}");
+        assert!((least..=most).contains(&numbers.len()), "{context}: {least} {numbers:?} {most}");
+        for document in &history {
+            let body = document.body.as_ref().map(|body| String::from_utf8(body.to_vec()).unwrap());
+            let right = body.as_ref().is_none_or(|body| *body == version_text(document.version));
+            assert!(right, "{context}: {document:?}");
+            match versions[&document.version].1 {
+                Sure::Certain => assert_eq!(body, None, "{context}: {document:?} is back"),
+                Sure::Never => assert!(body.is_some(), "{context}: {document:?} is gone"),
+                Sure::Maybe => {}
+            }
+        }
+        let newest = vault.document(*kind, *id).unwrap_or_else(|e| panic!("{context}: {e}"));
+        assert_eq!(newest.as_ref(), history.last(), "{context}");
     }
 }
 

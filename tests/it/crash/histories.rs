@@ -204,6 +204,9 @@ impl History {
                     days.retain(|day| facts.expired.contains_key(day));
                     true
                 }
+                Act::Document { key, version, .. } => {
+                    facts.documents.get(key).is_some_and(|fact| fact.version >= *version)
+                }
                 Act::Make
                 | Act::Complete { .. }
                 | Act::Policies { .. }

@@ -5,8 +5,9 @@ use super::told::Teller;
 use super::upkeep::upkeep;
 use crate::support::clinic::Visit;
 use chancery::base::entry::Kind;
+use chancery::base::id::DocumentId;
 use chancery::base::unit::{ClassId, EntryIndex};
-use chancery::format::control::Scope;
+use chancery::format::control::{DocumentKind, Scope};
 use chancery::vault::Vault;
 use chancery::vault::error::Result;
 
@@ -206,7 +207,38 @@ fn governance() -> Vec<Scene> {
     vec![link, expire, hold, policies, checkpoint, disclose, day, open]
 }
 
+fn documents() -> Vec<Scene> {
+    const RULE: (DocumentKind, DocumentId) = (DocumentKind::Rule, DocumentId([1; 16]));
+    const ORDER: (DocumentKind, DocumentId) = (DocumentKind::Order, DocumentId([2; 16]));
+    let put = Scene {
+        before: |told, vault| {
+            clinic(told, vault)?;
+            told.document(vault, RULE, None)
+        },
+        done: |_, vault| vault.facts_now().documents.len() == 2,
+        ..plain("put versions of documents", |told, vault| {
+            told.document(vault, RULE, None)?;
+            told.document(vault, ORDER, Some("p1"))?;
+            told.document(vault, ORDER, Some("unheard-of"))
+        })
+    };
+    let erase = Scene {
+        before: |told, vault| {
+            clinic(told, vault)?;
+            told.document(vault, ORDER, Some("p1"))?;
+            told.document(vault, ORDER, None)?;
+            told.document(vault, ORDER, Some("p0"))
+        },
+        forgets: true,
+        ..plain("erase whom a document is about", |told, vault| {
+            told.erase(vault, "p1", &[])?;
+            told.document(vault, ORDER, None)
+        })
+    };
+    vec![put, erase]
+}
+
 /// All of them.
 pub(super) fn all() -> Vec<Scene> {
-    [appends(), erasures(), governance(), upkeep()].into_iter().flatten().collect()
+    [appends(), erasures(), governance(), documents(), upkeep()].into_iter().flatten().collect()
 }

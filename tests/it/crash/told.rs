@@ -7,10 +7,10 @@ use crate::support::sim::SimDisk;
 use crate::support::split::Split;
 use crate::support::world::{self, HandClock, two_people, world};
 use chancery::base::event::{Draft, Identifier};
-use chancery::base::id::{CaseId, Hash32, TenantId};
+use chancery::base::id::{CaseId, DocumentId, Hash32, TenantId};
 use chancery::base::record::Fate;
 use chancery::base::unit::{ClassDay, ClassId, Day, EntryIndex};
-use chancery::format::control::{Continues, Scope};
+use chancery::format::control::{Continues, DocumentKind, Scope};
 use chancery::format::trust::Trust;
 use chancery::format::vkey::Verifier;
 use chancery::vault::Vault;
@@ -18,6 +18,7 @@ use chancery::vault::append::Receipt;
 use chancery::vault::config::Config;
 use chancery::vault::error::{Error, Result};
 use chancery::vault::logkey::kek_of;
+use chancery::vault::registry::Put;
 use chancery::vault::scrub::Scrub;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -63,6 +64,12 @@ pub(super) enum Act {
     },
     Policies {
         version: Option<EntryIndex>,
+    },
+    /// A version of a document, about somebody or nobody.
+    Document {
+        key: (DocumentKind, DocumentId),
+        version: u64,
+        about: Option<String>,
     },
     /// The log was handed over to another key.
     Roll,
@@ -393,6 +400,23 @@ impl Teller {
         Ok(())
     }
 
+    /// Puts the next version of a document, which says which one it is.
+    pub(super) fn document(
+        &mut self,
+        vault: &Vault,
+        key: (DocumentKind, DocumentId),
+        about: Option<&str>,
+    ) -> Result<()> {
+        let ((kind, id), gone) = (key, false);
+        let known = vault.facts_now().documents.get(&key).map_or(0, |fact| fact.version);
+        let (body, subjects) = (version_text(known + 1), about.map(patient));
+        let (body, subjects) = (body.as_bytes(), subjects.as_slice());
+        let put = Put { kind, id, expect: known, gone, body, subjects };
+        let about = about.map(str::to_owned);
+        let act = Act::Document { key, version: known + 1, about };
+        self.tell(act, |_| vault.put_document(&put)).map(drop)
+    }
+
     pub(super) fn checkpoint(&mut self, vault: &Vault) -> Result<()> {
         let note = self.tell(Act::Other, |_| vault.checkpoint())?;
         self.notes.push((self.disk.operations(), note.to_string()));
@@ -534,6 +558,11 @@ impl Teller {
         let deed = &mut self.deeds[number];
         (deed.settled, deed.learned) = (Some(happened), true);
     }
+}
+
+/// The body of a version.
+pub(super) fn version_text(version: u64) -> String {
+    format!(r#"{{"version":{version}}}"#)
 }
 
 /// Number of a class of the clinic in the default policies.

@@ -100,6 +100,7 @@ growth-done: root=ROOT what=\"growth-done\"\n\
 policies: mode=\"single-operator\" policies=POLICY version=1 what=\"policies\"\n\
 link: mode=\"two-person\" persons=PERSONS what=\"link\"\n\
 source: source=HANDLE what=\"source\"\n\
+document: gone=false id=HANDLE kind=\"human\" version=3 what=\"document\"\n\
 mirror-forgotten: mode=\"two-person\" replica=HANDLE what=\"mirror-forgotten\"\n\
 unwitnessed: size=7 what=\"unwitnessed\" witnesses=2\n\
 anchor: hash=POLICY sight=\"timestamp\" size=7 time=TIME what=\"anchor\"\n\
@@ -207,6 +208,8 @@ impl Page {
         self.put("tag.source", &source[..16]);
         let id = mac(&[0xde; 32], &[&[0x10, 6], &source[..16], b"\"e-1\""]);
         self.put("tag.event_id", &id[..16]);
+        let label = "chancery/v1/service/token\0";
+        self.put("service_key", &expand(&[0xde; 32], label));
         self.put("tag.token", &mac(&[0x70; 32], &[&[0x10, 9], b"siem.example"])[..16]);
         for (number, (name, group, value)) in FIELDS.iter().enumerate() {
             let salt = h(&[&[0x10, 1], &[*group; 32], &(number as u16).to_be_bytes()]);

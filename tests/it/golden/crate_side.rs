@@ -5,7 +5,7 @@ use crate::golden::complete;
 use chancery::base::entry::{Entry, FieldHead, GroupHead, GroupPolicy, Head, Kind};
 use chancery::base::event::{EventCode, Identifier, Outcome, Severity};
 use chancery::base::id::{
-    CaseId, EventIdTag, Hash32, JobId, NodeId, PersonId, RecordId, ReplicaId, SourceHandle,
+    CaseId, DocumentId, EventIdTag, Hash32, JobId, NodeId, PersonId, RecordId, ReplicaId, SourceHandle,
     SubjectTag, TenantId, hex,
 };
 use chancery::base::secret::Key;
@@ -163,6 +163,8 @@ fn event(out: &mut Vectors) -> Head {
     for (name, value) in [("source", source), ("event_id", event_id), ("token", token)] {
         put(out, &format!("tag.{name}"), &value);
     }
+    let label = format!("{}token\0", label::SERVICE);
+    put(out, "service_key", HmacKey::new(&key(0xde)).expand(label.as_bytes()).expose());
     put(out, "tag.subject.a1", &tags[0].0);
     put(out, "tag.subject.a2", &tags[1].0);
     let second = tags[1];
@@ -402,9 +404,12 @@ fn settings(out: &mut Vectors) {
     let policies = Config::Policies { version: 1, policies: policy, mode: Mode::SingleOperator };
     let link = Config::Link { mode, persons: vec![PersonId([0x41; 16])] };
     let source = Config::Source { source: SourceHandle([0xfe; 16]) };
+    let (kind, id) = (control::DocumentKind::Human, DocumentId([0xfe; 16]));
+    let document = Config::Document { kind, id, version: 3, gone: false };
     let mut add = |name: &str, bytes| add_control(out, name, bytes);
     add("policies", control::encode(&policies));
     add("source", control::encode(&source));
+    add("document", control::encode(&document));
     add("link", control::encode(&link));
     let replica = ReplicaId([0xfe; 16]);
     add("mirror-forgotten", control::encode(&Config::MirrorForgotten { mode, replica }));
