@@ -24,6 +24,7 @@ mod faults;
 mod fuzz_corpora;
 mod golden;
 mod holds;
+mod identity;
 mod index;
 mod keys_attacks;
 mod keytree;
