@@ -1,8 +1,26 @@
-//! In: what others send over the network. `witness` judges, `http` listens, `identity` knows who
-//! is there, `audit` writes down what they did to the service. It never decides a policy of the
-//! vault, and no file but `http` knows of sockets.
+//! In: HTTP. The vault's own service, and the small witness a customer runs on another machine.
+//! It decides no policy of a vault; what a request may is in `policy::access`, what it does is a
+//! verb of `vault`.
 
+pub mod app;
 pub mod audit;
+pub mod body;
+pub mod caller;
+pub mod cursor;
+pub mod desk;
+pub mod envelope;
+pub mod gate;
 pub mod http;
 pub mod identity;
+pub mod json;
+pub mod listen;
+pub mod orders;
+pub mod problem;
+pub mod query;
+pub mod refusals;
+pub mod router;
+pub mod routes;
+pub mod scheduler;
+pub mod tls;
+pub mod version;
 pub mod witness;
