@@ -14,6 +14,7 @@ pub mod policy;
 pub mod store;
 pub mod vault;
 pub mod report;
+pub mod client;
 pub mod forward;
 pub mod server;
 pub mod cli;

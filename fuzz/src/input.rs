@@ -13,8 +13,8 @@ use chancery::format::siem::mapping::{CEF_DEFAULT, LEEF_DEFAULT, Mapping};
 use chancery::format::siem::{Context, Options, Pipe, Substitutions, cef, leef};
 use chancery::policy::classify::{Policies, Scratch};
 use chancery::policy::default_files;
+use chancery::policy::schedule::{Schedule, Zones};
 use chancery::query::filter::{Filter, Names};
-use chancery::vault::schedule::Schedule;
 use serde_json::Value;
 use std::sync::OnceLock;
 
@@ -145,13 +145,15 @@ pub fn filter(data: &[u8]) -> bool {
     }
 }
 
-/// A schedule, and when it fires next: later than now, and found in bounded time.
+/// A schedule, its zone on a second line, and when it fires next: later than now, and found in
+/// bounded time.
 pub fn schedule(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     if text.len() > 256 {
         return false;
     }
-    let Ok(schedule) = Schedule::parse(text) else { return false };
+    let (cron, zone) = text.split_once('\n').unwrap_or((text, "UTC"));
+    let Ok(schedule) = Schedule::parse(cron, zone, &Zones::built_in()) else { return false };
     let now = UtcNanos(1_795_000_000_000_000_000);
     assert!(schedule.next(now).is_none_or(|next| next > now));
     true

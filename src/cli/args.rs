@@ -2,6 +2,7 @@
 //! It only parses. Nothing is opened, decided or run here; `policy` and `vault` judge the words.
 
 pub mod access;
+pub mod emit;
 pub mod govern;
 pub mod make;
 pub mod prove;
@@ -11,6 +12,7 @@ pub mod values;
 pub mod witness;
 
 use crate::cli::args::access::AccessCommand;
+use crate::cli::args::emit::Emit;
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
 use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report, Scrub};
@@ -91,6 +93,8 @@ pub enum Command {
     Init(Init),
     /// Append events from a file or standard input
     Append(Append),
+    /// Send events to a vault elsewhere, through a spool on this disk
+    Emit(Emit),
     /// Show one record: its entry, and the fields that still open
     Show(Show),
     /// Find records by time range and equality

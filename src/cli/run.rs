@@ -126,6 +126,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Init(args) => cmd::init::run(context, args),
         Command::Append(args) => cmd::append::run(context, args),
+        Command::Emit(args) => cmd::emit::run(context, args),
         Command::Show(args) => cmd::show::run(context, args),
         Command::Query(args) => cmd::query::run(context, args),
         Command::Verify(args) => cmd::verify::run(context, args),

@@ -11,6 +11,7 @@ use crate::forward::timestamp::HttpAuthority;
 use crate::forward::witness::HttpWitness;
 use crate::policy::classify::Policies;
 use crate::policy::default_files;
+use crate::policy::schedule::Zones;
 use crate::store::disk::OsDisk;
 use crate::vault::World;
 use crate::vault::anchor::Authority;
@@ -44,6 +45,12 @@ pub struct OsClock {
     booted: Option<u64>,
     checked: AtomicU64,
     slept: AtomicU64,
+}
+
+/// The system's time zones, which its administrator keeps up to date; those this binary was built
+/// with where the system has none.
+pub(crate) fn zones() -> Zones {
+    Zones::new(jiff::tz::TimeZoneDatabase::from_env())
 }
 
 impl OsClock {

@@ -92,6 +92,28 @@ pub fn roots_of_pem(pem: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     if roots.is_empty() { Err("it holds no PEM certificate") } else { Ok(roots) }
 }
 
+/// What speaks HTTP: it trusts `roots` (DER) alone, follows nothing, ends each exchange in time.
+pub(crate) fn agent(roots: &[Vec<u8>], patience: Duration) -> ureq::Agent {
+    let roots: Vec<Certificate<'static>> =
+        roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let provider = rustls::crypto::ring::default_provider();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .unversioned_rustls_crypto_provider(Arc::new(provider))
+        .build();
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls)
+        .proxy(None)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .timeout_global(Some(patience))
+        .max_response_header_size(HEADER_BYTES_MAX)
+        .user_agent("chancery")
+        .build();
+    ureq::Agent::new_with_config(config)
+}
+
 impl Peer {
     /// A way to `url`, whose certificate must lead to one of `roots` (DER).
     ///
@@ -99,24 +121,8 @@ impl Peer {
     /// An address that is refused.
     pub fn new(url: &str, plain: Plain, roots: &[Vec<u8>]) -> Result<Peer, BadAddress> {
         check_address(url, plain)?;
-        let roots: Vec<Certificate<'static>> =
-            roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        let provider = rustls::crypto::ring::default_provider();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .unversioned_rustls_crypto_provider(Arc::new(provider))
-            .build();
-        let config = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(SECONDS)))
-            .max_response_header_size(HEADER_BYTES_MAX)
-            .user_agent("chancery")
-            .build();
-        Ok(Peer { agent: ureq::Agent::new_with_config(config), url: url.to_owned() })
+        let agent = agent(roots, Duration::from_secs(SECONDS));
+        Ok(Peer { agent, url: url.to_owned() })
     }
 
     /// Where it leads.

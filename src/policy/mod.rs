@@ -11,6 +11,7 @@ pub mod paths;
 pub mod patterns;
 pub mod persons;
 pub mod places;
+pub mod schedule;
 pub mod sources;
 pub mod times;
 

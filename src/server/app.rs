@@ -11,9 +11,10 @@ use crate::server::identity::directory::Directory;
 use crate::server::identity::token::Env;
 use crate::server::orders::book::Book;
 use crate::server::problem::Problem;
+use crate::server::scheduler::run::Runner;
 use crate::vault::Vault;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Name of the tenant that keeps people, tokens and settings.
 pub const SYSTEM: &str = "system";
@@ -41,6 +42,8 @@ pub struct App {
     pub directory: Directory,
     /// Orders, by tenant.
     pub books: Books,
+    /// What runs by itself; none before it begins and after it ended.
+    scheduler: RwLock<Option<Runner>>,
     /// Seals cursors.
     pub cursors: Cursors,
     /// Failures, rates, refusals.
@@ -82,6 +85,7 @@ impl App {
             system,
             directory,
             books,
+            scheduler: RwLock::default(),
             cursors,
             gate,
             bodies,
@@ -89,6 +93,30 @@ impl App {
             entropy,
             settings,
         })
+    }
+
+    /// Takes the running scheduler, or ends it.
+    pub fn schedule(&self, runner: Option<Runner>) {
+        let before = {
+            let mut place = self.scheduler.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *place, runner)
+        };
+        // Ended outside the lock: it waits for a task.
+        drop(before);
+    }
+
+    /// Asks the scheduler.
+    ///
+    /// # Errors
+    /// 503 `SCHEDULER_STOPPED` before it began and after it ended; those of the call.
+    pub fn runner<T>(
+        &self,
+        ask: impl FnOnce(&Runner) -> crate::vault::error::Result<T>,
+    ) -> Result<T, Problem> {
+        let place = self.scheduler.read().unwrap_or_else(PoisonError::into_inner);
+        let stopped =
+            || Problem::busy("SCHEDULER_STOPPED", "the service begins or ends: ask again");
+        Ok(ask(place.as_ref().ok_or_else(stopped)?)?)
     }
 
     /// The vault of people, tokens and settings.

@@ -201,7 +201,12 @@ mod tests {
         headers
     }
 
-    fn run(headers: &HeaderMap, body: Vec<u8>, most: usize, budget: &Budget) -> Result<Held, Problem> {
+    fn run(
+        headers: &HeaderMap,
+        body: Vec<u8>,
+        most: usize,
+        budget: &Budget,
+    ) -> Result<Held, Problem> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(read(headers, Body::from(body), most, budget))
     }

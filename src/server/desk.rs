@@ -58,10 +58,8 @@ impl App {
     /// # Errors
     /// 404 `TENANT_UNKNOWN`.
     pub fn place(&self, tenant: &str) -> Result<Place<'_>, Problem> {
-        let (tenant, book) = self
-            .books
-            .get_key_value(tenant)
-            .ok_or_else(|| Problem::absent("TENANT_UNKNOWN"))?;
+        let (tenant, book) =
+            self.books.get_key_value(tenant).ok_or_else(|| Problem::absent("TENANT_UNKNOWN"))?;
         Ok(Place { tenant, book, vault: self.tenant(tenant)? })
     }
 
@@ -149,9 +147,8 @@ impl App {
             None => Ok(rules::rule_of(self.system(), place.tenant)?.unwrap_or_default()),
         };
         let now = place.vault.clock().now();
-        Ok(self.with_hands(place.tenant, |hands| {
-            place.book.tick(&place.vault, hands, &rule, now)
-        })?)
+        Ok(self
+            .with_hands(place.tenant, |hands| place.book.tick(&place.vault, hands, &rule, now))?)
     }
 
     /// Runs something with the hands that carry out a tenant's orders.

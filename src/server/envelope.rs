@@ -143,9 +143,9 @@ fn is_known(authority: &str, hosts: &[String], connected: bool) -> bool {
     };
     let literal = host.parse::<IpAddr>().is_ok();
     (connected && literal)
-        || hosts.iter().any(|known| {
-            known.eq_ignore_ascii_case(host) || known.eq_ignore_ascii_case(authority)
-        })
+        || hosts
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(host) || known.eq_ignore_ascii_case(authority))
 }
 
 #[cfg(test)]
@@ -155,12 +155,23 @@ mod tests {
     #[test]
     fn a_host_is_one_of_the_names_or_an_address() {
         let hosts = ["localhost".to_owned(), "vault.clinic.example:8843".to_owned()];
-        for good in ["localhost", "LOCALHOST:8843", "vault.clinic.example:8843", "127.0.0.1:1",
-                     "[::1]:8843"] {
+        for good in [
+            "localhost",
+            "LOCALHOST:8843",
+            "vault.clinic.example:8843",
+            "127.0.0.1:1",
+            "[::1]:8843",
+        ] {
             assert!(is_known(good, &hosts, true), "{good}");
         }
-        for bad in ["evil.example", "vault.clinic.example", "localhost.evil.example", "", "\n",
-                    "localhost@evil.example"] {
+        for bad in [
+            "evil.example",
+            "vault.clinic.example",
+            "localhost.evil.example",
+            "",
+            "\n",
+            "localhost@evil.example",
+        ] {
             assert!(!is_known(bad, &hosts, true), "{bad}");
         }
     }

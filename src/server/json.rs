@@ -20,9 +20,8 @@ pub fn text<T: std::fmt::Display>(value: &T) -> String {
 /// # Errors
 /// 415 `CONTENT_TYPE` when there is none, or its charset is not UTF-8.
 pub fn media_type(headers: &HeaderMap) -> Result<String, Problem> {
-    let wrong = |detail: &str| {
-        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "CONTENT_TYPE", detail)
-    };
+    let wrong =
+        |detail: &str| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "CONTENT_TYPE", detail);
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let value = values.next().and_then(|value| value.to_str().ok());
     let value = value.filter(|_| values.next().is_none());
@@ -69,9 +68,8 @@ fn mistyped(error: &serde_json::Error) -> Problem {
     let message = error.to_string();
     let name = message.split('`').nth(1).unwrap_or_default();
     let place = format!("line {}, column {}", error.line(), error.column());
-    let problem = |code, detail: String| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
-    };
+    let problem =
+        |code, detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
     if message.starts_with("unknown field") {
         let known = message.split_once("expected").map_or("", |(_, known)| known);
         let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();

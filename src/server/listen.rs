@@ -175,10 +175,8 @@ impl Connection {
         match &self.tls {
             None => self.speak(stream, Peer { address, certificate: None }).await,
             Some(acceptor) => {
-                let shaken = timeout(
-                    Duration::from_secs(HANDSHAKE_SECONDS),
-                    acceptor.accept(stream),
-                );
+                let shaken =
+                    timeout(Duration::from_secs(HANDSHAKE_SECONDS), acceptor.accept(stream));
                 // Noise and strangers: nothing of it is worth a line.
                 let Ok(Ok(stream)) = shaken.await else { return };
                 let chain = stream.get_ref().1.peer_certificates();

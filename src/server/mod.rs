@@ -20,5 +20,7 @@ pub mod query;
 pub mod refusals;
 pub mod router;
 pub mod routes;
+pub mod scheduler;
 pub mod tls;
+pub mod version;
 pub mod witness;

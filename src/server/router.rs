@@ -6,7 +6,8 @@ use crate::server::app::App;
 use crate::server::envelope::envelope;
 use crate::server::problem::Problem;
 use crate::server::routes::{
-    erasures, events, holds, humans, ingest, log, orders, retention, session, subjects, tokens,
+    erasures, events, holds, humans, ingest, log, orders, retention, schedules, session, subjects,
+    system, tokens,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -51,6 +52,8 @@ fn public() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(session::break_glass))
         .routes(routes!(session::enrol))
         .routes(routes!(session::confirm))
+        .routes(routes!(system::live))
+        .routes(routes!(system::ready))
         .route("/v1/tile/{*path}", get(log::tile))
 }
 
@@ -76,6 +79,11 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(orders::rule))
         .routes(routes!(tokens::issue, tokens::list))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::get, schedules::put, schedules::give_up))
+        .routes(routes!(schedules::run))
+        .routes(routes!(system::tenants))
+        .routes(routes!(system::system))
         .routes(routes!(humans::list))
         .routes(routes!(humans::invite))
 }
@@ -111,7 +119,6 @@ fn finished(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
     let description: Arc<str> = description.into();
     routes
         .route("/openapi.json", get(move || described(description.clone())))
-        .route("/livez", get(|| async { "alive\n" }))
         .fallback(|| async { Problem::absent("ROUTE_UNKNOWN") })
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))

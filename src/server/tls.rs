@@ -50,10 +50,7 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
-fn certificates(
-    pem: &[u8],
-    none: &'static str,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(pem: &[u8], none: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     read.ok().filter(|list| !list.is_empty()).ok_or(TlsError(none))
 }

@@ -31,7 +31,6 @@ pub mod receipt;
 pub mod registry;
 pub mod replicas;
 pub mod retain;
-pub mod schedule;
 pub mod scrub;
 pub mod search;
 pub mod verify;

@@ -366,7 +366,9 @@ fn inputs_from_outside(seeds: &mut Seeds) {
     let terms = "outcome=failure\nseverity>=3\ntime<2026-11-21T05:47:18Z\nkind=event";
     let more = "source=ehr\nclass=4\nindex>7\ncode=data.read\nverb=read\ncategory=data";
     seeds.insert("filter", vec![plain(terms), plain(more), plain("actor.email=x")]);
-    seeds.insert("schedule", vec![plain("0 30 2 * * *"), plain("*/5 0-9 1,15 * Mon-Fri 2027")]);
+    let folds = plain("*/5 0-9 1,15 * * Mon-Fri 2027\nEurope/Berlin");
+    let gaps = plain("15 2 1-7 Mar,Oct *\nAustralia/Lord_Howe");
+    seeds.insert("schedule", vec![plain("0 30 2 * * *"), folds, gaps]);
     seeds.insert("mapping", vec![plain(CEF_DEFAULT), plain(LEEF_DEFAULT)]);
     let nasty = b"o'brien=admin|x\\y\xffline one\nline two = a|b \\ end\r\n\
                   CEF:0|x|1|y|z|9|act=forged\xff\t^sev=1";

@@ -172,13 +172,16 @@ Examples:
     #[command(after_help = "\
 Examples:
   chancery retain run
-  chancery retain run --schedule '0 0 3 * * *'      stay and run at 03:00 UTC every day
+  chancery retain run --schedule '0 3 * * *' --zone Europe/Berlin    stay and run at 03:00
 
 Log time decides what is due, never the schedule. A hold blocks what it covers and is named.")]
     Run {
-        /// Stay and run at the times of this cron expression (seconds first, UTC)
+        /// Stay and run at the times of this cron expression: minute hour day month weekday
         #[arg(long, value_name = "CRON")]
         schedule: Option<String>,
+        /// Time zone of the schedule
+        #[arg(long, value_name = "ZONE", default_value = "UTC", requires = "schedule")]
+        zone: String,
         /// Today's date: needed once after log time jumped more than seven days
         #[arg(long, value_name = "DATE", value_parser = day)]
         confirm_date: Option<Day>,

@@ -5,7 +5,7 @@
 //! wait, so that nothing hangs back. Every event is counted: accepted, duplicate, or refused with
 //! its line and a code.
 
-mod feed;
+pub(crate) mod feed;
 mod tally;
 
 use crate::base::event::{Draft, Event};
@@ -129,7 +129,7 @@ fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
     Failure::failed("OUTPUT_IO", message)
 }
 
-fn open_input(path: &Path) -> Result<(Box<dyn Read + Send>, u64)> {
+pub(crate) fn open_input(path: &Path) -> Result<(Box<dyn Read + Send>, u64)> {
     if path == Path::new("-") {
         return Ok((Box::new(std::io::stdin()), 0));
     }

@@ -34,9 +34,7 @@ pub(crate) fn run(context: &mut Context, args: &Init) -> Result<ExitCode> {
     }
     let continues = continues(args)?;
     let files = vault_config(&config, &context.global)?;
-    let made = make(&config, &file, || {
-        Vault::init_after(world(), &files, &config.name, continues)
-    });
+    let made = make(&config, &file, || Vault::init_after(world(), &files, &config.name, continues));
     let vault = made?;
     let (log, report) = (vault.log_key().to_string(), vault.report_signer().verifier().to_string());
     context.out.object(&json!({

@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod disclose;
 pub(crate) mod doctor;
+pub(crate) mod emit;
 pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod exported;

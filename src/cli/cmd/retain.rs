@@ -10,10 +10,10 @@ use crate::cli::error::{EXIT_INTERRUPTED, Failure};
 use crate::cli::output::units::{bytes, count};
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
-use crate::cli::world::OsClock;
+use crate::cli::world::{OsClock, zones};
+use crate::policy::schedule::Schedule;
 use crate::vault::Vault;
 use crate::vault::retain::Planned;
-use crate::vault::schedule::Schedule;
 use anyhow::Result;
 use serde_json::json;
 use std::process::ExitCode;
@@ -22,12 +22,12 @@ use std::process::ExitCode;
 pub(crate) fn run(context: &mut Context, command: &RetainCommand) -> Result<ExitCode> {
     match command {
         RetainCommand::Plan { at } => plan(context, *at),
-        RetainCommand::Run { schedule: None, confirm_date } => {
+        RetainCommand::Run { schedule: None, confirm_date, .. } => {
             let vault = context.open()?;
             expire(context, &vault, *confirm_date)?;
             done()
         }
-        RetainCommand::Run { schedule: Some(schedule), .. } => stay(context, schedule),
+        RetainCommand::Run { schedule: Some(schedule), zone, .. } => stay(context, schedule, zone),
         RetainCommand::History { from } => history(context, *from),
     }
 }
@@ -152,9 +152,12 @@ fn expire(context: &mut Context, vault: &Vault, confirm: Option<Day>) -> Result<
 }
 
 /// Opens the vault at each time of the schedule, so that appends may run in between.
-fn stay(context: &mut Context, schedule: &str) -> Result<ExitCode> {
-    let schedule = Schedule::parse(schedule)
-        .map_err(|e| Failure::usage("SCHEDULE_SYNTAX", format!("--schedule: {}", reason(&e))))?;
+fn stay(context: &mut Context, schedule: &str, zone: &str) -> Result<ExitCode> {
+    let schedule = Schedule::parse(schedule, zone, &zones()).map_err(|refusal| {
+        let (option, fix) =
+            (if refusal.field == "zone" { "zone" } else { "schedule" }, refusal.fix);
+        Failure::usage(refusal.code, format!("--{option} ({}): {fix}", refusal.field))
+    })?;
     let clock = OsClock::start();
     loop {
         let Some(next) = schedule.next(clock.wall()) else {
@@ -175,13 +178,6 @@ fn stay(context: &mut Context, schedule: &str) -> Result<ExitCode> {
             Err(None) => return done(),
             Ok(()) => {}
         }
-    }
-}
-
-fn reason(error: &crate::vault::error::Error) -> &'static str {
-    match error {
-        crate::vault::error::Error::Invalid { refusal, .. } => refusal.fix,
-        _ => "not a cron expression",
     }
 }
 

@@ -66,6 +66,7 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
     say(context, &app, &bound.started)?;
     begin::say(context, &begun)?;
     audit(&app, Deed::Started)?;
+    app.schedule(Some(begin::scheduler(&app)?));
     let ticker = ticker::start(app.clone(), context.stop.clone())?;
     let flag = context.stop.clone();
     runtime.block_on(async move {
@@ -78,6 +79,7 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
         let _ = (public.await, admin.await);
     });
     let _ = ticker.join();
+    app.schedule(None);
     audit(&app, Deed::Stopped)?;
     // The last handle of each vault closes it: no thread of the runtime may hold one any more.
     runtime.shutdown_timeout(LAST);

@@ -3,8 +3,8 @@
 //! The first person's invitation is `bootstrap.token`: it lives in memory for 15 minutes, and only
 //! while there is nobody.
 //!
-//! Between the two steps nothing is written: what was begun is in memory, and a restart begins again
-//! with the same invitation. It never makes a second person out of one invitation.
+//! Between the two steps nothing is written: what was begun is in memory, and a restart begins
+//! again with the same invitation. It never makes a second person out of one invitation.
 
 use crate::base::id::DocumentId;
 use crate::base::unit::{NANOS_PER_SECOND, UtcNanos};

@@ -2,10 +2,10 @@
 //! the system tenant's vault; `directory` is the view of them that every request asks, built when
 //! the service starts and changed only once a change is durable.
 //!
-//! Plain functions all of them: the instant, the entropy and the vault are arguments. It never sees
-//! HTTP, never reads a clock, and never keeps or prints a secret: what is kept of a token is a keyed
-//! hash, of a password an Argon2id hash. The shared secret of one-time codes must be kept as it is,
-//! in a document whose body no reader of records gets.
+//! Plain functions all of them: the instant, the entropy and the vault are arguments. It never
+//! sees HTTP, never reads a clock, and never keeps or prints a secret: what is kept of a token is a
+//! keyed hash, of a password an Argon2id hash. The shared secret of one-time codes must be kept as
+//! it is, in a document whose body no reader of records gets.
 
 pub mod directory;
 pub mod enrolment;

@@ -1,6 +1,6 @@
-//! Who asks, as every route sees it: a person in a session, or a token, on one tenant. It is made by
-//! `directory` for one request and is true for that request only: what was taken back since counts
-//! at the next. It never holds a secret.
+//! Who asks, as every route sees it: a person in a session, or a token, on one tenant. It is made
+//! by `directory` for one request and is true for that request only: what was taken back since
+//! counts at the next. It never holds a secret.
 
 use crate::base::id::DocumentId;
 use crate::base::unit::{NANOS_PER_SECOND, UtcNanos};

@@ -1,7 +1,7 @@
-//! Sessions: in memory, gone with the process. What is kept of a cookie is its hash, so a table that
-//! leaks lets nobody in. A session has a new name after every login and every step-up, so a name that
-//! somebody planted or saw before is worth nothing. It never knows what a person may do: that is
-//! looked up at every request.
+//! Sessions: in memory, gone with the process. What is kept of a cookie is its hash, so a table
+//! that leaks lets nobody in. A session has a new name after every login and every step-up, so a
+//! name that somebody planted or saw before is worth nothing. It never knows what a person may do:
+//! that is looked up at every request.
 
 use crate::base::id::{DocumentId, Hash32, hex, unhex};
 use crate::base::unit::{NANOS_PER_SECOND, UtcNanos};

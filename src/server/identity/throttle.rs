@@ -1,7 +1,7 @@
 //! How often somebody may try, and which one-time codes were used. After five wrong attempts each
-//! further one has to wait, twice as long as the one before and 15 minutes at most; nobody is locked
-//! out for ever, and whoever keeps trying keeps the owner of the login waiting as well. Attempts on
-//! logins that nobody has wait in the same way, so that waiting tells nothing.
+//! further one has to wait, twice as long as the one before and 15 minutes at most; nobody is
+//! locked out for ever, and whoever keeps trying keeps the owner of the login waiting as well.
+//! Attempts on logins that nobody has wait in the same way, so that waiting tells nothing.
 //!
 //! An attempt counts as wrong from the moment it is made until it was right, so many at once gain
 //! nothing. All of it is in memory: a restart forgives attempts, and forgives no code.

@@ -10,8 +10,8 @@
 //! anything is looked up; it protects nothing. A HEC token is a GUID whose 16 bytes are all secret,
 //! since products that speak HEC take nothing else.
 //!
-//! What is kept is a MAC under a key of the vault's key plane, so documents without keys are no help
-//! in guessing. A secret is shown once, by whoever issued it; it is in no `Debug` form.
+//! What is kept is a MAC under a key of the vault's key plane, so documents without keys are no
+//! help in guessing. A secret is shown once, by whoever issued it; it is in no `Debug` form.
 
 use crate::base::id::{DocumentId, hex, unhex};
 use crate::base::unit::UtcNanos;

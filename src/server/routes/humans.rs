@@ -94,10 +94,7 @@ pub struct Humans {
     get, path = "/v1/humans", tag = "humans",
     responses((status = 200, description = "People", body = Humans))
 )]
-pub async fn list(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-) -> Result<Answer<Humans>, Problem> {
+pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<Humans>, Problem> {
     caller.may(Permission::HumansRead)?;
     let people = app.directory.people(app.system().clock().now());
     Ok(ok(Humans { humans: people.into_iter().map(Human::from).collect() }))

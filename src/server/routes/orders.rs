@@ -438,10 +438,8 @@ pub async fn reject(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Answer<Order>, Problem> {
-    decide(app, caller, id, |place, id, party, now| {
-        place.book.reject(&place.vault, id, party, now)
-    })
-    .await
+    decide(app, caller, id, |place, id, party, now| place.book.reject(&place.vault, id, party, now))
+        .await
 }
 
 /// Withdraws an order; whoever asked may.

@@ -77,10 +77,8 @@ impl Session {
 
 /// An opened session: its cookie, and who is in it.
 fn entered(opened: &Opened) -> Response {
-    let value = format!(
-        "{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
-        opened.cookie.expose()
-    );
+    let value =
+        format!("{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Strict", opened.cookie.expose());
     let mut response = ok(Session::of(&opened.principal)).into_response();
     if let Ok(mut value) = HeaderValue::from_str(&value) {
         value.set_sensitive(true);

@@ -140,10 +140,7 @@ pub struct Tokens {
     get, path = "/v1/tokens", tag = "tokens",
     responses((status = 200, description = "Tokens", body = Tokens))
 )]
-pub async fn list(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-) -> Result<Answer<Tokens>, Problem> {
+pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<Tokens>, Problem> {
     caller.may(Permission::TokensRead)?;
     let tokens = app.directory.tokens(&caller.principal.tenant);
     Ok(ok(Tokens { tokens: tokens.into_iter().map(Token::from).collect() }))

@@ -175,6 +175,11 @@ fn hostile_records() {
     ] {
         check_refused(source, json, code, field);
     }
+}
+
+/// As many people as any event may name, and one more.
+#[test]
+fn a_policy_of_many_people() {
     let people = |n: usize| {
         let member = |n| format!(r#""user:u{n}@example.org""#);
         (0..n).map(member).collect::<Vec<_>>().join(",")

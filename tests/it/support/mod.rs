@@ -6,6 +6,7 @@ pub(crate) mod interrupt;
 pub(crate) mod keyhole;
 pub(crate) mod lives;
 pub(crate) mod passed;
+pub(crate) mod receiver;
 pub(crate) mod sim;
 pub(crate) mod service;
 pub(crate) mod split;

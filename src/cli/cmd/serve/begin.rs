@@ -6,15 +6,21 @@ use crate::cli::args::serve::Serve;
 use crate::cli::config::Config;
 use crate::cli::error::Failure;
 use crate::cli::run::Context;
-use crate::cli::world::{MAIN, of_tenant};
+use crate::cli::world::{MAIN, of_tenant, zones};
 use crate::policy::order::rule::{COOLING_OFF_SECONDS_DEFAULT, Rule, RuleMode};
 use crate::server::app::{App, SYSTEM};
 use crate::server::orders::rules;
 use crate::server::problem::Problem;
+use crate::server::scheduler::book::Book;
+use crate::server::scheduler::run::Runner;
+use crate::server::scheduler::{Progress, Scheduler};
+use crate::vault::Vault;
 use anyhow::Result;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a start has to say about who may do what.
 pub(crate) struct Begun {
@@ -28,12 +34,7 @@ pub(crate) fn failed(problem: Problem) -> anyhow::Error {
 }
 
 /// Puts the first rule in force, and writes the bootstrap token while there is nobody.
-pub(crate) fn begin(
-    context: &Context,
-    app: &App,
-    args: &Serve,
-    config: &Config,
-) -> Result<Begun> {
+pub(crate) fn begin(context: &Context, app: &App, args: &Serve, config: &Config) -> Result<Begun> {
     let wished = wished(args);
     let mut rule = wished;
     for tenant in [SYSTEM, MAIN] {
@@ -64,6 +65,25 @@ pub(crate) fn begin(
         }
     };
     Ok(Begun { rule, bootstrap })
+}
+
+/// Starts what runs by itself; each tenant gets the jobs that every tenant has.
+pub(crate) fn scheduler(app: &Arc<App>) -> Result<Runner> {
+    let now = app.system().clock().now();
+    let book = Book::open(app.system().clone(), zones())?;
+    for (tenant, _) in app.tenants() {
+        book.equip(tenant, now)?;
+    }
+    let vaults: BTreeMap<String, Arc<Vault>> =
+        app.tenants().map(|(name, vault)| (name.to_owned(), vault.clone())).collect();
+    let scheduler = Scheduler::open(book, Box::new(move |name| vaults.get(name).cloned()), now)?;
+    let tell = |told: &std::result::Result<Progress, &'static str>| {
+        if let Err(code) = told {
+            let mut sink = std::io::stderr().lock();
+            let _ = writeln!(sink, "chancery: {code}: the scheduler cannot go on; it tries again");
+        }
+    };
+    Ok(Runner::start(scheduler, Box::new(tell))?)
 }
 
 /// The rule that the flags ask for.

@@ -1,0 +1,9 @@
+//! People, tokens and sessions: the parts alone, then stories over a system vault on the simulated
+//! disk with a clock set by hand.
+
+mod glass;
+mod parts;
+mod people;
+mod sessions;
+mod stage;
+mod tokens;
