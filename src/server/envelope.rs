@@ -31,6 +31,10 @@ impl std::fmt::Display for RequestId {
     }
 }
 
+/// Beside an answer whose shape another protocol asks for: it is left as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreign;
+
 /// Wraps a request.
 pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = RequestId(random(&*app.entropy));
@@ -53,6 +57,9 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
 fn dressed(mut response: Response, id: RequestId) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         return problem.answer(&id.to_string());
+    }
+    if response.extensions().get::<Foreign>().is_some() {
+        return response;
     }
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);

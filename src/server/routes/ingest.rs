@@ -12,6 +12,7 @@ use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, media_type, text};
 use crate::server::problem::{Document, Problem};
 use crate::server::query::Query;
+use crate::server::sources::{Sender, check_name};
 use crate::vault::Vault;
 use crate::vault::append::Receipt as Appended;
 use axum::body::Body;
@@ -120,30 +121,41 @@ pub async fn append(
     let framing = Framing::of(&headers)?;
     let held = body::read(&headers, body, BODY_BYTES_MAX, &app.bodies).await?;
     let (vault, request) = (caller.vault.clone(), caller.request);
+    let sender = app.sources(&caller.principal.tenant)?.sender(&source);
     work(move || {
         let texts = framing.split(&held)?;
         let drafts: Vec<Draft<'_>> =
             texts.iter().map(|json| Draft { source: &source, json }).collect();
         match sending.partial {
-            false => whole(&vault, &drafts),
-            true => each(&vault, &drafts, request),
+            false => whole(&vault, &drafts, &sender),
+            true => each(&vault, &drafts, &sender, request),
         }
     })
     .await
 }
 
-fn whole(vault: &Vault, drafts: &[Draft<'_>]) -> Result<Response, Problem> {
-    let appended = vault.append(drafts)?;
+fn whole(vault: &Vault, drafts: &[Draft<'_>], sender: &Sender) -> Result<Response, Problem> {
+    let appended = vault.append_under(drafts, sender.terms())?;
+    sender.heard(vault.clock().now());
     let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
     let receipts = appended.iter().map(Receipt::from).collect();
     Ok(Answer(StatusCode::OK, Receipts { receipts, checkpoint }).into_response())
 }
 
-fn each(vault: &Vault, drafts: &[Draft<'_>], request: RequestId) -> Result<Response, Problem> {
+fn each(
+    vault: &Vault,
+    drafts: &[Draft<'_>],
+    sender: &Sender,
+    request: RequestId,
+) -> Result<Response, Problem> {
+    let done = vault.append_each_under(drafts, sender.terms())?;
     let done: Vec<Result<Appended, Problem>> =
-        vault.append_each(drafts)?.into_iter().map(|one| one.map_err(Problem::from)).collect();
+        done.into_iter().map(|one| one.map_err(Problem::from)).collect();
     let last = done.iter().rev().find_map(|one| one.as_ref().ok());
     let checkpoint = last.map(|last| last.checkpoint.to_string());
+    if last.is_some() {
+        sender.heard(vault.clock().now());
+    }
     let status = if last.is_some() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let request = request.to_string();
     let results = done
@@ -161,7 +173,10 @@ fn each(vault: &Vault, drafts: &[Draft<'_>], request: RequestId) -> Result<Respo
 }
 
 /// The source a caller speaks for.
-fn source(scope: &Scope, named: Option<String>) -> Result<String, Problem> {
+///
+/// # Errors
+/// 400 `SOURCE_MISSING`, `SOURCE_NAME`; 403 `SOURCE_FORBIDDEN`, `SOURCE_RESERVED`.
+pub fn source(scope: &Scope, named: Option<String>) -> Result<String, Problem> {
     let only = match scope {
         Scope::Sources(names) if names.len() == 1 => names.first(),
         _ => None,
@@ -170,12 +185,7 @@ fn source(scope: &Scope, named: Option<String>) -> Result<String, Problem> {
         let detail = "name the source of these events: ?source=NAME";
         return Err(Problem::bad("SOURCE_MISSING", detail).field("source"));
     };
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
-    if source.is_empty() || source.len() > SOURCE_BYTES_MAX || !source.bytes().all(plain) {
-        let detail = "the name of a source has letters, digits and -._/ only";
-        let problem = Problem::bad("SOURCE_NAME", detail).field("source");
-        return Err(problem.limit(SOURCE_BYTES_MAX as u64));
-    }
+    check_name(&source, SOURCE_BYTES_MAX)?;
     match scope.has(&source) {
         true => Ok(source),
         false => {

@@ -12,12 +12,14 @@ use chancery::policy::order::rule::{Rule, RuleMode};
 use chancery::server::app::{App, SYSTEM, Settings};
 use chancery::server::identity::token::Env;
 use chancery::server::identity::totp::{SharedSecret, Step};
+use chancery::server::listen::{Bounds, Listening};
 use chancery::server::orders::rules;
 use chancery::server::router::{admin_router, public_router};
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
@@ -166,6 +168,25 @@ impl Service {
             let (parts, body) = response.into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
             (parts.status, parts.headers, bytes.to_vec())
+        })
+    }
+
+    /// Serves the public listener on a port of loopback while something runs beside it.
+    pub(crate) fn serving<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(SocketAddr) -> T + Send + 'static,
+    ) -> T {
+        self.runtime.block_on(async {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let (router, bounds) = (self.public.clone(), Bounds::default());
+            let listening = Listening::bind(any, None, router, bounds).await.unwrap();
+            let address = listening.address().unwrap();
+            let (stop, stopped) = tokio::sync::watch::channel(false);
+            let served = tokio::spawn(listening.run(stopped));
+            let done = tokio::task::spawn_blocking(move || run(address)).await.unwrap();
+            stop.send(true).unwrap();
+            served.await.unwrap();
+            done
         })
     }
 
