@@ -45,6 +45,7 @@ mod review_upkeep;
 mod review_govern;
 mod scrub;
 mod second;
+mod server_config;
 mod siem;
 mod snapshot;
 mod timestamp;
