@@ -34,6 +34,7 @@ mod midnight;
 mod mirror;
 mod mutated;
 mod note;
+mod observe;
 mod packed;
 mod policy;
 mod promises;
