@@ -1,6 +1,7 @@
 //! The command line as types (clap): what may be said, with an example for everything.
 //! It only parses. Nothing is opened, decided or run here; `policy` and `vault` judge the words.
 
+pub mod copy;
 pub mod govern;
 pub mod make;
 pub mod prove;
@@ -8,6 +9,7 @@ pub mod record;
 pub mod values;
 pub mod witness;
 
+use crate::cli::args::copy::{Backup, Restore};
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
 use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report, Scrub};
@@ -127,6 +129,10 @@ pub enum Command {
     Config(ConfigCommand),
     /// Say what is wrong or weak with this vault, and what to do
     Doctor(Doctor),
+    /// Copy the data, never the keys, with a signed manifest
+    Backup(Backup),
+    /// Put a backup back beside the keys of today
+    Restore(Restore),
     /// Read every byte again, and record what was found
     Scrub(Scrub),
     /// Tell the whole story on an invented day, or on a real log

@@ -8,6 +8,7 @@
 
 pub mod anchor;
 pub mod append;
+pub mod backup;
 pub mod clock;
 pub mod complete;
 pub mod config;

@@ -4,6 +4,7 @@ mod binary;
 mod pages;
 mod demo;
 mod keys;
+mod operate;
 mod pipeline;
 mod proofs;
 mod traces;

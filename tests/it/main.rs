@@ -8,6 +8,7 @@
 mod support;
 
 mod attacks;
+mod backup;
 mod bad_input;
 mod bare_paths;
 mod canon;
