@@ -18,6 +18,7 @@ mod conformance;
 mod crash;
 mod dedupe;
 mod demo;
+mod deploy;
 mod evidence;
 mod faults;
 mod fuzz_corpora;
