@@ -22,7 +22,8 @@ type Files = BTreeMap<String, String>;
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, command: &ConfigCommand) -> Result<ExitCode> {
     match command {
-        ConfigCommand::Show => show(context),
+        ConfigCommand::Show { effective } => show(context, *effective),
+        ConfigCommand::Check => check(context),
         ConfigCommand::Policies { out } => write_policies(context, out),
         ConfigCommand::Apply { dry_run, approval } => apply(context, *dry_run, approval),
     }
@@ -49,9 +50,19 @@ fn differences(force: &Files, given: &Files) -> Vec<(String, &'static str)> {
     names.into_iter().filter_map(|name| Some((name.clone(), how(name)?))).collect()
 }
 
-fn show(context: &mut Context) -> Result<ExitCode> {
+/// Whether configuration and policies say what they must; nothing is opened.
+fn check(context: &mut Context) -> Result<ExitCode> {
     let config = context.config()?;
-    let there = config.data.join("vault.toml").exists();
+    let files = policies(&config.policies)?;
+    context.out.object(&json!({"valid": true, "policies": files.len()}))?;
+    let text = format!("configuration and {} policy files are valid", files.len());
+    context.out.status(Tone::Good, "VALID", &text)?;
+    done()
+}
+
+fn show(context: &mut Context, effective: bool) -> Result<ExitCode> {
+    let config = context.config()?;
+    let there = !effective && config.data.join("vault.toml").exists();
     let mut policy = Value::Null;
     let mut drift = Vec::new();
     if there {
@@ -78,6 +89,9 @@ fn show(context: &mut Context) -> Result<ExitCode> {
         table.row(&[shown.key, &shown.value, shown.origin.name()]);
     }
     context.out.table(&table)?;
+    if effective {
+        return done();
+    }
     if !there {
         context.out.say("There is no vault yet: `chancery init` makes one.")?;
         return done();

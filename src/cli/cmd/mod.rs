@@ -6,6 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod checkpoint;
 pub(crate) mod complete;
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod demo;
 pub(crate) mod disclose;
 pub(crate) mod doctor;
