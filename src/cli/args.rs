@@ -13,8 +13,8 @@ pub mod values;
 pub mod witness;
 
 use crate::cli::args::access::AccessCommand;
-use crate::cli::args::emit::Emit;
 use crate::cli::args::copy::{Backup, Restore};
+use crate::cli::args::emit::Emit;
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
 use crate::cli::args::make::{Bench, Completions, Demo, Doctor, Export, Init, Pack, Report, Scrub};

@@ -149,6 +149,11 @@ impl Directory {
         Err(Refused::Unauthenticated)
     }
 
+    /// Sessions that are open, those among them that are over and not cleared yet too.
+    pub fn session_count(&self) -> usize {
+        lock(&self.sessions).len()
+    }
+
     /// Ends the session of a cookie.
     ///
     /// # Errors
