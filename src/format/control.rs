@@ -4,8 +4,8 @@
 
 use crate::base::entry::Kind;
 use crate::base::event::vocabulary;
-use crate::base::id::{CaseId, DocumentId, Hash32, JobId, PersonId, ReplicaId, SourceHandle};
 use crate::base::id::TenantId;
+use crate::base::id::{CaseId, DocumentId, Hash32, JobId, PersonId, ReplicaId, SourceHandle};
 use crate::base::unit::{ClassDay, ClassId, Day, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::format::seal::payload::{DaySealPayload, SealPayload};
 use crate::format::wire::Malformed;

@@ -328,4 +328,3 @@ fn well_formed(body: &[u8]) -> Result<()> {
     let mut tape = Tape::new();
     tape.scan(body).map(drop).map_err(|refusal| refusal.field(PRIVATE_FIELD).into())
 }
-

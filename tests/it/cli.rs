@@ -4,6 +4,7 @@ mod binary;
 mod pages;
 mod demo;
 mod keys;
+mod orders;
 mod pipeline;
 mod proofs;
 mod registry;

@@ -3,8 +3,8 @@
 
 mod model;
 
-use crate::support::clinic::{append, identifier, patient, read, read_all, text};
 use crate::support::clinic::{Visit, assert_sound};
+use crate::support::clinic::{append, identifier, patient, read, read_all, text};
 use crate::support::sim::SimDisk;
 use crate::support::world::{HandClock, config, two_people, world};
 use chancery::base::entry::Kind;

@@ -5,8 +5,8 @@ use crate::golden::complete;
 use chancery::base::entry::{Entry, FieldHead, GroupHead, GroupPolicy, Head, Kind};
 use chancery::base::event::{EventCode, Identifier, Outcome, Severity};
 use chancery::base::id::{
-    CaseId, DocumentId, EventIdTag, Hash32, JobId, NodeId, PersonId, RecordId, ReplicaId, SourceHandle,
-    SubjectTag, TenantId, hex,
+    CaseId, DocumentId, EventIdTag, Hash32, JobId, NodeId, PersonId, RecordId, ReplicaId,
+    SourceHandle, SubjectTag, TenantId, hex,
 };
 use chancery::base::secret::Key;
 use chancery::base::unit::{

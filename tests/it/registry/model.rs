@@ -18,12 +18,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const KINDS: [DocumentKind; 4] = [
-    DocumentKind::Human,
-    DocumentKind::Order,
-    DocumentKind::Idempotency,
-    DocumentKind::Setting,
-];
+const KINDS: [DocumentKind; 4] =
+    [DocumentKind::Human, DocumentKind::Order, DocumentKind::Idempotency, DocumentKind::Setting];
 
 type Key = (DocumentKind, DocumentId);
 
@@ -141,8 +137,7 @@ impl Bench {
         let subjects: Vec<Identifier> = about.iter().map(|name| patient(name)).collect();
         let gone = self.rng.below(6) == 0;
         let text = format!(r#"{{"n":{},"fill":"{}"}}"#, self.rng.next(), "y".repeat(40));
-        let put =
-            Put { kind, id: key.1, expect, gone, body: text.as_bytes(), subjects: &subjects };
+        let put = Put { kind, id: key.1, expect, gone, body: text.as_bytes(), subjects: &subjects };
         match vault.put_document(&put) {
             Ok((index, time)) => {
                 assert_eq!(expect, force, "{}: {key:?}", self.context);
@@ -242,8 +237,7 @@ fn the_registry_is_a_map_of_versions_whatever_is_deleted_between_openings() {
         let disk = SimDisk::new();
         let files = || disk.files();
         let mut bench = bench(Arc::new(disk.clone()), Path::new("/sim"), false, seed);
-        let mut vault =
-            Vault::init(bench.world.clone(), &bench.config, "vault.example").unwrap();
+        let mut vault = Vault::init(bench.world.clone(), &bench.config, "vault.example").unwrap();
         for step in 0..250 {
             bench.context = format!("seed {seed}, step {step}");
             vault = bench.step(vault, &files);
