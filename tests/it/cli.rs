@@ -5,6 +5,7 @@ mod pages;
 mod demo;
 mod keys;
 mod operate;
+mod orders;
 mod pipeline;
 mod proofs;
 mod registry;

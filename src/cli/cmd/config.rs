@@ -3,12 +3,13 @@
 
 use crate::base::id::hex;
 use crate::cli::args::govern::{Approval, ConfigCommand};
-use crate::cli::cmd::{done, must_be_new, order, write_new};
+use crate::cli::cmd::{done, must_be_new, order, ordered, write_new};
 use crate::cli::config::Config;
 use crate::cli::error::Failure;
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
 use crate::cli::world::{policies, vault_config};
+use crate::policy::order::act::Act;
 use crate::vault::Vault;
 use crate::vault::read::Reading;
 use anyhow::Result;
@@ -149,6 +150,11 @@ fn apply(context: &mut Context, dry_run: bool, approval: &Approval) -> Result<Ex
         context.out.object(&json!({"applied": false, "changed": changed}))?;
         print_drift(context, &drift)?;
         context.out.say("Nothing was changed.")?;
+        return done();
+    }
+    let base_hash = vault.facts_now().policies.map(|(_, _, hash)| hash).unwrap_or_default();
+    let act = Act::ApplyPolicies { files: files.policies.clone(), base_hash };
+    if ordered::instead(context, &config, &vault, approval, act)? {
         return done();
     }
     let index = vault.apply_policies(&files, &order)?;

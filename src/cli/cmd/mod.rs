@@ -18,6 +18,7 @@ pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod lines;
+pub(crate) mod ordered;
 pub(crate) mod pack;
 pub(crate) mod prove;
 pub(crate) mod query;
