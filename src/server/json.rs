@@ -41,7 +41,7 @@ pub fn media_type(headers: &HeaderMap) -> Result<String, Problem> {
 ///
 /// # Errors
 /// 415 `CONTENT_TYPE`; 400 with the scanner's code for what is no acceptable JSON; 422
-/// `FIELD_UNKNOWN`, `FIELD_REQUIRED`, `FIELD_TYPE`.
+/// `MEMBER_UNKNOWN`, `FIELD_REQUIRED`, `FIELD_TYPE`.
 pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     if media_type(headers)? != "application/json" {
         let detail = "send application/json";
@@ -77,7 +77,7 @@ fn mistyped(error: &serde_json::Error) -> Problem {
             Some(near) => format!("no such member here; did you mean {near}? ({place})"),
             None => format!("no such member here; known are {} ({place})", known.join(", ")),
         };
-        return problem("FIELD_UNKNOWN", detail).field(name);
+        return problem("MEMBER_UNKNOWN", detail).field(name);
     }
     if message.starts_with("missing field") {
         return problem("FIELD_REQUIRED", format!("it must be there ({place})")).field(name);
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn refusals_name_the_member_and_repeat_no_value() {
         let (code, detail, field) = refused("{\"identifers\":[]}");
-        assert_eq!((code.as_str(), field.as_deref()), ("FIELD_UNKNOWN", Some("identifers")));
+        assert_eq!((code.as_str(), field.as_deref()), ("MEMBER_UNKNOWN", Some("identifers")));
         assert!(detail.contains("did you mean identifiers?"), "{detail}");
         let (code, _, field) = refused("{\"count\":1}");
         assert_eq!((code.as_str(), field.as_deref()), ("FIELD_REQUIRED", Some("identifiers")));

@@ -332,8 +332,8 @@ class Steps(Case):
         self.assertEqual((dead["id"], dead["event"]), ("c", None))
 
     def test_what_is_refused_for_the_moment_is_sent_again_alone(self):
-        spool, book, sender = self.five(r.partial(r.problem(409, "SUBJECT_ERASING")))
-        self.assertEqual(sender.step().why.code, "SUBJECT_ERASING")
+        spool, book, sender = self.five(r.partial(r.problem(409, "CLASS_DAY_EXPIRED")))
+        self.assertEqual(sender.step().why.code, "CLASS_DAY_EXPIRED")
         while sender.step().kind != "idle":
             pass
         self.assertEqual(self.requests(book), ["abcde", "c"])

@@ -9,7 +9,7 @@ use std::path::PathBuf;
     after_help = "\
 Examples:
   chancery emit --url https://vault.example:8843 --token-file token --source crm --spool spool \\
-      --ca vault-ca.pem < events.ndjson
+      --ca vault-ca.pem events.ndjson
   tail -F app.log | chancery emit --url http://127.0.0.1:8843 --token-env TOKEN --source app \\
       --spool /var/spool/chancery
 

@@ -7,15 +7,16 @@ use crate::base::event::Draft;
 use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
-use crate::server::body::{self, BODY_BYTES_MAX, SMALL_BODY_BYTES_MAX};
+use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::address;
 use crate::server::hec::answer::{Told, json_answer};
 use crate::server::hec::channels::Channel;
 use crate::server::hec::read::{Form, events, lines};
 use crate::server::identity::principal::Principal;
 use crate::server::identity::refused::Refused;
+use crate::server::metrics::Protocol;
 use crate::server::problem::Problem;
-use crate::server::routes::ingest;
+use crate::server::routes::ingest::{self, Counted};
 use crate::vault::Vault;
 use axum::extract::{Query, Request, State};
 use axum::http::request::Parts;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Header that names a channel.
@@ -108,8 +110,15 @@ impl Sending {
     }
 
     /// Makes drafts of a body and appends them; every event is durable when this returns.
-    fn take(&self, read: impl FnOnce(Form) -> Result<Vec<Vec<u8>>, Told>) -> Result<Told, Told> {
+    fn take(
+        &self,
+        protocol: Protocol,
+        read: impl FnOnce(Form) -> Result<Vec<Vec<u8>>, Told>,
+    ) -> Result<Told, Told> {
         let sender = self.app.sources(&self.principal.tenant)?.sender(&self.source);
+        let (began, metrics) = (self.app.clock.monotonic(), &self.app.observer.metrics);
+        let counted = Counted { metrics, protocol, sender };
+        let sender = &counted.sender;
         let form = Form::of(&self.vault.policies(), &self.source, sender.terms());
         let drafts = read(form)?;
         let mut before = 0;
@@ -118,10 +127,17 @@ impl Sending {
             let batch: Vec<Draft<'_>> =
                 batch.iter().map(|json| Draft { source, json }).collect();
             let appended = self.vault.append_under(&batch, sender.terms());
-            appended.map_err(|error| Told::from(Problem::from(error)).behind(before))?;
+            let receipts = appended.map_err(|error| {
+                let problem = Problem::from(error);
+                counted.refused(&problem, batch.len() as u64);
+                Told::from(problem).behind(before)
+            })?;
+            receipts.iter().for_each(|receipt| counted.taken(receipt));
             sender.heard(self.vault.clock().now());
             before += batch.len();
         }
+        let took = self.app.clock.monotonic().saturating_sub(began);
+        metrics.acknowledged(Duration::from_nanos(took));
         Ok(Told::success(self.channel.map(|channel| self.app.channels.give(channel))))
     }
 }
@@ -178,8 +194,8 @@ fn guid(text: &str) -> Option<[u8; 16]> {
 pub async fn event(State(app): State<Arc<App>>, request: Request) -> Result<Told, Told> {
     let (parts, body) = request.into_parts();
     let sending = Sending::of(&app, &parts)?;
-    let held = body::read(&parts.headers, body, BODY_BYTES_MAX, &app.bodies).await?;
-    work(move || Ok(sending.take(|form| events(&held.bytes, form)))).await?
+    let held = body::read(&parts.headers, body, app.settings.body_bytes_max, &app.bodies).await?;
+    work(move || Ok(sending.take(Protocol::HecEvent, |form| events(&held.bytes, form)))).await?
 }
 
 /// Takes lines of text, one event each; `host`, `source`, `sourcetype`, `index` and `time` of the
@@ -195,9 +211,10 @@ pub async fn event(State(app): State<Arc<App>>, request: Request) -> Result<Told
 pub async fn raw(State(app): State<Arc<App>>, request: Request) -> Result<Told, Told> {
     let (parts, body) = request.into_parts();
     let sending = Sending::of(&app, &parts)?;
-    let held = body::read(&parts.headers, body, BODY_BYTES_MAX, &app.bodies).await?;
+    let held = body::read(&parts.headers, body, app.settings.body_bytes_max, &app.bodies).await?;
     let envelope = sending.metadata();
-    work(move || Ok(sending.take(|form| lines(&held.bytes, &envelope, form)))).await?
+    work(move || Ok(sending.take(Protocol::HecRaw, |form| lines(&held.bytes, &envelope, form))))
+        .await?
 }
 
 /// Which numbers of a channel are acknowledged: all that were given since the service began, since

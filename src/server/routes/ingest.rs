@@ -5,11 +5,12 @@ use crate::base::event::Draft;
 use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
-use crate::server::body::{self, BODY_BYTES_MAX, Held};
+use crate::server::body::{self, Held};
 use crate::server::caller::Caller;
-use crate::server::envelope::RequestId;
 use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, media_type, text};
+use crate::server::log::RequestId;
+use crate::server::metrics::{Ingested, Metrics, Protocol};
 use crate::server::problem::{Document, Problem};
 use crate::server::query::Query;
 use crate::server::sources::{Sender, check_name};
@@ -22,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
 /// Longest name of a source.
@@ -119,24 +121,67 @@ pub async fn append(
     let scope = caller.may(Permission::EventsAppend)?;
     let source = source(&scope, sending.source)?;
     let framing = Framing::of(&headers)?;
-    let held = body::read(&headers, body, BODY_BYTES_MAX, &app.bodies).await?;
+    let held = body::read(&headers, body, app.settings.body_bytes_max, &app.bodies).await?;
     let (vault, request) = (caller.vault.clone(), caller.request);
     let sender = app.sources(&caller.principal.tenant)?.sender(&source);
     work(move || {
         let texts = framing.split(&held)?;
         let drafts: Vec<Draft<'_>> =
             texts.iter().map(|json| Draft { source: &source, json }).collect();
-        match sending.partial {
-            false => whole(&vault, &drafts, &sender),
-            true => each(&vault, &drafts, &sender, request),
-        }
+        let (began, metrics) = (app.clock.monotonic(), &app.observer.metrics);
+        let protocol = framing.protocol();
+        let counted = Counted { metrics, protocol, sender };
+        let done = match sending.partial {
+            false => whole(&vault, &drafts, &counted),
+            true => each(&vault, &drafts, request, &counted),
+        };
+        let took = app.clock.monotonic().saturating_sub(began);
+        metrics.acknowledged(Duration::from_nanos(took));
+        done
     })
     .await
 }
 
-fn whole(vault: &Vault, drafts: &[Draft<'_>], sender: &Sender) -> Result<Response, Problem> {
-    let appended = vault.append_under(drafts, sender.terms())?;
-    sender.heard(vault.clock().now());
+/// Counts what became of events that came in one way from one sender.
+pub struct Counted<'a> {
+    /// Where they are counted.
+    pub metrics: &'a Metrics,
+    /// The way.
+    pub protocol: Protocol,
+    /// The sender.
+    pub sender: Sender,
+}
+
+impl Counted<'_> {
+    fn count(&self, outcome: Ingested, events: u64) {
+        self.metrics.ingested(self.protocol, outcome, events);
+    }
+
+    /// Counts what is durable.
+    pub fn taken(&self, receipt: &Appended) {
+        let outcome = if receipt.duplicate { Ingested::Duplicate } else { Ingested::Accepted };
+        self.count(outcome, 1);
+    }
+
+    /// Counts what was turned away.
+    pub fn refused(&self, problem: &Problem, events: u64) {
+        let outcome = match problem.status.as_u16() {
+            503 | 429 => Ingested::Overloaded,
+            500.. => Ingested::Failed,
+            _ => Ingested::Refused,
+        };
+        self.count(outcome, events);
+    }
+}
+
+fn whole(vault: &Vault, drafts: &[Draft<'_>], counted: &Counted<'_>) -> Result<Response, Problem> {
+    let appended = vault.append_under(drafts, counted.sender.terms()).map_err(|error| {
+        let problem = Problem::from(error);
+        counted.refused(&problem, drafts.len() as u64);
+        problem
+    })?;
+    appended.iter().for_each(|receipt| counted.taken(receipt));
+    counted.sender.heard(vault.clock().now());
     let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
     let receipts = appended.iter().map(Receipt::from).collect();
     Ok(Answer(StatusCode::OK, Receipts { receipts, checkpoint }).into_response())
@@ -145,16 +190,22 @@ fn whole(vault: &Vault, drafts: &[Draft<'_>], sender: &Sender) -> Result<Respons
 fn each(
     vault: &Vault,
     drafts: &[Draft<'_>],
-    sender: &Sender,
     request: RequestId,
+    counted: &Counted<'_>,
 ) -> Result<Response, Problem> {
-    let done = vault.append_each_under(drafts, sender.terms())?;
+    let done = vault.append_each_under(drafts, counted.sender.terms())?;
     let done: Vec<Result<Appended, Problem>> =
         done.into_iter().map(|one| one.map_err(Problem::from)).collect();
+    for one in &done {
+        match one {
+            Ok(receipt) => counted.taken(receipt),
+            Err(problem) => counted.refused(problem, 1),
+        }
+    }
     let last = done.iter().rev().find_map(|one| one.as_ref().ok());
     let checkpoint = last.map(|last| last.checkpoint.to_string());
     if last.is_some() {
-        sender.heard(vault.clock().now());
+        counted.sender.heard(vault.clock().now());
     }
     let status = if last.is_some() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let request = request.to_string();
@@ -214,6 +265,13 @@ impl Framing {
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
                 Err(Problem::new(status, "CONTENT_TYPE", detail))
             }
+        }
+    }
+
+    fn protocol(self) -> Protocol {
+        match self {
+            Framing::Json => Protocol::Json,
+            Framing::Lines => Protocol::Ndjson,
         }
     }
 

@@ -34,8 +34,8 @@ pub struct Registration {
     /// shorter takes an order.
     #[serde(default)]
     class: Option<String>,
-    /// `sequence`: every event has a number without gaps. `event-id`: every event has an id. `none`:
-    /// neither counts, and what comes twice is stored twice.
+    /// `sequence`: every event has a number without gaps. `event-id`: every event has an id.
+    /// `none`: neither counts, and what comes twice is stored twice.
     #[schema(value_type = String)]
     dedupe: DedupeKey,
     /// Seconds it may be quiet before an entry says that it is silent; 31 days at most.
@@ -135,7 +135,12 @@ impl App {
     }
 
     /// A source that the caller may see.
-    fn source(&self, caller: &Caller, scope: &Scope, name: &str) -> Result<Arc<Registered>, Problem> {
+    fn source(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        name: &str,
+    ) -> Result<Arc<Registered>, Problem> {
         let found = self.sources(&caller.principal.tenant)?.find(name);
         found.filter(|_| scope.has(name)).ok_or_else(|| Problem::absent("SOURCE_UNREGISTERED"))
     }

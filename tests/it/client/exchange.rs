@@ -117,7 +117,8 @@ with open(sys.argv[1] + '/' + max(p for p in __import__('os').listdir(sys.argv[1
         (&event["text"], &event["n"]),
         (&Value::from("a\nb \u{e4} \u{1f512}"), &Value::from(29))
     );
-    assert_eq!(shared.board().settled, shared.board().end);
+    let board = shared.board();
+    assert_eq!(board.settled, board.end);
     let receipts = std::fs::read_to_string(dir.path().join("receipts.ndjson")).unwrap();
     assert!(receipts.starts_with("{\"id\":\"x\"}\n") && receipts.lines().count() > 20);
 }

@@ -99,7 +99,7 @@ fn of_an_event_that_was_erased_no_copy_stays() {
 
 #[test]
 fn what_is_refused_for_the_moment_is_sent_again_alone() {
-    for code in ["SUBJECT_ERASING", "CLASS_DAY_EXPIRED", "STORE_FULL"] {
+    for code in ["OVERLOADED", "CLASS_DAY_EXPIRED", "STORE_FULL"] {
         let (disk, script, mut bench) = bench(&[Act::Partial(problem(409, code))], &FIVE);
         assert!(matches!(bench.sender.step().unwrap(), Step::Wait(_, why) if why.code == code));
         bench.drain();

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use chancery::base::unit::NANOS_PER_SECOND;
 use chancery::policy::order::rule::{Rule, RuleMode};
 use chancery::server::app::{App, SYSTEM, Settings};
+use chancery::server::body::BODY_BYTES_MAX;
 use chancery::server::identity::token::Env;
 use chancery::server::identity::totp::{SharedSecret, Step};
 use chancery::server::listen::{Bounds, Listening};
@@ -217,7 +218,10 @@ fn app_over(
     let settings = Settings {
         hosts: vec!["localhost".to_owned()],
         origins: Vec::new(),
-        proxies: Vec::new(),
+        trusted: Arc::new(|_| false),
+        body_bytes_max: BODY_BYTES_MAX,
+        free: Arc::new(Vec::new),
+        metrics_by_tenant: false,
         env: Env::Dev,
     };
     let tenants = [("main", &main), (SYSTEM, &system)];
