@@ -8,7 +8,7 @@ use crate::base::unit::UtcNanos;
 use crate::server::app::App;
 use crate::server::audit::SOURCE;
 use crate::server::problem::Problem;
-use crate::server::sources::{Registered, heartbeat};
+use crate::server::sources::{Registered, Sources, heartbeat};
 use crate::vault::Vault;
 use serde_json::json;
 
@@ -26,6 +26,12 @@ pub fn tick_silence(app: &App, now: UtcNanos) -> Result<(), Problem> {
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// How many sources are said to be silent now.
+pub fn silent_sources(app: &App) -> u64 {
+    let all = app.sources.values().flat_map(Sources::all);
+    all.filter(|source| source.pulse.silent().is_some()).count() as u64
 }
 
 fn tick(vault: &Vault, registered: &Registered, now: UtcNanos) -> Result<(), Problem> {

@@ -89,7 +89,7 @@ fn what_cannot_be_a_source_is_refused_by_its_field() {
     for (name, body, want) in [
         ("a", json!({}), (422, "FIELD_REQUIRED")),
         ("a", json!({"dedupe": "id"}), (422, "FIELD_VALUE")),
-        ("a", json!({"dedupe": "none", "hearbeat_seconds": 1}), (422, "FIELD_UNKNOWN")),
+        ("a", json!({"dedupe": "none", "hearbeat_seconds": 1}), (422, "MEMBER_UNKNOWN")),
         ("a", json!({"dedupe": "none", "name": "b"}), (422, "FIELD_VALUE")),
         ("a", json!({"dedupe": "none", "mapping": "oktaa"}), (422, "SOURCE_UNKNOWN")),
         ("a", json!({"dedupe": "none", "class": "5y"}), (422, "CLASS_UNKNOWN")),

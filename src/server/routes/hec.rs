@@ -9,11 +9,13 @@ use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::address;
+use crate::server::envelope::Known;
 use crate::server::hec::answer::{Told, json_answer};
 use crate::server::hec::channels::Channel;
 use crate::server::hec::read::{Form, events, lines};
 use crate::server::identity::principal::Principal;
 use crate::server::identity::refused::Refused;
+use crate::server::log::Who as Seen;
 use crate::server::metrics::Protocol;
 use crate::server::problem::Problem;
 use crate::server::routes::ingest::{self, Counted};
@@ -145,7 +147,12 @@ impl Sending {
 /// Who a sender is; one who is nobody is counted.
 fn known(app: &App, parts: &Parts) -> Result<Principal, Told> {
     let (told, code) = match authenticate(app, parts) {
-        Ok(principal) => return Ok(principal),
+        Ok(principal) => {
+            if let Some(known) = parts.extensions.get::<Known>() {
+                let _ = known.0.set(Seen { kind: "token", id: principal.who.document().0 });
+            }
+            return Ok(principal);
+        }
         Err(failed) => failed,
     };
     app.gate.refused(code, address(parts, app))?;
