@@ -7,15 +7,15 @@ use crate::server::envelope::envelope;
 use crate::server::observe::observe;
 use crate::server::problem::Problem;
 use crate::server::routes::{
-    erasures, events, holds, humans, ingest, log, orders, retention, schedules, session, subjects,
-    system, tokens,
+    erasures, events, hec, holds, humans, ingest, log, orders, retention, schedules, session,
+    sources, subjects, system, tokens,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -56,6 +56,22 @@ fn public() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(system::live))
         .routes(routes!(system::ready))
         .route("/v1/tile/{*path}", get(log::tile))
+        .merge(collector())
+}
+
+/// Routes of Splunk's collector protocol, whose answers have its own shape.
+fn collector() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(hec::event))
+        .routes(routes!(hec::raw))
+        .routes(routes!(hec::ack))
+        .routes(routes!(hec::health))
+        .route("/services/collector", post(hec::event))
+        .route("/services/collector/event/1.0", post(hec::event))
+        .route("/services/collector/raw/1.0", post(hec::raw))
+        .route("/services/collector/health", post(hec::health))
+        .route("/services/collector/health/1.0", get(hec::health).post(hec::health))
+        .layer(map_response(hec::shaped))
 }
 
 /// Routes for those who answer for the vault.
@@ -80,6 +96,9 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(orders::rule))
         .routes(routes!(tokens::issue, tokens::list))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::get, sources::put))
+        .routes(routes!(sources::gaps))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::get, schedules::put, schedules::give_up))
         .routes(routes!(schedules::run))
