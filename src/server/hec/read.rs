@@ -116,9 +116,7 @@ fn event(tape: &mut Tape, raw: &str, form: Form, at: usize) -> Result<Vec<u8>, T
     // A product may send its record as a text that is one object.
     let inner = text.filter(|text| form != Form::Plain && text.trim_start().starts_with('{'));
     let draft = match (form, parts.kind, inner) {
-        (_, Kind::Object, _) if form != Form::Plain => {
-            object(tape, parts.event, &parts, form)?
-        }
+        (_, Kind::Object, _) if form != Form::Plain => object(tape, parts.event, &parts, form)?,
         (_, _, Some(inner)) => object(tape, inner, &parts, form)?,
         (Form::Native, ..) => {
             return Err(Told::invalid(at).reason("EVENT_NOT_OBJECT"));
