@@ -50,9 +50,9 @@ impl Form {
 /// `Told` 5, 6, 12, 13, 15 with the place of the event; nothing is taken then.
 pub fn events(body: &[u8], form: Form) -> Result<Vec<Vec<u8>>, Told> {
     let text = text_of(body)?;
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let stream = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let (mut tape, mut drafts) = (Tape::default(), Vec::new());
-    while let Some(next) = stream.next() {
+    for next in stream {
         let at = drafts.len();
         let raw = next.map_err(|_| Told::invalid(at).reason("JSON_SYNTAX"))?.get();
         match raw.starts_with('[') {
