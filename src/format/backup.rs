@@ -242,6 +242,6 @@ impl<'a> Lines<'a> {
             bytes: bytes.parse().ok()?,
             list: Hash32::parse(list)?,
         };
-        (self.next()? == "" && self.lines.next().is_none()).then_some(manifest)
+        (self.next()?.is_empty() && self.lines.next().is_none()).then_some(manifest)
     }
 }

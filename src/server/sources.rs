@@ -214,14 +214,8 @@ impl Sources {
         }
         let id = known.as_ref().map_or_else(|| DocumentId(random(entropy)), |known| known.id);
         let body = serde_json::to_vec(&source).map_err(|_| Problem::internal())?;
-        let put = Put {
-            kind: DocumentKind::Source,
-            id,
-            expect,
-            gone: false,
-            body: &body,
-            subjects: &[],
-        };
+        let put =
+            Put { kind: DocumentKind::Source, id, expect, gone: false, body: &body, subjects: &[] };
         let (_, time) = vault.put_document(&put)?;
         let new = || Arc::new(Pulse { last: 0.into(), from: time, silent: 0.into() });
         let pulse = known.map_or_else(new, |known| known.pulse.clone());

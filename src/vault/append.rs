@@ -125,11 +125,7 @@ impl Vault {
     ///
     /// # Errors
     /// As `submit` and `append_under`.
-    pub fn submit_under<'e>(
-        &self,
-        drafts: &[Draft<'e>],
-        terms: &Terms,
-    ) -> Result<Pending<'_, 'e>> {
+    pub fn submit_under<'e>(&self, drafts: &[Draft<'e>], terms: &Terms) -> Result<Pending<'_, 'e>> {
         let (policies, mut lap) = (self.policies(), self.meter().start());
         let mut scratch = self.inner.scratches.take();
         let mut events = Vec::with_capacity(drafts.len());

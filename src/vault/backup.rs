@@ -117,7 +117,9 @@ impl Vault {
         let (own, _) = self.data_dirs();
         let dirs = &self.inner.key_dirs;
         for dir in [Some(&own), Some(&dirs.keys), dirs.mirror.as_ref()].into_iter().flatten() {
-            if to.starts_with(dir) || dir.starts_with(to) {
+            // One may be relative to the working directory; links are the business of the hands.
+            let (dir, to) = (from_root(dir), from_root(to));
+            if to.starts_with(&dir) || dir.starts_with(&to) {
                 let fix = "a backup lies apart from data and keys, best on another disk";
                 return Err(Error::denied("BACKUP_TARGET", fix));
             }
@@ -320,6 +322,11 @@ impl Vault {
         disk.replace(&to.join(MANIFEST), signed.as_bytes())?;
         Ok(manifest)
     }
+}
+
+/// A path from the root, as far as that can be told without looking.
+fn from_root(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Nobody packs while this is held.

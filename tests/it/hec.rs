@@ -24,8 +24,7 @@ const OKTA: &str = concat!(
     r#""severity":"INFO","outcome":{"result":"SUCCESS"},"actor":{"id":"00u1","type":"User","#,
     r#""alternateId":"ann@clinic.example","displayName":"Ann"}}"#
 );
-const META: &str =
-    r#""time":1763632800.123,"host":"log-stream","source":"OktaIM2","index":"main""#;
+const META: &str = r#""time":1763632800.123,"host":"log-stream","source":"OktaIM2","index":"main""#;
 
 fn request(path: &str, guid: &str, body: impl Into<Body>) -> Request<Body> {
     let request = Request::post(path).header(header::AUTHORIZATION, format!("Splunk {guid}"));

@@ -18,7 +18,17 @@ use std::process::ExitCode;
 /// Runs `chancery backup`.
 pub(crate) fn back_up(context: &mut Context, args: &Backup) -> Result<ExitCode> {
     let to = whole_path(&args.to)?;
-    let vault = context.open()?;
+    let config = context.config()?;
+    let dirs = [Some(&config.data), Some(&config.keys), config.keys_mirror.as_ref()];
+    for dir in dirs.into_iter().flatten() {
+        let dir = whole_path(dir)?;
+        if to.starts_with(&dir) || dir.starts_with(&to) {
+            let message = "the place leads into data or keys, or holds them; nothing was copied; \
+                           name a directory apart from both, best on another disk";
+            return Err(Failure::refused("BACKUP_TARGET", message).into());
+        }
+    }
+    let vault = context.open_with(&config)?;
     let stop = context.stop.clone();
     let mut go_on = |_: u64| !stop.load(std::sync::atomic::Ordering::Relaxed);
     let Some(made) = vault.back_up(&to, args.verify, &mut go_on)? else {

@@ -148,7 +148,7 @@ impl Told {
 
 impl From<Problem> for Told {
     fn from(problem: Problem) -> Self {
-        let reason = Some((problem.code, problem.field));
+        let reason = Some((problem.code, problem.field.map(String::from)));
         let told = match problem.status.as_u16() {
             // What a vault forbids for now is no fault of the token: nobody shall drop events.
             403 | 408 | 429 | 503 | 507 => Told::busy(problem.retry_after),

@@ -50,9 +50,9 @@ impl Form {
 /// `Told` 5, 6, 12, 13, 15 with the place of the event; nothing is taken then.
 pub fn events(body: &[u8], form: Form) -> Result<Vec<Vec<u8>>, Told> {
     let text = text_of(body)?;
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let stream = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let (mut tape, mut drafts) = (Tape::default(), Vec::new());
-    while let Some(next) = stream.next() {
+    for next in stream {
         let at = drafts.len();
         let raw = next.map_err(|_| Told::invalid(at).reason("JSON_SYNTAX"))?.get();
         match raw.starts_with('[') {
@@ -116,9 +116,7 @@ fn event(tape: &mut Tape, raw: &str, form: Form, at: usize) -> Result<Vec<u8>, T
     // A product may send its record as a text that is one object.
     let inner = text.filter(|text| form != Form::Plain && text.trim_start().starts_with('{'));
     let draft = match (form, parts.kind, inner) {
-        (_, Kind::Object, _) if form != Form::Plain => {
-            object(tape, parts.event, &parts, form)?
-        }
+        (_, Kind::Object, _) if form != Form::Plain => object(tape, parts.event, &parts, form)?,
         (_, _, Some(inner)) => object(tape, inner, &parts, form)?,
         (Form::Native, ..) => {
             return Err(Told::invalid(at).reason("EVENT_NOT_OBJECT"));

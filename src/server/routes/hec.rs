@@ -126,8 +126,7 @@ impl Sending {
         let mut before = 0;
         for batch in drafts.chunks(BATCH_EVENTS_MAX) {
             let source = self.source.as_str();
-            let batch: Vec<Draft<'_>> =
-                batch.iter().map(|json| Draft { source, json }).collect();
+            let batch: Vec<Draft<'_>> = batch.iter().map(|json| Draft { source, json }).collect();
             let appended = self.vault.append_under(&batch, sender.terms());
             let receipts = appended.map_err(|error| {
                 let problem = Problem::from(error);

@@ -275,7 +275,7 @@ impl Framing {
         }
     }
 
-    fn split<'h>(self, held: &'h Held) -> Result<Vec<&'h [u8]>, Problem> {
+    fn split(self, held: &Held) -> Result<Vec<&[u8]>, Problem> {
         let bytes = held.bytes.as_slice();
         let texts = match self {
             Framing::Lines => bytes

@@ -51,6 +51,7 @@ pub(crate) fn begin(context: &Context, app: &App, args: &Serve, config: &Config)
             }
         };
     }
+    app.follow_rules().map_err(failed)?;
     let path = of_tenant(&config.data, SYSTEM).join("bootstrap.token");
     let shown = app.directory.bootstrap(&app.hands(0)).map_err(Problem::from).map_err(failed)?;
     let bootstrap = match shown {
