@@ -53,6 +53,7 @@ mod schedule;
 mod scheduler;
 mod scrub;
 mod second;
+mod service;
 mod siem;
 mod snapshot;
 mod timestamp;
