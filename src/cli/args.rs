@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod emit;
+pub mod copy;
 pub mod govern;
 pub mod make;
 pub mod prove;
@@ -12,6 +13,7 @@ pub mod values;
 pub mod witness;
 
 use crate::cli::args::access::AccessCommand;
+use crate::cli::args::copy::{Backup, Restore};
 use crate::cli::args::emit::Emit;
 use crate::cli::args::govern::{ConfigCommand, HoldCommand, KeysCommand};
 use crate::cli::args::govern::{RetainCommand, SubjectCommand};
@@ -140,6 +142,10 @@ pub enum Command {
     Config(ConfigCommand),
     /// Say what is wrong or weak with this vault, and what to do
     Doctor(Doctor),
+    /// Copy the data, never the keys, with a signed manifest
+    Backup(Backup),
+    /// Put a backup back beside the keys of today
+    Restore(Restore),
     /// Read every byte again, and record what was found
     Scrub(Scrub),
     /// Tell the whole story on an invented day, or on a real log

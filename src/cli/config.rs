@@ -7,12 +7,14 @@
 pub mod error;
 pub mod passphrase;
 pub mod raw;
+pub mod server;
 pub mod witness;
 
 use crate::base::limits::UNIT_BYTES_TARGET;
 use crate::cli::args::Global;
 use crate::cli::config::error::{ConfigError, Place};
 use crate::cli::config::raw::{Given, Raw};
+use crate::cli::config::server::{Server, ServerFlags};
 use crate::cli::config::witness::{Timestamp, Witnesses};
 use std::path::{Path, PathBuf};
 
@@ -124,6 +126,8 @@ pub struct Config {
     pub witnesses: Witnesses,
     /// Time-stamp authority.
     pub timestamp: Timestamp,
+    /// The service.
+    pub server: Server,
     /// Every value with its origin, in order of the file.
     pub shown: Vec<Shown>,
 }
@@ -137,6 +141,18 @@ impl Config {
     /// # Errors
     /// The file, the key and what is allowed.
     pub fn load(flags: &Global, env: Environment<'_>) -> Result<Config, ConfigError> {
+        Config::load_to_serve(flags, &ServerFlags::default(), env)
+    }
+
+    /// As `load`, with what `chancery serve` says.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn load_to_serve(
+        flags: &Global,
+        serve: &ServerFlags,
+        env: Environment<'_>,
+    ) -> Result<Config, ConfigError> {
         let home = home_of(flags, env).0;
         let file = flags.config.clone().unwrap_or_else(|| home.join(FILE_NAME));
         let text = match std::fs::read_to_string(&file) {
@@ -146,7 +162,7 @@ impl Config {
             }
             Err(e) => return Err(ConfigError::unreadable(&file, &e)),
         };
-        Config::check(&text, &file, flags, env)
+        Config::check_to_serve(&text, &file, (flags, serve), env)
     }
 
     /// Checks the text of a configuration file together with flags and environment.
@@ -157,6 +173,15 @@ impl Config {
         text: &str,
         file: &Path,
         flags: &Global,
+        env: Environment<'_>,
+    ) -> Result<Config, ConfigError> {
+        Config::check_to_serve(text, file, (flags, &ServerFlags::default()), env)
+    }
+
+    fn check_to_serve(
+        text: &str,
+        file: &Path,
+        (flags, serve): (&Global, &ServerFlags),
         env: Environment<'_>,
     ) -> Result<Config, ConfigError> {
         let raw = Raw::parse(text, file)?;
@@ -198,6 +223,8 @@ impl Config {
         show_rest(&mut shown, &raw, &passphrase, mode, commit);
         let timestamp = witness::check_timestamp(&place, &raw, &home)?;
         show_witnesses(&mut shown, &witnesses, &timestamp);
+        let server = server::check(&place, &raw.server, &home, serve, env)?;
+        shown.extend(server.shown.iter().cloned());
         Ok(Config {
             home,
             name: name.0,
@@ -213,6 +240,7 @@ impl Config {
             pack_background: raw.pack.background.as_ref().is_none_or(|v| *v.get_ref()),
             witnesses,
             timestamp,
+            server,
             shown,
         })
     }

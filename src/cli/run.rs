@@ -137,6 +137,8 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Hold(args) => cmd::hold::run(context, args),
         Command::Retain(args) => cmd::retain::run(context, args),
         Command::Pack(_) => cmd::pack::run(context),
+        Command::Backup(args) => cmd::copy::back_up(context, args),
+        Command::Restore(args) => cmd::copy::restore(context, args),
         Command::Report(args) => cmd::report::run(context, args),
         Command::Export(args) => cmd::export::run(context, args),
         Command::Keys(args) => cmd::keys::run(context, args),

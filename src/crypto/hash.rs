@@ -3,7 +3,8 @@
 //! Everything here equals `sha2`'s digest and runs through it, so the CPU's SHA extensions are
 //! used where they exist; many messages at once are `crypto::lanes`. `State` lets a worker absorb
 //! all but the last block of an entry and the sequencer finish it with one compression.
-//! Nothing here keeps state between calls or fails, and only `pad_onto` may allocate.
+//! But for `Running`, which its owner feeds, nothing here keeps state between calls; nothing fails,
+//! and only `pad_onto` may allocate.
 
 use crate::base::id::Hash32;
 use sha2::Digest as _;
@@ -79,6 +80,22 @@ pub fn sha256(parts: &[&[u8]]) -> Hash32 {
         hasher.update(part);
     }
     Hash32(hasher.finalize().into())
+}
+
+/// SHA-256 of a message that comes in pieces, such as a file too long to hold.
+#[derive(Clone, Default)]
+pub struct Running(sha2::Sha256);
+
+impl Running {
+    /// Takes in the next piece.
+    pub fn absorb(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The hash of everything taken in so far.
+    pub fn hash(&self) -> Hash32 {
+        Hash32(self.0.clone().finalize().into())
+    }
 }
 
 /// Leaf of the tree: SHA-256(0x00 || entry).

@@ -1,6 +1,7 @@
 //! Bytes to values and back: every stored and signed thing, normative in `docs/format.md`.
 //! It never touches a file and never panics, whatever the input.
 
+pub mod backup;
 pub mod body;
 pub mod bundle;
 pub mod canon;

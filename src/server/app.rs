@@ -9,6 +9,9 @@ use crate::server::gate::Gate;
 use crate::server::identity::Hands;
 use crate::server::identity::directory::Directory;
 use crate::server::identity::token::Env;
+use crate::server::log::Log;
+use crate::server::metrics::Metrics;
+use crate::server::observe::Observer;
 use crate::server::orders::book::Book;
 use crate::server::problem::Problem;
 use crate::server::scheduler::run::Runner;
@@ -20,15 +23,21 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub const SYSTEM: &str = "system";
 
 /// What is set from outside.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Names that a `Host` header may have, with or without a port; an address literal of the
     /// listener is always one of them.
     pub hosts: Vec<String>,
     /// Origins whose pages may send unsafe requests with a session's cookie.
     pub origins: Vec<String>,
-    /// Networks of proxies whose `X-Forwarded-For` is believed.
-    pub proxies: Vec<std::net::IpAddr>,
+    /// Whether an address is a proxy whose `X-Forwarded-For` is believed.
+    pub trusted: Arc<dyn Fn(std::net::IpAddr) -> bool + Send + Sync>,
+    /// Bytes of a body with events, unpacked.
+    pub body_bytes_max: usize,
+    /// Free bytes by what lies there: `data`, `keys`, `mirror`.
+    pub free: Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+    /// Whether metrics bear the names of tenants.
+    pub metrics_by_tenant: bool,
     /// Part of the text of tokens.
     pub env: Env,
 }
@@ -48,6 +57,8 @@ pub struct App {
     pub cursors: Cursors,
     /// Failures, rates, refusals.
     pub gate: Gate,
+    /// Lines and counts.
+    pub observer: Observer,
     /// Room for bodies.
     pub bodies: Budget,
     /// Time.
@@ -80,6 +91,12 @@ impl App {
         let cursors = Cursors::new(&system, entropy.clone())?;
         let gate = Gate::new(&*entropy);
         let bodies = Budget::default();
+        let observer = Observer {
+            log: Log::new(crate::server::router::templates()),
+            metrics: Arc::new(Metrics::new(settings.metrics_by_tenant)),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
         Ok(App {
             tenants,
             system,
@@ -88,6 +105,7 @@ impl App {
             scheduler: RwLock::default(),
             cursors,
             gate,
+            observer,
             bodies,
             clock,
             entropy,

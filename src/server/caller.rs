@@ -4,11 +4,12 @@
 
 use crate::policy::access::Permission;
 use crate::server::app::App;
-use crate::server::envelope::RequestId;
+use crate::server::envelope::{Known, name_of};
 use crate::server::identity::Hands;
 use crate::server::identity::principal::{Principal, Scope};
 use crate::server::identity::refused::{Error as IdentityError, Refused};
 use crate::server::listen::Peer;
+use crate::server::log::{RequestId, Who as Seen};
 use crate::server::problem::Problem;
 use crate::vault::Vault;
 use axum::extract::FromRequestParts;
@@ -35,6 +36,7 @@ pub struct Caller {
     pub request: RequestId,
     /// Where it comes from.
     pub from: IpAddr,
+    app: Arc<App>,
 }
 
 impl Caller {
@@ -43,7 +45,12 @@ impl Caller {
     /// # Errors
     /// 403 `FORBIDDEN`.
     pub fn may(&self, permission: Permission) -> Result<Scope, Problem> {
-        Ok(self.principal.scope(permission)?)
+        let scope = self.principal.scope(permission);
+        if scope.is_err() {
+            let roles = self.principal.roles();
+            self.app.observer.metrics.denied(roles.first().map_or("none", |role| role.name()));
+        }
+        Ok(scope?)
     }
 
     /// Refuses what the caller's roles do not allow, and who has not shown the second factor
@@ -106,7 +113,7 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let request = parts.extensions.get::<RequestId>().copied().unwrap_or_default();
+        let request = name_of(&parts.extensions);
         let from = address(parts, app);
         let principal = authenticate(parts, app).map_err(|problem| {
             // The count decides what is answered: a reason, or that nobody looks any more.
@@ -116,8 +123,12 @@ impl FromRequestParts<Arc<App>> for Caller {
             }
         })?;
         app.gate.caller(&principal.who.document().0)?;
+        if let Some(known) = parts.extensions.get::<Known>() {
+            let kind = if principal.human().is_ok() { "human" } else { "token" };
+            let _ = known.0.set(Seen { kind, id: principal.who.document().0 });
+        }
         let vault = app.tenant(&principal.tenant)?;
-        Ok(Caller { principal, vault, request, from })
+        Ok(Caller { principal, vault, request, from, app: app.clone() })
     }
 }
 
@@ -184,10 +195,10 @@ pub fn same_origin(method: &Method, headers: &HeaderMap, app: &App) -> Result<()
 pub fn address(parts: &Parts, app: &App) -> IpAddr {
     let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let peer = parts.extensions.get::<Peer>().map_or(nobody, |peer| peer.address.ip());
-    rightmost(peer.to_canonical(), &parts.headers, &app.settings.proxies)
+    rightmost(peer.to_canonical(), &parts.headers, &*app.settings.trusted)
 }
 
-fn rightmost(peer: IpAddr, headers: &HeaderMap, proxies: &[IpAddr]) -> IpAddr {
+fn rightmost(peer: IpAddr, headers: &HeaderMap, trusted: &dyn Fn(IpAddr) -> bool) -> IpAddr {
     let mut at = peer;
     let hops: Vec<&str> = headers
         .get_all("x-forwarded-for")
@@ -196,7 +207,7 @@ fn rightmost(peer: IpAddr, headers: &HeaderMap, proxies: &[IpAddr]) -> IpAddr {
         .flat_map(|value| value.split(','))
         .collect();
     for hop in hops.iter().rev() {
-        if !proxies.contains(&at) {
+        if !trusted(at) {
             return at;
         }
         let Ok(address) = hop.trim().parse::<IpAddr>() else { return at };
@@ -214,8 +225,9 @@ mod tests {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let mut headers = HeaderMap::new();
         headers.append("x-forwarded-for", HeaderValue::from_static("1.2.3.4, 203.0.113.7"));
-        assert_eq!(rightmost(ip("198.51.100.1"), &headers, &[]), ip("198.51.100.1"));
-        let proxies = [ip("198.51.100.1"), ip("198.51.100.2")];
+        assert_eq!(rightmost(ip("198.51.100.1"), &headers, &|_| false), ip("198.51.100.1"));
+        let list = [ip("198.51.100.1"), ip("198.51.100.2")];
+        let proxies = |at| list.contains(&at);
         assert_eq!(rightmost(ip("198.51.100.1"), &headers, &proxies), ip("203.0.113.7"));
         headers.append("x-forwarded-for", HeaderValue::from_static("198.51.100.2"));
         assert_eq!(rightmost(ip("198.51.100.1"), &headers, &proxies), ip("203.0.113.7"));

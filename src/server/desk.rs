@@ -147,8 +147,23 @@ impl App {
             None => Ok(rules::rule_of(self.system(), place.tenant)?.unwrap_or_default()),
         };
         let now = place.vault.clock().now();
-        Ok(self
-            .with_hands(place.tenant, |hands| place.book.tick(&place.vault, hands, &rule, now))?)
+        let progress = self
+            .with_hands(place.tenant, |hands| place.book.tick(&place.vault, hands, &rule, now))?;
+        if place.tenant == SYSTEM && !progress.executed.is_empty() {
+            self.follow_rules()?;
+        }
+        Ok(progress)
+    }
+
+    /// Writes into each tenant's own log the rule it lives under, where that has changed.
+    ///
+    /// # Errors
+    /// Those of the vaults.
+    pub fn follow_rules(&self) -> Result<(), Problem> {
+        for (tenant, vault) in self.tenants().filter(|(tenant, _)| *tenant != SYSTEM) {
+            rules::follow(self.system(), vault, tenant)?;
+        }
+        Ok(())
     }
 
     /// Runs something with the hands that carry out a tenant's orders.

@@ -1,41 +1,36 @@
-//! The outermost layer: every request gets an id, a time limit and a known `Host`; every answer
-//! its headers, and every refusal, of the router or of a layer too, the shape of a problem. It
-//! writes one line a request, of closed fields only, and never looks into a body.
+//! The layer around the routes: every request has a time limit and a known `Host`; every answer its
+//! headers, and every refusal, of the router or of a layer too, the shape of a problem. `observe`
+//! stands outside of it, names the request and writes its line. It never looks into a body.
 
-use crate::base::id::hex;
-use crate::base::world::random;
 use crate::server::app::App;
 use crate::server::listen::Peer;
+use crate::server::log::{RequestId, Who};
 use crate::server::problem::{PROBLEM_JSON, Problem};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// Seconds a request may take in all, its body included.
 const REQUEST_SECONDS: u64 = 120;
-/// Header with the request's id.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Who a request turned out to be from, said by whoever found out.
+#[derive(Clone, Default)]
+pub struct Known(pub Arc<OnceLock<Who>>);
 
-/// Random name of one request.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct RequestId(pub [u8; 8]);
-
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
+/// The name that `observe` gave a request.
+pub fn name_of(extensions: &Extensions) -> RequestId {
+    extensions.get::<RequestId>().copied().unwrap_or(RequestId([0; 16]))
 }
 
 /// Wraps a request.
 pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let id = RequestId(random(&*app.entropy));
-    request.extensions_mut().insert(id);
-    let answer = match known_host(&request, &app) {
+    let (id, known) = (name_of(request.extensions()), Known::default());
+    request.extensions_mut().insert(known.clone());
+    let mut answer = match known_host(&request, &app) {
         Err(problem) => problem.answer(&id.to_string()),
         Ok(()) => match timeout(Duration::from_secs(REQUEST_SECONDS), next.run(request)).await {
             Ok(response) => dressed(response, id),
@@ -46,7 +41,10 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
             }
         },
     };
-    headed(answer, id)
+    if let Some(who) = known.0.get() {
+        answer.extensions_mut().insert(*who);
+    }
+    headed(answer)
 }
 
 /// Makes a problem of what is an error and none yet.
@@ -84,11 +82,8 @@ fn of_status(status: StatusCode) -> Problem {
 }
 
 /// What every answer carries.
-fn headed(mut response: Response, id: RequestId) -> Response {
+fn headed(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert(REQUEST_ID, id);
-    }
     let fixed = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),

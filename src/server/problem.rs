@@ -3,6 +3,7 @@
 //! only. The inside of a failure stays inside; the request id leads to it.
 
 use crate::base::refusal::Refusal;
+use crate::server::observe::Code;
 use crate::store::error::ErrorKind;
 use crate::vault::error::Error;
 use axum::body::Body;
@@ -161,6 +162,7 @@ impl Problem {
         if let Some(challenge) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        response.extensions_mut().insert(Code(self.code));
         response
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::server::app::App;
 use crate::server::envelope::envelope;
+use crate::server::observe::observe;
 use crate::server::problem::Problem;
 use crate::server::routes::{
     erasures, events, holds, humans, ingest, log, orders, retention, schedules, session, subjects,
@@ -82,6 +83,7 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::get, schedules::put, schedules::give_up))
         .routes(routes!(schedules::run))
+        .routes(routes!(system::metrics))
         .routes(routes!(system::tenants))
         .routes(routes!(system::system))
         .routes(routes!(humans::list))
@@ -104,6 +106,13 @@ pub fn description() -> utoipa::openapi::OpenApi {
     api
 }
 
+/// The address of every route as the router has it: what log lines and metrics may name.
+pub fn templates() -> Vec<String> {
+    let mut templates: Vec<String> = description().paths.paths.into_keys().collect();
+    templates.extend(["/openapi.json", "/v1/tile/{*path}"].map(str::to_owned));
+    templates
+}
+
 /// What the public listener serves.
 pub fn public_router(app: Arc<App>) -> Router {
     finished(public().split_for_parts().0, app)
@@ -123,6 +132,7 @@ fn finished(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
         .layer(from_fn_with_state(app.clone(), envelope))
+        .layer(from_fn_with_state(app.observer.clone(), observe))
         .with_state(app)
 }
 

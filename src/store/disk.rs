@@ -306,6 +306,13 @@ impl Disk for OsDisk {
     }
 }
 
+/// Free bytes where a directory lies, for whoever is not the superuser; none where the system does
+/// not say.
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    let room = rustix::fs::statvfs(dir).ok()?;
+    room.f_bavail.checked_mul(room.f_frsize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -79,7 +79,8 @@ impl Vault {
     ///
     /// # Errors
     /// `Invalid` `FIELD_UNKNOWN` for a field the record has not; `Denied` `FIELD_ERASED`,
-    /// `FIELD_EXPIRED`, or `FIELD_PRIVATE` for the body of a document; `Evidence` when its body or key is not what it must be; those of append.
+    /// `FIELD_EXPIRED`, or `FIELD_PRIVATE` for the body of a document; `Evidence` when its body or
+    /// key is not what it must be; those of append.
     pub fn disclose(
         &self,
         index: EntryIndex,

@@ -8,6 +8,7 @@
 
 pub mod anchor;
 pub mod append;
+pub mod backup;
 pub mod clock;
 pub mod complete;
 pub mod config;
@@ -53,7 +54,7 @@ mod tagged;
 
 use crate::base::event::EventCode;
 use crate::base::id::{SourceHandle, TenantId};
-use crate::base::unit::TreeSize;
+use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::base::world::{Clock, Entropy};
 use crate::format::vkey::{Signer, Verifier};
 use crate::policy::classify::Policies;
@@ -233,6 +234,23 @@ impl Vault {
         }
         let published = self.inner.published.read().unwrap_or_else(PoisonError::into_inner);
         Ok(published.note.clone())
+    }
+
+    /// Entries that the newest signed checkpoint covers.
+    pub fn signed_size(&self) -> TreeSize {
+        self.inner.published.read().unwrap_or_else(PoisonError::into_inner).size
+    }
+
+    /// Log time of the oldest entry that no signed checkpoint covers, if there is one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn unpublished_since(&self) -> Result<Option<UtcNanos>> {
+        let published = self.signed_size();
+        match published < self.size() {
+            true => Ok(Some(self.entry(EntryIndex(published.0))?.time_log)),
+            false => Ok(None),
+        }
     }
 
     /// Entries that the index covers; seals may be owed beyond.

@@ -154,7 +154,8 @@ fn open_kek(disk: &dyn Disk, config: &Config, passphrase: Option<&[u8]>) -> Resu
     Ok(opened?)
 }
 
-fn signer_of_reports(
+/// The key that signs reports, receipts and backups.
+pub(crate) fn signer_of_reports(
     world: &World,
     places: &Places,
     kek: &Kek,
@@ -329,6 +330,30 @@ impl Opening {
         let reports = logkey::signer(disk, &path, kek, REPORT_KEY, &name);
         log_keys.is_ok_and(|found| found.all().eq(self.log_keys.all()))
             && reports.is_ok_and(|found| found.verifier() == self.reports.verifier())
+    }
+
+    /// What an opening of these files beside these keys would say, without opening: witnesses are
+    /// asked, keys and ledger compared, nothing changed. A longer log that a witness has seen is
+    /// said and no error with `accept_older`.
+    pub(crate) fn stands(&self, config: &Config, accept_older: bool) -> Result<Vec<Notice>> {
+        let mut notices = match self.meet(config) {
+            Err(Error::Evidence { verdict: "ROLLED_BACK", detail }) if accept_older => {
+                vec![Notice { code: "ROLLED_BACK", text: detail }]
+            }
+            met => met?.notices,
+        };
+        let report_key = self.reports.verifier();
+        let ledger = config.ledger.as_ref();
+        let ledger = ledger.map(|text| Ledger::open(text, report_key, &self.file)).transpose()?;
+        let disk = &self.world.disk;
+        keyplane::choose(disk, &self.dirs, &self.kek, &self.judge(ledger.as_ref()))?;
+        notices.extend(self.notices.iter().cloned());
+        Ok(notices)
+    }
+
+    /// Whether the log had this root at this size.
+    pub(crate) fn had_root(&self, size: TreeSize, root: &Hash32) -> Result<bool> {
+        recover::had_root(&self.log, &self.tiles, size, root)
     }
 
     /// What the log says of the key plane.

@@ -4,6 +4,8 @@ mod binary;
 mod pages;
 mod demo;
 mod keys;
+mod operate;
+mod orders;
 mod pipeline;
 mod proofs;
 mod registry;
@@ -381,8 +383,22 @@ fn words_of_the_command_line_parse_or_are_refused() {
 // ---- The pages ----
 
 /// Upper-case words in quotes that are no codes.
-const NOT_CODES: &[&str] =
-    &["CARGO_PKG_VERSION", "CHANCERY_HOME", "CHANCERY_TENANT", "COLUMNS", "NO_COLOR"];
+const NOT_CODES: &[&str] = &[
+    "CARGO_PKG_VERSION",
+    "CHANCERY_ADMIN_LISTEN",
+    "CHANCERY_CLIENT_CA",
+    "CHANCERY_COOLING_OFF",
+    "CHANCERY_HOME",
+    "CHANCERY_HOSTS",
+    "CHANCERY_LISTEN",
+    "CHANCERY_PROFILE",
+    "CHANCERY_TENANT",
+    "CHANCERY_TLS_CERT",
+    "CHANCERY_TLS_KEY",
+    "COLUMNS",
+    "CREDENTIALS_DIRECTORY",
+    "NO_COLOR",
+];
 
 #[test]
 fn every_code_in_the_source_is_explained() {

@@ -295,9 +295,19 @@ Hand it over by a way the vault's operator does not control.")]
 pub enum ConfigCommand {
     /// Show what is in force, where each value comes from, and files that differ (drift)
     #[command(after_help = "\
+Examples:
+  chancery config show
+  chancery config show --effective     settings alone; also beside a running server")]
+    Show {
+        /// Settings only, each with who said it; no vault is opened, secrets are never shown
+        #[arg(long)]
+        effective: bool,
+    },
+    /// Check configuration and policy files; open nothing
+    #[command(after_help = "\
 Example:
-  chancery config show")]
-    Show,
+  chancery --config /etc/chancery/chancery.toml config check")]
+    Check,
     /// Write the policy files in force to a folder, to edit them there
     #[command(after_help = "\
 Example:

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// `chancery serve`.
 #[derive(Args, Debug)]
@@ -10,26 +9,17 @@ use std::path::PathBuf;
 Examples:
   chancery serve
   chancery serve --single-operator --cooling-off 0s
-  chancery serve --listen 10.0.0.5:8843 --host vault.clinic.example --tls-cert chain.pem --tls-key key.pem
+  chancery serve --listen 10.0.0.5:8843      with hosts, tls_cert and tls_key in chancery.toml
 
 Without a vault it makes one; without a certificate it makes one for this machine's loopback names.
 The first start prints where the token lies that enrols the first person.")]
 pub struct Serve {
-    /// Address of ingest, reading and proofs
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8843")]
-    pub listen: SocketAddr,
-    /// Address of administration and metrics
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8844")]
-    pub admin_listen: SocketAddr,
-    /// Name that clients call this service by; repeat for more
-    #[arg(long = "host", value_name = "NAME")]
-    pub hosts: Vec<String>,
-    /// Certificate chain in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-    /// Its private key in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
+    /// Address of ingest, reading and proofs [default: 127.0.0.1:8843, or `server.listen`]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Address of administration and metrics [default: 127.0.0.1:8844, or `server.admin_listen`]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
     /// Use the certificate made here on an address that is not loopback
     #[arg(long)]
     pub generated_certificate: bool,

@@ -3,12 +3,13 @@
 
 use crate::base::id::hex;
 use crate::cli::args::govern::{Approval, ConfigCommand};
-use crate::cli::cmd::{done, must_be_new, order, write_new};
+use crate::cli::cmd::{done, must_be_new, order, ordered, write_new};
 use crate::cli::config::Config;
 use crate::cli::error::Failure;
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
 use crate::cli::world::{policies, vault_config};
+use crate::policy::order::act::Act;
 use crate::vault::Vault;
 use crate::vault::read::Reading;
 use anyhow::Result;
@@ -22,7 +23,8 @@ type Files = BTreeMap<String, String>;
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, command: &ConfigCommand) -> Result<ExitCode> {
     match command {
-        ConfigCommand::Show => show(context),
+        ConfigCommand::Show { effective } => show(context, *effective),
+        ConfigCommand::Check => check(context),
         ConfigCommand::Policies { out } => write_policies(context, out),
         ConfigCommand::Apply { dry_run, approval } => apply(context, *dry_run, approval),
     }
@@ -49,9 +51,19 @@ fn differences(force: &Files, given: &Files) -> Vec<(String, &'static str)> {
     names.into_iter().filter_map(|name| Some((name.clone(), how(name)?))).collect()
 }
 
-fn show(context: &mut Context) -> Result<ExitCode> {
+/// Whether configuration and policies say what they must; nothing is opened.
+fn check(context: &mut Context) -> Result<ExitCode> {
     let config = context.config()?;
-    let there = config.data.join("vault.toml").exists();
+    let files = policies(&config.policies)?;
+    context.out.object(&json!({"valid": true, "policies": files.len()}))?;
+    let text = format!("configuration and {} policy files are valid", files.len());
+    context.out.status(Tone::Good, "VALID", &text)?;
+    done()
+}
+
+fn show(context: &mut Context, effective: bool) -> Result<ExitCode> {
+    let config = context.config()?;
+    let there = !effective && config.data.join("vault.toml").exists();
     let mut policy = Value::Null;
     let mut drift = Vec::new();
     if there {
@@ -78,6 +90,9 @@ fn show(context: &mut Context) -> Result<ExitCode> {
         table.row(&[shown.key, &shown.value, shown.origin.name()]);
     }
     context.out.table(&table)?;
+    if effective {
+        return done();
+    }
     if !there {
         context.out.say("There is no vault yet: `chancery init` makes one.")?;
         return done();
@@ -135,6 +150,11 @@ fn apply(context: &mut Context, dry_run: bool, approval: &Approval) -> Result<Ex
         context.out.object(&json!({"applied": false, "changed": changed}))?;
         print_drift(context, &drift)?;
         context.out.say("Nothing was changed.")?;
+        return done();
+    }
+    let base_hash = vault.facts_now().policies.map(|(_, _, hash)| hash).unwrap_or_default();
+    let act = Act::ApplyPolicies { files: files.policies.clone(), base_hash };
+    if ordered::instead(context, &config, &vault, approval, act)? {
         return done();
     }
     let index = vault.apply_policies(&files, &order)?;

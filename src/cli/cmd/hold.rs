@@ -5,11 +5,12 @@ use crate::base::id::CaseId;
 use crate::base::unit::Day;
 use crate::cli::args::govern::{Approval, HoldCommand};
 use crate::cli::args::values::IdentifierArg;
-use crate::cli::cmd::{cases, class, done, identifiers, one, order};
+use crate::cli::cmd::{cases, class, done, identifiers, one, order, ordered};
 use crate::cli::error::Failure;
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
 use crate::format::control::Scope;
+use crate::policy::order::act::Act;
 use crate::vault::Vault;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -90,6 +91,9 @@ fn release(context: &mut Context, name: &str, approval: &Approval) -> Result<Exi
         let message = "no active hold of that case; nothing was changed; `chancery hold list`";
         return Err(Failure::refused("HOLD_UNKNOWN", message).into());
     };
+    if ordered::instead(context, &config, &vault, approval, Act::ReleaseHold { case })? {
+        return done();
+    }
     let index = vault.release_hold(case, &order)?;
     vault.checkpoint()?;
     context.out.object(&json!({"case": case.to_string(), "entry": index.0}))?;

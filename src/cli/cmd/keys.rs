@@ -2,7 +2,7 @@
 
 use crate::base::unit::Generation;
 use crate::cli::args::govern::{Approval, KeysCommand};
-use crate::cli::cmd::{done, order, write_out};
+use crate::cli::cmd::{done, order, ordered, write_out};
 use crate::cli::config::witness::Witnesses;
 use crate::cli::config::{Config, Passphrase};
 use crate::cli::error::Failure;
@@ -90,6 +90,7 @@ fn roll_log(context: &mut Context, approval: &Approval) -> Result<ExitCode> {
     let vault = context.open_with(&config)?;
     let kek = kek_of(&world(), &files)?;
     let order = order(approval, &config)?;
+    ordered::refuse(&vault, &config)?;
     let rolled = vault.roll_log_key(&kek, &order)?;
     context.out.object(&json!({
         "index": rolled.index.0,
@@ -146,6 +147,7 @@ fn finish(
 fn forget_mirror(context: &mut Context, approval: &Approval) -> Result<ExitCode> {
     let config = context.config()?;
     let vault = context.open_with(&config)?;
+    ordered::refuse(&vault, &config)?;
     let entry = vault.forget_mirror(&order(approval, &config)?)?;
     let index = entry.map(|index| index.0);
     context.out.object(&json!({"forgotten": entry.is_some(), "index": index}))?;

@@ -10,14 +10,19 @@ mod vaults;
 use crate::base::unit::UtcNanos;
 use crate::cli::args::serve::Serve;
 use crate::cli::cmd::done;
+use crate::cli::config::Config;
+use crate::cli::config::server::{Profile, ServerFlags};
 use crate::cli::error::Failure;
+use crate::cli::medium::free_bytes;
 use crate::cli::run::Context;
 use crate::cli::world::world;
 use crate::server::app::{App, SYSTEM, Settings};
 use crate::server::audit::{Act, Deed};
 use crate::server::identity::token::Env;
+use crate::server::log::{self, Style};
 use anyhow::Result;
 use serde_json::json;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,16 +47,19 @@ struct Started {
 
 /// Runs the command.
 pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
-    listeners::check(args)?;
-    let config = context.config()?;
+    let flags = ServerFlags {
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        cooling_off: args.cooling_off,
+        generated_anywhere: args.generated_certificate,
+    };
+    let env = |name: &str| std::env::var(name).ok();
+    let config = Config::load_to_serve(&context.global, &flags, &env)?;
+    listeners::check(args, &config.server)?;
+    log::install(if std::io::stderr().is_terminal() { Style::Plain } else { Style::Json });
     let world = world();
     let opened = vaults::open(context, &config, &world)?;
-    let settings = Settings {
-        hosts: ["localhost".to_owned()].into_iter().chain(args.hosts.iter().cloned()).collect(),
-        origins: Vec::new(),
-        proxies: Vec::new(),
-        env: Env::Live,
-    };
+    let settings = settings(&config);
     let vaults::Opened { tenants, system } = opened;
     let made = App::new(tenants, system, &world, settings);
     let app = Arc::new(made.map_err(begin::failed)?);
@@ -86,6 +94,29 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
     drop(app);
     context.out.say("stopped; everything acknowledged is durable")?;
     done()
+}
+
+/// What the service is set to.
+fn settings(config: &Config) -> Settings {
+    let server = &config.server;
+    let proxies = server.trusted_proxies.clone();
+    let mut places = vec![("data", config.data.clone()), ("keys", config.keys.clone())];
+    places.extend(config.keys_mirror.iter().map(|mirror| ("mirror", mirror.clone())));
+    Settings {
+        hosts: server.hosts.clone(),
+        origins: Vec::new(),
+        trusted: Arc::new(move |at| proxies.iter().any(|network| network.holds(at))),
+        body_bytes_max: usize::try_from(server.max_body_bytes).unwrap_or(usize::MAX),
+        free: Arc::new(move || {
+            let free = |(name, dir): &(&'static str, PathBuf)| Some((*name, free_bytes(dir)?));
+            places.iter().filter_map(free).collect()
+        }),
+        metrics_by_tenant: server.metrics_by_tenant,
+        env: match server.profile {
+            Profile::Production => Env::Live,
+            Profile::Dev => Env::Dev,
+        },
+    }
 }
 
 /// Writes down that the service began or ended.

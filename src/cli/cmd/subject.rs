@@ -4,11 +4,13 @@
 use crate::base::id::JobId;
 use crate::cli::args::govern::{Approval, SubjectCommand};
 use crate::cli::args::values::IdentifierArg;
-use crate::cli::cmd::{case_names, cases, done, identifiers, must_be_new, order, write_new};
+use crate::cli::cmd::write_new;
+use crate::cli::cmd::{case_names, cases, done, identifiers, must_be_new, order, ordered};
 use crate::cli::error::Failure;
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
 use crate::format::control::Deferred;
+use crate::policy::order::act::{Act, Named};
 use crate::vault::Vault;
 use crate::vault::error::Error;
 use crate::vault::facts::Erasure;
@@ -49,6 +51,10 @@ fn link(context: &mut Context, given: &[IdentifierArg], approval: &Approval) -> 
     if named.len() < 2 {
         let message = "name at least two identifiers of one person; nothing was done";
         return Err(Failure::usage("SUBJECT_EMPTY", message).into());
+    }
+    let act = Act::Link { identifiers: named.iter().map(Named::from).collect() };
+    if ordered::instead(context, &config, &vault, approval, act)? {
+        return done();
     }
     let person = vault.link(&named, &order)?;
     let count = named.len();
@@ -138,6 +144,11 @@ fn erase(context: &mut Context, command: &SubjectCommand) -> Result<ExitCode> {
     let order = order(approval, &config)?;
     let vault = context.open_with(&config)?;
     let named = identifiers(&vault, std::slice::from_ref(identifier))?;
+    let identifiers = named.iter().map(Named::from).collect();
+    let act = Act::Erase { identifiers, basis: basis.clone() };
+    if ordered::instead(context, &config, &vault, approval, act)? {
+        return done();
+    }
     let done_now = vault.erase(&named, basis, &order).map_err(|e| held(&vault, e))?;
     let text = vault.erasure_receipt(done_now.job)?;
     let stored = write_receipt(context, receipt.as_deref(), &text);

@@ -98,7 +98,43 @@ fn unknown(said: &str, key: &str) -> String {
                 variable in keys.passphrase_env"
             .to_owned();
     }
-    format!("unknown key; allowed: {}", allowed.replace("one of ", "").replace('`', ""))
+    let allowed = allowed.replace("one of ", "").replace('`', "");
+    let last = key.rsplit('.').next().unwrap_or_default();
+    let near = allowed.split(", ").map(|known| (distance(last, known), known)).min();
+    // Two mistakes in a short word make another word.
+    match near.filter(|(apart, known)| *apart <= 1 + known.len() / 5) {
+        Some((_, near)) => format!("unknown key; did you mean {near}? allowed: {allowed}"),
+        None => format!("unknown key; allowed: {allowed}"),
+    }
+}
+
+/// Letters to add, drop, change or swap with the next one to make one word of the other, compared
+/// as bytes.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let width = other.len() + 1;
+    let mut rows = vec![(0..width).collect::<Vec<usize>>()];
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let at = |up: usize, left: usize| {
+                let row = (i + 1).checked_sub(up).and_then(|row| rows.get(row));
+                row.and_then(|row| row.get((j + 1).checked_sub(left)?)).copied()
+            };
+            let same = usize::from(a != b);
+            let mut best = at(1, 1).unwrap_or(0) + same;
+            best = best.min(at(1, 0).unwrap_or(0) + 1);
+            best = best.min(row.last().copied().unwrap_or(0) + 1);
+            let swapped =
+                i > 0 && j > 0 && one.get(i - 1) == Some(b) && other.get(j - 1) == Some(a);
+            if swapped {
+                best = best.min(at(2, 2).unwrap_or(0) + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows.last().and_then(|row| row.last()).copied().unwrap_or(0)
 }
 
 /// Line from 1 of a byte offset.

@@ -44,7 +44,12 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        if meta.is_file() && meta.permissions().mode() & 0o077 != 0 {
+        // A credential of systemd may be readable through an access list, which the mode shows as
+        // if it were the group's; its directory is the service's alone.
+        let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
+            .is_some_and(|dir| !dir.is_empty() && path.starts_with(dir));
+        let others = if credential { 0o007 } else { 0o077 };
+        if meta.is_file() && meta.permissions().mode() & others != 0 {
             return Err(refuse(path, "readable by others; run chmod 600 on it"));
         }
     }

@@ -2,6 +2,7 @@
 //! one is refused. Each value keeps its place, so an error can name the line.
 
 use crate::cli::config::error::ConfigError;
+use crate::cli::config::server::RawServer;
 use serde::Deserialize;
 use std::path::Path;
 use toml::Spanned;
@@ -43,6 +44,9 @@ pub struct Raw {
     /// `[pack]`.
     #[serde(default)]
     pub pack: RawPack,
+    /// `[server]`.
+    #[serde(default)]
+    pub server: RawServer,
 }
 
 /// `[timestamp]`.

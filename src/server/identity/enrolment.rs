@@ -200,8 +200,10 @@ impl Directory {
         let (target, _) = self.target(&kept, hands.now)?;
         let (begun, step) = self.judge_code(&kept, target, code, hands.now)?;
         let id = match target {
-            Target::First => self.first(hands, &kept, begun)?,
+            Target::First => self.first(hands, &kept, begun, step)?,
             Target::Human(id) => {
+                // Before anybody can log in with the code that is used here.
+                lock(&self.throttle).begin(id, step);
                 self.edit_human(hands, id, |human| {
                     let same = human.enrolment.as_ref().is_some_and(|open| open.hash == kept);
                     if !same || human.disabled {
@@ -216,10 +218,7 @@ impl Directory {
             }
         };
         lock(&self.enrolling).begun.remove(&kept);
-        let mut throttle = lock(&self.throttle);
-        throttle.begin(id, step);
-        throttle.right(id);
-        drop(throttle);
+        lock(&self.throttle).right(id);
         audit::record(hands.system, &Act::by_human(Deed::Enrolled, id))?;
         Ok(id)
     }
@@ -247,7 +246,13 @@ impl Directory {
 
     /// Makes the first person, who may do what it takes to invite a second. Nobody came before, so
     /// there is nobody to wait for.
-    fn first(&self, hands: &Hands<'_>, kept: &Kept, begun: Begun) -> Result<DocumentId> {
+    fn first(
+        &self,
+        hands: &Hands<'_>,
+        kept: &Kept,
+        begun: Begun,
+        step: Step,
+    ) -> Result<DocumentId> {
         let writing = lock(&self.writing);
         let open = lock(&self.enrolling).bootstrap.as_ref().is_some_and(|b| b.hash == *kept);
         if !open || !self.is_empty() {
@@ -268,6 +273,7 @@ impl Directory {
             reviews: Vec::new(),
         };
         complete(&mut human, begun, hands.now);
+        lock(&self.throttle).begin(id, step);
         self.put_human(hands, &writing, id, human)?;
         lock(&self.enrolling).bootstrap = None;
         Ok(id)

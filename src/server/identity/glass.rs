@@ -20,7 +20,7 @@ pub const GLASS_NANOS: u64 = 3_600 * NANOS_PER_SECOND;
 /// Reviews one person may owe; beyond it no session opens until somebody has looked.
 pub const REVIEWS_OWED_MAX: usize = 3;
 /// Closed reviews kept in a person's document, newest; the log keeps all.
-const REVIEWS_KEPT: usize = 32;
+const REVIEWS_KEPT: usize = 16;
 /// Bytes of a reason or a note.
 const REASON_BYTES: std::ops::RangeInclusive<usize> = 12..=1_000;
 

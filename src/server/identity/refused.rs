@@ -161,6 +161,22 @@ impl From<VaultError> for Error {
     }
 }
 
+/// For whoever carries out orders, which are the vault's and name no person.
+impl From<Error> for VaultError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Vault(error) => error,
+            Error::Refused(Refused::Invalid(refusal)) => VaultError::invalid(refusal),
+            Error::Refused(Refused::Overloaded) => VaultError::Overloaded,
+            Error::Refused(refused) => {
+                let said = refused.to_string();
+                let fix = said.split_once(": ").map_or(said.as_str(), |(_, fix)| fix);
+                VaultError::denied(refused.code(), fix)
+            }
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

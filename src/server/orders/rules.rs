@@ -1,5 +1,6 @@
 //! The rule of each tenant: a document of the system tenant, named by the tenant, so that of two
-//! writers one wins. It never loosens one without an order that says which.
+//! writers one wins; and a copy in the tenant's own log, for whoever opens that alone. It never
+//! loosens one without an order that says which.
 
 use crate::base::id::DocumentId;
 use crate::base::unit::EntryIndex;
@@ -102,6 +103,24 @@ pub fn begin(system: &Vault, tenant: &str, rule: Rule) -> Result<EntryIndex> {
     put(system, tenant, rule, 0, None)
 }
 
+/// Copies a tenant's rule into the tenant's own log, if it differs there: whoever opens that
+/// vault alone finds it, whatever became of the files around. Called before a tenant is served
+/// and after an order changed its rule. Whether it wrote anything.
+///
+/// # Errors
+/// Those of the vaults.
+pub fn follow(system: &Vault, vault: &Vault, tenant: &str) -> Result<bool> {
+    let Some((rule, _)) = rule_document(system, tenant)? else { return Ok(false) };
+    let own = vault.document(DocumentKind::Rule, id_of(tenant))?;
+    let expect = own.as_ref().map_or(0, |own| own.version);
+    if let Some(own) = own.filter(|own| !own.gone)
+        && read(&own, tenant)? == rule
+    {
+        return Ok(false);
+    }
+    write(vault, &rule, expect).map(|_| true)
+}
+
 /// Puts a rule in force as an order says. The same order does so once: asked again it answers the
 /// entry that did.
 ///
@@ -130,11 +149,14 @@ fn put(
     order: Option<DocumentId>,
 ) -> Result<EntryIndex> {
     let Rule { mode, approvals, cooling_off_seconds, .. } = rule;
-    let tenant_rule =
-        TenantRule { tenant: tenant.to_owned(), mode, approvals, cooling_off_seconds, order };
-    let body = canon::to_canonical(&tenant_rule)?;
-    let (kind, id, subjects) = (DocumentKind::Rule, id_of(tenant), &[][..]);
-    let (index, _) =
-        system.put_document(&Put { kind, id, expect, gone: false, body: &body, subjects })?;
-    Ok(index)
+    let tenant = tenant.to_owned();
+    let rule = TenantRule { tenant, mode, approvals, cooling_off_seconds, order };
+    write(system, &rule, expect)
+}
+
+fn write(vault: &Vault, rule: &TenantRule, expect: u64) -> Result<EntryIndex> {
+    let body = canon::to_canonical(rule)?;
+    let (kind, id, subjects) = (DocumentKind::Rule, id_of(&rule.tenant), &[][..]);
+    let put = Put { kind, id, expect, gone: false, body: &body, subjects };
+    Ok(vault.put_document(&put)?.0)
 }

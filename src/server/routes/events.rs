@@ -13,6 +13,7 @@ use crate::server::caller::Caller;
 use crate::server::cursor::{self, Place};
 use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, ok, parse, text};
+use crate::server::metrics::Opened as Kindly;
 use crate::server::problem::Problem;
 use crate::server::query::Query;
 use crate::server::routes::view::Event;
@@ -293,6 +294,7 @@ pub async fn open(
             who: &caller.principal.name,
             order: None,
         })?;
+        app.observer.metrics.opened(Kindly::Read, 1);
         let record = vault.record(index, Reading { open: true, destination: None })?;
         let chosen = |name: &str| opening.fields.is_none() || names.contains(&name);
         let event = Event::of(vault, &record, &chosen);
@@ -333,6 +335,7 @@ pub async fn disclose(
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let fields: Vec<&str> = wish.fields.iter().map(String::as_str).collect();
+        app.observer.metrics.opened(Kindly::Disclose, 1);
         let made = caller.vault.disclose(index, &fields, &wish.purpose, &wish.recipient)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], made.text).into_response())
     })

@@ -5,11 +5,12 @@ use crate::base::event::Draft;
 use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
-use crate::server::body::{self, BODY_BYTES_MAX, Held};
+use crate::server::body::{self, Held};
 use crate::server::caller::Caller;
-use crate::server::envelope::RequestId;
 use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, media_type, text};
+use crate::server::log::RequestId;
+use crate::server::metrics::{Ingested, Metrics, Protocol};
 use crate::server::problem::{Document, Problem};
 use crate::server::query::Query;
 use crate::vault::Vault;
@@ -21,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
 /// Longest name of a source.
@@ -118,30 +120,77 @@ pub async fn append(
     let scope = caller.may(Permission::EventsAppend)?;
     let source = source(&scope, sending.source)?;
     let framing = Framing::of(&headers)?;
-    let held = body::read(&headers, body, BODY_BYTES_MAX, &app.bodies).await?;
+    let held = body::read(&headers, body, app.settings.body_bytes_max, &app.bodies).await?;
     let (vault, request) = (caller.vault.clone(), caller.request);
     work(move || {
         let texts = framing.split(&held)?;
         let drafts: Vec<Draft<'_>> =
             texts.iter().map(|json| Draft { source: &source, json }).collect();
-        match sending.partial {
-            false => whole(&vault, &drafts),
-            true => each(&vault, &drafts, request),
-        }
+        let (began, metrics) = (app.clock.monotonic(), &app.observer.metrics);
+        let counted = Counted { metrics, protocol: framing.protocol() };
+        let done = match sending.partial {
+            false => whole(&vault, &drafts, &counted),
+            true => each(&vault, &drafts, request, &counted),
+        };
+        let took = app.clock.monotonic().saturating_sub(began);
+        metrics.acknowledged(Duration::from_nanos(took));
+        done
     })
     .await
 }
 
-fn whole(vault: &Vault, drafts: &[Draft<'_>]) -> Result<Response, Problem> {
-    let appended = vault.append(drafts)?;
+/// Counts what became of events that came in one way.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    protocol: Protocol,
+}
+
+impl Counted<'_> {
+    fn count(&self, outcome: Ingested, events: u64) {
+        self.metrics.ingested(self.protocol, outcome, events);
+    }
+
+    fn taken(&self, receipt: &Appended) {
+        let outcome = if receipt.duplicate { Ingested::Duplicate } else { Ingested::Accepted };
+        self.count(outcome, 1);
+    }
+
+    fn refused(&self, problem: &Problem, events: u64) {
+        let outcome = match problem.status.as_u16() {
+            503 | 429 => Ingested::Overloaded,
+            500.. => Ingested::Failed,
+            _ => Ingested::Refused,
+        };
+        self.count(outcome, events);
+    }
+}
+
+fn whole(vault: &Vault, drafts: &[Draft<'_>], counted: &Counted<'_>) -> Result<Response, Problem> {
+    let appended = vault.append(drafts).map_err(|error| {
+        let problem = Problem::from(error);
+        counted.refused(&problem, drafts.len() as u64);
+        problem
+    })?;
+    appended.iter().for_each(|receipt| counted.taken(receipt));
     let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
     let receipts = appended.iter().map(Receipt::from).collect();
     Ok(Answer(StatusCode::OK, Receipts { receipts, checkpoint }).into_response())
 }
 
-fn each(vault: &Vault, drafts: &[Draft<'_>], request: RequestId) -> Result<Response, Problem> {
+fn each(
+    vault: &Vault,
+    drafts: &[Draft<'_>],
+    request: RequestId,
+    counted: &Counted<'_>,
+) -> Result<Response, Problem> {
     let done: Vec<Result<Appended, Problem>> =
         vault.append_each(drafts)?.into_iter().map(|one| one.map_err(Problem::from)).collect();
+    for one in &done {
+        match one {
+            Ok(receipt) => counted.taken(receipt),
+            Err(problem) => counted.refused(problem, 1),
+        }
+    }
     let last = done.iter().rev().find_map(|one| one.as_ref().ok());
     let checkpoint = last.map(|last| last.checkpoint.to_string());
     let status = if last.is_some() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
@@ -204,6 +253,13 @@ impl Framing {
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
                 Err(Problem::new(status, "CONTENT_TYPE", detail))
             }
+        }
+    }
+
+    fn protocol(self) -> Protocol {
+        match self {
+            Framing::Json => Protocol::Json,
+            Framing::Lines => Protocol::Ndjson,
         }
     }
 

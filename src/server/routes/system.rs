@@ -2,12 +2,16 @@
 //! found worth saying. Health answers anybody and says nothing of what is stored.
 
 use crate::policy::access::Permission;
+use crate::policy::order::act::Outline;
 use crate::server::app::{App, SYSTEM, work};
 use crate::server::caller::Caller;
 use crate::server::json::{Answer, ok, text};
+use crate::server::metrics::Around;
+use crate::server::orders::book::Book;
 use crate::server::problem::Problem;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -50,6 +54,35 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Answer<Ready>, Problem
         let ready = reasons.is_empty();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         Ok(Answer(status, Ready { ready, reasons }))
+    })
+    .await
+}
+
+/// Metrics, in the text that Prometheus reads.
+#[utoipa::path(
+    get, path = "/metrics", tag = "system",
+    responses((status = 200, description = "Metrics", body = String,
+               content_type = "application/openmetrics-text"))
+)]
+pub async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
+    caller.may(Permission::MetricsRead)?;
+    work(move || {
+        let open: Vec<_> = app.books.values().flat_map(Book::open_orders).collect();
+        let erasures =
+            open.iter().filter(|held| matches!(held.order.outline, Outline::Erase { .. }));
+        let around = Around {
+            sessions: app.directory.session_count() as u64,
+            orders_open: open.len() as u64,
+            erasures_open: erasures.count() as u64,
+            erasure_due: None,
+            sources_silent: 0,
+            disk_free: (app.settings.free)(),
+        };
+        let vaults: Vec<_> = app.tenants().map(|(name, vault)| (name, &**vault)).collect();
+        let metrics = &app.observer.metrics;
+        metrics.gather(&vaults, &around)?;
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        Ok(([(header::CONTENT_TYPE, kind)], metrics.encode()).into_response())
     })
     .await
 }

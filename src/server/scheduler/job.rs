@@ -1,5 +1,5 @@
 //! A job: which task runs in which vault and when, and its newest runs. Pure: what is due is a
-//! function of the job, its schedule and an instant. It never reads a clock and never runs anything.
+//! function of the job, its schedule and an instant. It never reads a clock and runs nothing.
 //!
 //! The body of a document of kind `schedule` in the system vault; each change, and each beginning
 //! and end of a run, is a version of its own.

@@ -5,7 +5,7 @@
 //! nesting; `CHANCERY_SEED` takes another seed.
 
 use super::check::{Depth, check, goes_on, reopen};
-use super::scenes::{Scene, all, calm};
+use super::scenes::{Scene, all, calm, documents};
 use super::told::{HOME, MIRROR, Teller};
 use super::upkeep::upkeep;
 use crate::support::sim::{Rng, SimDisk, Still, Survivors};
@@ -248,10 +248,15 @@ fn no_crash_in_any_upkeep_breaks_a_promise_other_half() {
     part(&upkeep(), 1, 2);
 }
 
-/// The scenes that are no upkeep.
+#[test]
+fn no_crash_in_the_registry_breaks_a_promise() {
+    part(&documents(), 0, 1);
+}
+
+/// The scenes that are neither upkeep nor of the registry.
 fn operations() -> Vec<Scene> {
-    let upkeep: Vec<&str> = upkeep().iter().map(|scene| scene.name).collect();
-    all().into_iter().filter(|scene| !upkeep.contains(&scene.name)).collect()
+    let apart: Vec<&str> = upkeep().iter().chain(&documents()).map(|scene| scene.name).collect();
+    all().into_iter().filter(|scene| !apart.contains(&scene.name)).collect()
 }
 
 /// The making of a vault: before it is acknowledged there may be none, after it there is one.

@@ -207,7 +207,8 @@ fn governance() -> Vec<Scene> {
     vec![link, expire, hold, policies, checkpoint, disclose, day, open]
 }
 
-fn documents() -> Vec<Scene> {
+/// Versions of documents, and whom they are about.
+pub(super) fn documents() -> Vec<Scene> {
     const RULE: (DocumentKind, DocumentId) = (DocumentKind::Rule, DocumentId([1; 16]));
     const ORDER: (DocumentKind, DocumentId) = (DocumentKind::Order, DocumentId([2; 16]));
     let put = Scene {

@@ -2,10 +2,14 @@
 
 use crate::support::world::SeedEntropy;
 use chancery::base::id::DocumentId;
+use chancery::base::limits::DOCUMENT_BYTES_MAX;
 use chancery::base::unit::UtcNanos;
 use chancery::base::world::Entropy;
 use chancery::policy::access::Role;
-use chancery::server::identity::human::{Grant, check_grants, check_login, check_name};
+use chancery::server::identity::glass::{Closed, Review};
+use chancery::server::identity::human::{
+    Factor, Grant, Human, check_grants, check_login, check_name,
+};
 use chancery::server::identity::password::{CHECKS_MAX, Gate, Phc, judge};
 use chancery::server::identity::refused::Refused;
 use chancery::server::identity::throttle::{Door, FREE_ATTEMPTS, Throttle};
@@ -380,6 +384,7 @@ fn a_grant_says_what_its_role_needs() {
         (sources(Role::Developer, &[]), Some("GRANT_SOURCES")),
         (sources(Role::Developer, &["crm", "crm"]), Some("GRANT_SOURCES")),
         (sources(Role::Readonly, &["c rm"]), Some("GRANT_SOURCES")),
+        (sources(Role::Readonly, &["c\"rm"]), Some("GRANT_SOURCES")),
         (grant(Role::Ingest), Some("GRANT_ROLE")),
         (tenant("acme-2"), None),
         (tenant(""), Some("TENANT_NAME")),
@@ -395,6 +400,49 @@ fn a_grant_says_what_its_role_needs() {
     assert_eq!(check_grants(&twice, now).unwrap_err().code(), "GRANT_TWICE");
     let many: Vec<Grant> = (0..65).map(|n| tenant(&format!("t{n}"))).collect();
     assert_eq!(check_grants(&many, now).unwrap_err().code(), "GRANTS_TOO_MANY");
+}
+
+/// Whatever the rules let somebody write, the vault takes.
+#[test]
+fn the_largest_person_fits_a_document() {
+    let now = at(0);
+    let names = |n: usize| (0..32).map(|k| format!("{:x<64}", format!("{n}-{k}"))).collect();
+    let grants = (0..64).map(|n| Grant {
+        until: Some(at(1)),
+        sources: Some(names(n)),
+        break_glass: true,
+        ..Grant::of(&format!("{:x<32}", format!("t{n}-")), Role::PrivacyOfficer, now)
+    });
+    let grants: Vec<Grant> = grants.collect();
+    check_grants(&grants, now).unwrap();
+    let quotes = "\"".repeat(1_000);
+    let closed = Closed { by: DocumentId([1; 16]), at: now, note: quotes.clone() };
+    let review = Review {
+        id: DocumentId([1; 16]),
+        tenant: "x".repeat(32),
+        reason: quotes,
+        opened: now,
+        until: now,
+        closed: Some(closed),
+    };
+    let gate = Gate::default();
+    let phc = Phc::of("correct horse", &*SeedEntropy::new(1), &gate.enter().unwrap()).unwrap();
+    let secret = SharedSecret::new([1; 20]);
+    let human = Human {
+        login: "\"".repeat(64),
+        name: "\"".repeat(128),
+        password: Some(phc),
+        totp: Some(Factor { secret, confirmed_at: now }),
+        grants,
+        approver_from: now,
+        disabled: true,
+        enrolment: None,
+        made_by: Some(DocumentId([1; 16])),
+        reviews: vec![review; 19],
+    };
+    let bytes = serde_json::to_vec(&human).unwrap();
+    assert!(bytes.len() <= DOCUMENT_BYTES_MAX, "{}", bytes.len());
+    assert_eq!(serde_json::from_slice::<Human>(&bytes).unwrap(), human);
 }
 
 /// The entropy of these tests gives what it says.

@@ -15,6 +15,7 @@ use chancery::server::identity::principal::Who;
 use chancery::server::identity::refused::Refused;
 use chancery::server::identity::token::make_invitation;
 use chancery::server::identity::totp::Step;
+use chancery::vault::error::Error as VaultError;
 
 fn enrol<'a>(token: &'a str, password: &'a str) -> Enrol<'a> {
     Enrol { token, login: Some("dana"), name: Some("Dana Berg"), password }
@@ -140,10 +141,18 @@ fn logins_are_taken_whatever_their_case_and_an_order_is_carried_out_once() {
         assert_eq!(code(stage.create(&dana, login, &[])), "LOGIN_TAKEN");
     }
     let new = NewHuman { login: "omar".into(), name: "Omar".into(), grants: Vec::new() };
+    let fits = |new: &NewHuman| stage.directory.fits(new, stage.now()).map_err(|r| r.code());
+    assert_eq!(fits(&new), Ok(()));
+    let bad = NewHuman { grants: vec![stage.grant(Role::Auditor)], ..new.clone() };
+    assert_eq!(fits(&bad), Err("GRANT_UNTIL"));
     let (id, hands) = (DocumentId([9; 16]), stage.hands());
     assert!(stage.directory.create_human(&hands, dana.who(), id, &new).unwrap());
     let size = stage.vault.size();
     assert!(!stage.directory.create_human(&hands, dana.who(), id, &new).unwrap());
+    assert_eq!(fits(&new), Err("LOGIN_TAKEN"));
+    let error = stage.directory.create_human(&hands, dana.who(), DocumentId([8; 16]), &new);
+    let error = VaultError::from(error.unwrap_err());
+    assert_eq!(error.to_string(), "LOGIN_TAKEN: choose another login");
     assert_eq!(stage.vault.size(), size);
     let other = NewHuman { login: "eve".into(), ..new };
     assert_eq!(code(stage.directory.create_human(&hands, dana.who(), id, &other)), "LOGIN_TAKEN");

@@ -119,3 +119,14 @@ fn acts_on_people_are_carried_out_by_whoever_keeps_them_and_retried_under_one_na
     assert_eq!(held.order.state(), State::Filed, "a reset founds nothing");
     assert_eq!(party(human(2), office.now()).actor, human(2));
 }
+
+#[test]
+fn a_tenants_own_log_holds_its_rule() {
+    let (system, tenant) = (Office::new(), Office::new());
+    let follow = || rules::follow(&system.vault, &tenant.vault, "main").unwrap();
+    assert!(!follow());
+    rules::begin(&system.vault, "main", two(2, 60)).unwrap();
+    assert!(follow() && !follow());
+    assert_eq!(rules::rule_of(&tenant.vault, "main").unwrap(), Some(two(2, 60)));
+    assert_eq!(rules::rule_of(&tenant.vault, "other").unwrap(), None);
+}

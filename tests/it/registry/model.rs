@@ -233,12 +233,12 @@ fn the_registry_is_a_map_of_versions_whatever_is_deleted_between_openings() {
     let first = seed();
     println!("seed {first}");
     let mut counts = [0; 5];
-    for seed in first..first + 4 {
+    for seed in first..first + 3 {
         let disk = SimDisk::new();
         let files = || disk.files();
         let mut bench = bench(Arc::new(disk.clone()), Path::new("/sim"), false, seed);
         let mut vault = Vault::init(bench.world.clone(), &bench.config, "vault.example").unwrap();
-        for step in 0..250 {
+        for step in 0..160 {
             bench.context = format!("seed {seed}, step {step}");
             vault = bench.step(vault, &files);
         }
@@ -246,7 +246,7 @@ fn the_registry_is_a_map_of_versions_whatever_is_deleted_between_openings() {
         crate::support::clinic::assert_sound(&vault, &bench.context);
         counts.iter_mut().zip(bench.counts).for_each(|(all, own)| *all += own);
     }
-    assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
+    assert!(counts.iter().all(|count| *count > 5), "{counts:?}");
 }
 
 /// The same on the real disk with the index there, with a written part of it between old and new

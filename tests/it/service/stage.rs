@@ -58,7 +58,7 @@ impl Reply {
         assert_eq!(self.header("x-content-type-options"), "nosniff", "{asked}");
         assert_ne!(self.header("cache-control"), "", "{asked}");
         let request = self.header("x-request-id");
-        assert_eq!(request.len(), 16, "{asked}: {request}");
+        assert_eq!(request.len(), 32, "{asked}: {request}");
         if [429, 503, 507].contains(&self.status) {
             let seconds: u32 = self.header("retry-after").parse().unwrap();
             assert!(seconds > 0, "{asked}");

@@ -97,6 +97,7 @@ const ADMINISTRATION: &[Row] = &[
     ("put", "/v1/schedules/{name}", MayNow(&["schedules-manage"]), SCHEDULE),
     ("delete", "/v1/schedules/{name}", MayNow(&["schedules-manage"]), ""),
     ("post", "/v1/schedules/{name}/run", May(&["schedules-run"]), ""),
+    ("get", "/metrics", May(&["metrics-read"]), ""),
     ("get", "/v1/tenants", May(&["tenants-read"]), ""),
     ("get", "/v1/system", May(&["system-read"]), ""),
     ("get", "/v1/humans", May(&["humans-read"]), ""),

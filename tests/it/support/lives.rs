@@ -8,13 +8,14 @@ use crate::support::sim::SimDisk;
 use crate::support::split::Split;
 use crate::support::world::{HandClock, config, two_people, world};
 use chancery::base::event::EventCode;
-use chancery::base::id::Hash32;
+use chancery::base::id::{DocumentId, Hash32};
 use chancery::base::unit::{EntryIndex, TreeSize};
-use chancery::format::control::Continues;
+use chancery::format::control::{Continues, DocumentKind};
 use chancery::vault::Vault;
 use chancery::vault::complete::{About, Asked, Handover};
 use chancery::vault::config::Config;
 use chancery::vault::logkey::kek_of;
+use chancery::vault::registry::Put;
 use chancery::vault::scrub::Scrub;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) fn lives(seed: u64) -> Vec<Artefact> {
     made.extend(rolled(seed));
     made.extend(mirrored(seed + 100));
     made.extend(continued(seed + 200));
+    made.extend(documented(seed + 300));
     made
 }
 
@@ -187,4 +189,41 @@ fn continued(seed: u64) -> Vec<Artefact> {
         single("proof-continued", genesis, &trust),
         folder("data-continued", files, &trust, None),
     ]
+}
+
+/// A registry: versions of nobody and of two patients, one of whom is erased; then all of it packed.
+fn documented(seed: u64) -> Vec<Artefact> {
+    let past = Past::new();
+    let vault = Vault::init(past.world(seed), &past.config, "vault.example").unwrap();
+    let trust = trust_of(&vault);
+    append(&vault, &[Visit::new(1, "n0", "p1"), Visit::new(2, "n1", "p2")]).unwrap();
+    let both = [patient("p1"), patient("p2")];
+    let (kind, id) = (DocumentKind::Order, DocumentId([5; 16]));
+    let text = |n: u64| format!(r#"{{"n":{n},"order":"{}"}}"#, "packs well, ".repeat(40));
+    for (n, subjects) in [&[][..], &both[1..], &both[..], &both[..1], &[]].into_iter().enumerate() {
+        let (expect, text) = (n as u64, text(n as u64));
+        let put = Put { kind, id, expect, gone: n == 3, body: text.as_bytes(), subjects };
+        vault.put_document(&put).unwrap();
+    }
+    vault.erase(&both[..1], "gdpr-17-1", &two_people()).unwrap();
+    past.clock.pass_days(3);
+    append(&vault, &[Visit::new(3, "n0", "p2")]).unwrap();
+    vault.settle();
+    vault.checkpoint().unwrap();
+    vault.settle();
+    let plain = folder("data-documents", below(&past.disk, "/sim/data"), &trust, None);
+    assert!(vault.pack().unwrap().files > 0, "something is packed");
+    vault.settle();
+    let history = vault.document_history(kind, id).unwrap();
+    for (n, document) in (0..5).zip(&history) {
+        let erased = n == 2 || n == 3;
+        let body = document.body.as_ref().map(|body| body.to_vec());
+        assert_eq!(body, (!erased).then(|| text(n).into_bytes()), "{document:?}");
+    }
+    let packed = folder("data-documents-packed", below(&past.disk, "/sim/data"), &trust, None);
+    let court = Handover { purpose: "order 4 C 118/26".into(), who: "district court".into() };
+    let mut bytes = Vec::new();
+    let about = About::Person(both[1..].to_vec());
+    vault.prove_answer(&about, &Asked::Everything, Some(&court), &mut bytes).unwrap();
+    vec![plain, packed, single("answer-documents", bytes, &trust)]
 }

@@ -7,7 +7,7 @@ use crate::cli::config::Config;
 use crate::cli::error::Failure;
 use crate::cli::run::Context;
 use crate::cli::world::{MAIN, of_tenant, zones};
-use crate::policy::order::rule::{COOLING_OFF_SECONDS_DEFAULT, Rule, RuleMode};
+use crate::policy::order::rule::{Rule, RuleMode};
 use crate::server::app::{App, SYSTEM};
 use crate::server::orders::rules;
 use crate::server::problem::Problem;
@@ -35,7 +35,7 @@ pub(crate) fn failed(problem: Problem) -> anyhow::Error {
 
 /// Puts the first rule in force, and writes the bootstrap token while there is nobody.
 pub(crate) fn begin(context: &Context, app: &App, args: &Serve, config: &Config) -> Result<Begun> {
-    let wished = wished(args);
+    let wished = wished(args, config);
     let mut rule = wished;
     for tenant in [SYSTEM, MAIN] {
         let known = rules::rule_of(app.system(), tenant).map_err(Problem::from).map_err(failed)?;
@@ -46,11 +46,12 @@ pub(crate) fn begin(context: &Context, app: &App, args: &Serve, config: &Config)
                 wished
             }
             Some(rule) => {
-                drift(context, args, tenant, rule);
+                drift(context, (args, wished), tenant, rule);
                 rule
             }
         };
     }
+    app.follow_rules().map_err(failed)?;
     let path = of_tenant(&config.data, SYSTEM).join("bootstrap.token");
     let shown = app.directory.bootstrap(&app.hands(0)).map_err(Problem::from).map_err(failed)?;
     let bootstrap = match shown {
@@ -87,18 +88,17 @@ pub(crate) fn scheduler(app: &Arc<App>) -> Result<Runner> {
 }
 
 /// The rule that the flags ask for.
-fn wished(args: &Serve) -> Rule {
+fn wished(args: &Serve, config: &Config) -> Rule {
     let mode = match args.single_operator {
         true => RuleMode::SingleOperator,
         false => RuleMode::TwoPerson,
     };
-    let cooling_off_seconds = args.cooling_off.unwrap_or(COOLING_OFF_SECONDS_DEFAULT);
+    let cooling_off_seconds = config.server.cooling_off;
     Rule { mode, cooling_off_seconds, ..Rule::default() }
 }
 
 /// Says that the flags do not change a rule that is in force.
-fn drift(context: &Context, args: &Serve, tenant: &str, rule: Rule) {
-    let wished = wished(args);
+fn drift(context: &Context, (args, wished): (&Serve, Rule), tenant: &str, rule: Rule) {
     let mode = args.single_operator && rule.mode != wished.mode;
     let pause = args.cooling_off.is_some_and(|pause| pause != rule.cooling_off_seconds);
     if mode || pause {

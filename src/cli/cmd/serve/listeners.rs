@@ -6,6 +6,7 @@ use crate::cli::args::serve::Serve;
 use crate::cli::certificate;
 use crate::cli::cmd::serve::Started;
 use crate::cli::config::Config;
+use crate::cli::config::server::{Server, Tls as Files};
 use crate::cli::error::Failure;
 use crate::server::app::App;
 use crate::server::listen::{Bounds, Listening, Tls};
@@ -15,6 +16,7 @@ use anyhow::Result;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bound listeners.
 pub(crate) struct Bound {
@@ -23,25 +25,20 @@ pub(crate) struct Bound {
     pub(crate) started: Started,
 }
 
-/// Refuses addresses that the flags do not allow.
+/// Refuses plain HTTP beyond loopback; that certificates made here stay there, the configuration's
+/// own check says.
 ///
 /// # Errors
-/// `PLAIN_HTTP_EXPOSED`, `CERTIFICATE_GENERATED`.
-pub(crate) fn check(args: &Serve) -> Result<()> {
-    let outside = [args.listen, args.admin_listen].into_iter().find(|a| !a.ip().is_loopback());
-    let Some(outside) = outside else { return Ok(()) };
-    if args.plain_http {
-        let message = format!("--plain-http is for loopback; {outside} is not; nothing was opened");
-        return Err(Failure::usage("PLAIN_HTTP_EXPOSED", message).into());
+/// `PLAIN_HTTP_EXPOSED`.
+pub(crate) fn check(args: &Serve, server: &Server) -> Result<()> {
+    let both = [server.listen, server.admin_listen];
+    match both.into_iter().find(|at| args.plain_http && !at.ip().is_loopback()) {
+        Some(at) => {
+            let message = format!("--plain-http is for loopback; {at} is not; nothing was opened");
+            Err(Failure::usage("PLAIN_HTTP_EXPOSED", message).into())
+        }
+        None => Ok(()),
     }
-    if args.tls_cert.is_none() && !args.generated_certificate {
-        let message = format!(
-            "{outside} is not loopback, and a certificate made here proves nothing to others; \
-             nothing was opened; name --tls-cert and --tls-key, or say --generated-certificate"
-        );
-        return Err(Failure::usage("CERTIFICATE_GENERATED", message).into());
-    }
-    Ok(())
 }
 
 /// Binds both listeners.
@@ -52,9 +49,20 @@ pub(crate) async fn bind(
     now: UtcNanos,
 ) -> Result<Bound> {
     let (tls, ca) = tls(args, config, now)?;
-    let bounds = Bounds::default();
-    let public = listen(args.listen, tls.clone(), public_router(app.clone()), bounds).await?;
-    let admin = listen(args.admin_listen, tls.clone(), admin_router(app.clone()), bounds).await?;
+    let server = &config.server;
+    let connections = usize::try_from(server.max_connections).unwrap_or(usize::MAX);
+    let bounds = Bounds {
+        connections,
+        // A quarter for one address: with a proxy in front, its word counts, not its address.
+        per_address: if server.trusted_proxies.is_empty() {
+            connections.div_ceil(4)
+        } else {
+            connections
+        },
+        drain: Duration::from_secs(server.drain_seconds),
+    };
+    let public = listen(server.listen, tls.clone(), public_router(app.clone()), bounds).await?;
+    let admin = listen(server.admin_listen, tls.clone(), admin_router(app.clone()), bounds).await?;
     let address = |listening: &Listening| {
         listening.address().map_err(|e| Failure::failed("SERVE_LISTEN", e.to_string()))
     };
@@ -79,14 +87,15 @@ fn tls(args: &Serve, config: &Config, now: UtcNanos) -> Result<(Option<Tls>, Opt
         return Ok((None, None));
     }
     let read = |path: &Path| std::fs::read(path).map_err(|e| Failure::file(path, &e));
-    let (chain, key, ca) = match (&args.tls_cert, &args.tls_key) {
-        (Some(chain), Some(key)) => (read(chain)?, read(key)?, None),
-        _ => {
+    let (chain, key, ca) = match &config.server.tls {
+        Files::Files { cert, key } => (read(cert)?, read(key)?, None),
+        Files::Generated => {
             let made = certificate::ensure(&config.home.join("tls"), now)?;
             (made.pem.clone(), made.pem, Some(made.ca))
         }
     };
-    let settings = server_config(&chain, &key, None)
+    let clients = config.server.client_ca.as_deref().map(read).transpose()?;
+    let settings = server_config(&chain, &key, clients.as_deref())
         .map_err(|why| Failure::usage("TLS_FILES", format!("{}; nothing was opened", why.0)))?;
     Ok((Some(Tls::new(settings)), ca))
 }

@@ -149,6 +149,11 @@ impl Directory {
         Err(Refused::Unauthenticated)
     }
 
+    /// Sessions that are open, those among them that are over and not cleared yet too.
+    pub fn session_count(&self) -> usize {
+        lock(&self.sessions).len()
+    }
+
     /// Ends the session of a cookie.
     ///
     /// # Errors
@@ -169,8 +174,12 @@ impl Directory {
         now: UtcNanos,
     ) -> std::result::Result<Principal, Refused> {
         let view = self.view();
-        let human = view.human(session.human).filter(|human| human.is_active());
-        let human = human.ok_or(Refused::SessionEnded)?;
+        // Of other factors than those in force: a login that a reset overtook.
+        let in_force = |human: &&Arc<Human>| {
+            let confirmed = human.totp.as_ref().map(|factor| factor.confirmed_at);
+            human.is_active() && confirmed.is_some_and(|at| at <= session.opened)
+        };
+        let human = view.human(session.human).filter(in_force).ok_or(Refused::SessionEnded)?;
         let grants = || human.on(&session.tenant, now);
         if session.break_glass.is_some() && !grants().any(|grant| grant.break_glass) {
             return Err(Refused::SessionEnded);

@@ -107,6 +107,20 @@ impl Directory {
         found.ok_or(Refused::Unknown { code: "HUMAN_UNKNOWN" })
     }
 
+    /// Whether such a person could be made, before anybody is asked to approve it.
+    ///
+    /// # Errors
+    /// As `create_human`, but for those of the vault.
+    pub fn fits(&self, new: &NewHuman, now: UtcNanos) -> std::result::Result<(), Refused> {
+        check_login(&new.login)?;
+        check_name(&new.name)?;
+        check_grants(&new.grants, now)?;
+        match self.view().by_login(&new.login) {
+            Some(_) => Err(taken()),
+            None => Ok(()),
+        }
+    }
+
     /// Makes a person, who then needs an invitation. `id` is the order's choice: the same one again
     /// is the same person, and says `false`.
     ///
