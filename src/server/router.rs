@@ -5,7 +5,7 @@
 use crate::server::app::App;
 use crate::server::envelope::envelope;
 use crate::server::observe::observe;
-use crate::server::problem::Problem;
+use crate::server::problem::{Document, PROBLEM_JSON, Problem};
 use crate::server::routes::{
     erasures, events, holds, humans, ingest, log, orders, retention, schedules, session, subjects,
     system, tokens,
@@ -19,7 +19,9 @@ use axum::routing::get;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Responses, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -33,7 +35,10 @@ use utoipa_axum::routes;
                        are decimal text.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    security(("token" = []), ("session" = []))
+    security(("token" = []), ("session" = [])),
+    // Its address has a wildcard, which the router's own register does not know how to describe.
+    paths(log::tile),
+    components(schemas(Document))
 )]
 struct Head;
 
@@ -103,12 +108,40 @@ pub fn description() -> utoipa::openapi::OpenApi {
     let components = api.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(token));
     components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+    for operation in api.paths.paths.values_mut().flat_map(operations) {
+        refusals(&mut operation.responses);
+    }
     api
+}
+
+/// The operations of a path.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, .. } = item;
+    [get, put, post, delete].into_iter().flatten()
+}
+
+/// Says that every refusal is a problem document, those that are common to all routes too.
+fn refusals(responses: &mut Responses) {
+    let problem = || {
+        let reference = Ref::from_schema_name("Problem");
+        RefOr::T(Content::new(Some(RefOr::<Schema>::Ref(reference))))
+    };
+    let other = utoipa::openapi::Response::new("Refused: the code says why");
+    responses.responses.entry("default".to_owned()).or_insert(RefOr::T(other));
+    for (status, response) in &mut responses.responses {
+        let RefOr::T(response) = response else { continue };
+        let refuses = status.starts_with(['4', '5']) || status == "default";
+        if refuses && response.content.is_empty() {
+            response.content.insert(PROBLEM_JSON.to_owned(), problem());
+        }
+    }
 }
 
 /// The address of every route as the router has it: what log lines and metrics may name.
 pub fn templates() -> Vec<String> {
     let mut templates: Vec<String> = description().paths.paths.into_keys().collect();
+    // The router has a wildcard there, which a description cannot say.
+    templates.retain(|template| template != "/v1/tile/{path}");
     templates.extend(["/openapi.json", "/v1/tile/{*path}"].map(str::to_owned));
     templates
 }

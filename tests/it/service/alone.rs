@@ -20,15 +20,17 @@ fn told() -> Home {
     assert!(is_private(&bootstrap));
     let dana = Person::first(&service);
     let me = service.get(dana.who(), "/v1/session");
-    assert_eq!((&me["kind"], &me["name"], &me["tenant"]), (&json!("human"), &json!("dana"), &json!("main")));
+    assert_eq!(
+        (&me["kind"], &me["name"], &me["tenant"]),
+        (&json!("human"), &json!("dana"), &json!("main"))
+    );
     assert_eq!(me["roles"], json!(["admin", "privacy-officer", "approver"]));
     used_up(&service, &bootstrap);
     let token = dana.token(&service, &["ingest"], &json!({"sources": ["clinic"]}));
     reads(&service, &dana, As::Token(&token));
     let job = erases(&service, &dana);
     let proof = service.ask(dana.who(), "GET", "/v1/events/0/proof", None);
-    let receipt =
-        service.ask(dana.who(), "GET", &format!("/v1/erasures/{job}/receipt"), None);
+    let receipt = service.ask(dana.who(), "GET", &format!("/v1/erasures/{job}/receipt"), None);
     assert_eq!((proof.status, receipt.status), (200, 200));
     assert!(receipt.text().contains("single-operator"), "{}", receipt.text());
     for text in [proof.text(), receipt.text()] {
@@ -44,7 +46,8 @@ fn told() -> Home {
 /// The bootstrap token lets one person in, once.
 fn used_up(service: &Service, bootstrap: &Path) {
     let token = std::fs::read_to_string(bootstrap).unwrap_or_default();
-    let wish = json!({"token": token.trim(), "login": "eve", "password": "eve's own long password"});
+    let wish =
+        json!({"token": token.trim(), "login": "eve", "password": "eve's own long password"});
     let refused = service.refused(As::Nobody, "/v1/enrolment", &wish);
     assert_eq!(refused, (403, "ENROLMENT_REFUSED".to_owned()));
 }
@@ -101,11 +104,7 @@ fn erases(service: &Service, dana: &Person) -> String {
     assert!(!order.to_string().contains(PERSON), "{order}");
     let job = order["job"].as_str().unwrap();
 
-    let gone = service.refused(
-        dana.who(),
-        "/v1/subjects/lookup",
-        &json!({"identifiers": named}),
-    );
+    let gone = service.refused(dana.who(), "/v1/subjects/lookup", &json!({"identifiers": named}));
     assert_eq!(gone.0, 404);
     let preview = service.ask(dana.who(), "GET", &format!("/v1/subjects/{handle}/preview"), None);
     assert_eq!((preview.status, preview.code()), (404, "SUBJECT_UNKNOWN".to_owned()));

@@ -127,16 +127,25 @@ fn shapes(desk: &Desk) {
         (r#"{"identifiers":[],"identifiers":[]}"#, (400, "JSON_DUPLICATE_KEY", "identifiers")),
         (r#"{"identifers":[]}"#, (422, "MEMBER_UNKNOWN", "identifers")),
         (r#"{"identifiers":"Quellmalz"}"#, (422, "FIELD_TYPE", "identifiers")),
-        (r#"{"identifiers":[{"kind":"email","value":7}]}"#, (422, "FIELD_TYPE", "identifiers[0].value")),
+        (
+            r#"{"identifiers":[{"kind":"email","value":7}]}"#,
+            (422, "FIELD_TYPE", "identifiers[0].value"),
+        ),
         (r#"{"identifiers":[]}"#, (422, "SUBJECT_EMPTY", "identifiers")),
-        (r#"{"identifiers":[{"kind":"Quellmalz","value":"x"}]}"#, (422, "IDENTIFIER_KIND", "identifiers")),
+        (
+            r#"{"identifiers":[{"kind":"Quellmalz","value":"x"}]}"#,
+            (422, "IDENTIFIER_KIND", "identifiers"),
+        ),
     ] {
         desk.check(LOOKUP, &[JSON], body, expect);
     }
     let (.., reply) = desk.send(LOOKUP, &[JSON], br#"{"identifers":[]}"#);
     assert!(reply.text().contains("did you mean identifiers?"), "{}", reply.text());
     for (body, expect) in [
-        (r#"{"name":"x","roles":["ingest"],"expires":"2027-01-31T00:00:00"}"#, (422, "FIELD_VALUE", "expires")),
+        (
+            r#"{"name":"x","roles":["ingest"],"expires":"2027-01-31T00:00:00"}"#,
+            (422, "FIELD_VALUE", "expires"),
+        ),
         (r#"{"name":"x","roles":["ingest"],"expires":1801353600}"#, (422, "FIELD_TYPE", "expires")),
         (r#"{"name":"x","roles":["emperor"]}"#, (422, "FIELD_VALUE", "roles[0]")),
         (r#"{"nam":"x","roles":["ingest"]}"#, (422, "MEMBER_UNKNOWN", "nam")),
@@ -312,7 +321,8 @@ fn smuggling(desk: &Desk) {
             assert!((400..500).contains(&reply.status), "{head:?}: {}", reply.status);
         }
     };
-    let post = "POST /v1/enrolment HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let post =
+        "POST /v1/enrolment HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     let both = [
         "content-length: 5\r\ntransfer-encoding: chunked\r\n",
         "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
@@ -337,7 +347,10 @@ fn smuggling(desk: &Desk) {
     refused("POST /v1/enrolment HTTP/1.0\r\ntransfer-encoding: chunked\r\n", "0\r\n\r\n");
     refused("GET /livez HTTP/9.9\r\nhost: localhost\r\n", "");
     refused("GET /livez\r\nhost: localhost\r\n", "");
-    refused(&format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n", "a".repeat(70_000)), "");
+    refused(
+        &format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n", "a".repeat(70_000)),
+        "",
+    );
     // What is plain goes on: two requests on one connection, two answers.
     let plain = format!("{second}GET /livez HTTP/1.0\r\nhost: localhost\r\n\r\n");
     assert_eq!(exchange(&desk.service, &plain).len(), 2);
@@ -354,7 +367,10 @@ fn leavers(desk: &Desk) {
     );
     for (length, body) in [
         (format!("content-length: {}\r\n\r\n", line.len() * 3), line.repeat(2)),
-        ("transfer-encoding: chunked\r\n\r\n".to_owned(), format!("{:x}\r\n{line}\r\n", line.len())),
+        (
+            "transfer-encoding: chunked\r\n\r\n".to_owned(),
+            format!("{:x}\r\n{line}\r\n", line.len()),
+        ),
     ] {
         let mut wire = Wire::new(&desk.service);
         wire.write(format!("{head}{length}{body}").as_bytes());
@@ -368,11 +384,8 @@ fn leavers(desk: &Desk) {
         assert_eq!((reply.status, reply.code().as_str()), (400, "BODY_BROKEN"));
     }
     let sent = event("").replace("\"x\"", "\"after\"");
-    let taken = desk.service.post(
-        As::Token(&desk.token),
-        EVENTS.1,
-        &serde_json::from_str(&sent).unwrap(),
-    );
+    let taken =
+        desk.service.post(As::Token(&desk.token), EVENTS.1, &serde_json::from_str(&sent).unwrap());
     assert_eq!(taken["receipts"][0]["index"], size.to_string());
 }
 

@@ -28,8 +28,7 @@ fn lines(sender: usize, number: usize) -> String {
 /// Sends a batch; its receipts.
 fn receipts(service: &Service, token: &str, batch: &str) -> Vec<Value> {
     let bearer = format!("Bearer {token}");
-    let headers =
-        [("authorization", bearer.as_str()), ("content-type", "application/x-ndjson")];
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/x-ndjson")];
     let to = ("POST", "/v1/events?source=clinic");
     let reply = service.send(service.public, to, &headers, Some(batch.as_bytes().to_vec()));
     assert_eq!(reply.status, 200, "{}", reply.text());

@@ -29,6 +29,20 @@ fn founded(service: &Service, dana: &Person) -> Person {
     assert_eq!((&rule["founding"], &rule["mode"]), (&json!(false), &json!("two-person")));
     let wish = json!({"act": "create-human", "login": "eve", "grants": grants});
     let third = service.post(dana.who(), "/v1/orders", &wish);
+    // An administrator reads no orders, but the own ones: a token shows it, which has no other role.
+    let admin = dana.token(service, &["admin"], &json!({"expires": in_days(30)}));
+    let foreign = format!("/v1/orders/{}", third["id"].as_str().unwrap());
+    assert_eq!(service.ask(As::Token(&admin), "GET", &foreign, None).status, 403);
+    let grants = json!([{"tenant": "main", "role": "readonly"}]);
+    let wish = json!({"act": "create-human", "login": "ada", "grants": grants});
+    let own = service.post(As::Token(&admin), "/v1/orders", &wish);
+    assert_eq!(own["approvals_missing"], 2, "{own}");
+    let path = format!("/v1/orders/{}", own["id"].as_str().unwrap());
+    assert_eq!(service.get(As::Token(&admin), &path)["act"]["login"], "ada");
+    assert_eq!(
+        service.ask(As::Token(&admin), "POST", &format!("{path}/withdraw"), None).status,
+        200
+    );
     assert_eq!((&third["state"], &third["founding"]), (&json!("filed"), &json!(false)), "{third}");
     omar
 }
@@ -75,7 +89,10 @@ fn one_of_two_asks_the_other_approves_and_every_short_cut_is_refused_and_noted()
     assert_eq!(approve(As::Token(&machine), hash), refused(403, "APPROVER_MACHINE"));
     let other = json!("0".repeat(64));
     assert_eq!(approve(omar.who(), &other), refused(409, "ORDER_CHANGED"));
-    assert_eq!(step(&service, omar.who(), &order, "withdraw", hash), refused(403, "ORDER_NOT_YOURS"));
+    assert_eq!(
+        step(&service, omar.who(), &order, "withdraw", hash),
+        refused(403, "ORDER_NOT_YOURS")
+    );
     let reject = step(&service, As::Token(&machine), &order, "reject", hash);
     assert_eq!(reject, refused(403, "APPROVER_MACHINE"));
     let steps = [

@@ -210,8 +210,7 @@ impl Walk {
             }
         };
         let path = filled(path) + query;
-        let reply =
-            self.service.send(listener, (&method.to_uppercase(), &path), &headers, body);
+        let reply = self.service.send(listener, (&method.to_uppercase(), &path), &headers, body);
         (reply.status, reply.code())
     }
 
@@ -343,6 +342,36 @@ fn without_credentials_every_route_is_closed_but_those_that_say_so() {
             assert!(reply.header("www-authenticate").starts_with("Bearer "), "{what}");
         }
     }
+    service.stop();
+}
+
+/// Readers have a limit, and senders none but the room there is.
+#[test]
+fn who_reads_too_much_is_told_to_wait_and_who_sends_is_not() {
+    let service = Service::start(&[]);
+    let dana = Person::first(&service);
+    let token = dana.token(&service, &["ingest"], &json!({"sources": ["clinic"]}));
+    let all = |count: usize, ask: &(dyn Fn(usize) -> (u16, String) + Sync)| {
+        std::thread::scope(|scope| {
+            let each = |thread: usize| {
+                scope.spawn(move || (0..count).map(|n| ask(thread * count + n)).collect::<Vec<_>>())
+            };
+            let threads: Vec<_> = (0..8).map(each).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let sent = all(75, &|n| {
+        let event = json!({"id": n.to_string(), "action": "user.login", "actor": {"id": "u1"}});
+        service.refused(As::Token(&token), "/v1/events", &event)
+    });
+    let refused: Vec<_> = sent.into_iter().filter(|(status, _)| *status != 200).collect();
+    assert_eq!(refused, []);
+    let read = all(200, &|_| {
+        let reply = service.ask(As::Token(&token), "GET", "/v1/session", None);
+        (reply.status, reply.code())
+    });
+    assert!(read.iter().all(|(status, _)| [200, 429].contains(status)));
+    assert!(read.contains(&(429, "RATE_LIMITED".to_owned())));
     service.stop();
 }
 
