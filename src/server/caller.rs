@@ -196,15 +196,17 @@ pub fn same_origin(method: &Method, headers: &HeaderMap, app: &App) -> Result<()
                       or from a program that sends neither Origin nor Sec-Fetch-Site";
         Problem::new(StatusCode::FORBIDDEN, "CROSS_SITE", detail)
     };
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if !matches!(site, None | Some(b"same-origin" | b"none")) {
+    let mut sites = headers.get_all("sec-fetch-site").iter().map(HeaderValue::as_bytes);
+    if !sites.all(|site| matches!(site, b"same-origin" | b"none")) {
         return Err(refused());
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().map_err(|_| refused())?;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let own = host.is_some_and(|host| origin.strip_prefix("https://") == Some(host));
-    match own || app.settings.origins.iter().any(|known| known == origin) {
+    let ours = |origin: &HeaderValue| {
+        let origin = origin.to_str().unwrap_or_default();
+        let own = host.is_some_and(|host| origin.strip_prefix("https://") == Some(host));
+        own || app.settings.origins.iter().any(|known| known == origin)
+    };
+    match headers.get_all(header::ORIGIN).iter().all(ours) {
         true => Ok(()),
         false => Err(refused()),
     }

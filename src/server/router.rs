@@ -19,7 +19,7 @@ use axum::routing::get;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::PathItem;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Responses, Schema};
 use utoipa_axum::router::OpenApiRouter;
@@ -108,16 +108,23 @@ pub fn description() -> utoipa::openapi::OpenApi {
     let components = api.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(token));
     components.add_security_scheme("session", SecurityScheme::ApiKey(session));
-    for operation in api.paths.paths.values_mut().flat_map(operations) {
-        refusals(&mut operation.responses);
+    for (path, item) in &mut api.paths.paths {
+        let PathItem { get, put, post, delete, .. } = item;
+        for (method, operation) in [("get", get), ("put", put), ("post", post), ("delete", delete)]
+        {
+            let Some(operation) = operation else { continue };
+            operation.operation_id = Some(named(method, path));
+            refusals(&mut operation.responses);
+        }
     }
     api
 }
 
-/// The operations of a path.
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, put, post, delete, .. } = item;
-    [get, put, post, delete].into_iter().flatten()
+/// A name of an operation that no other has: its method and the words of its path.
+fn named(method: &str, path: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = words.filter(|word| *word != "v1");
+    words.fold(method.to_owned(), |name, word| format!("{name}_{word}"))
 }
 
 /// Says that every refusal is a problem document, those that are common to all routes too.
