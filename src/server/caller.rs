@@ -23,7 +23,7 @@ pub const COOKIE: &str = "__Host-chancery";
 /// What an unauthenticated answer asks for.
 const CHALLENGE: &str = "Bearer realm=\"chancery\"";
 /// What an answer asks for whose caller must show the second factor again (RFC 9470).
-const STEP_UP: &str = "Bearer realm=\"chancery\", error=\"insufficient_user_authentication\", \
+pub const STEP_UP: &str = "Bearer realm=\"chancery\", error=\"insufficient_user_authentication\", \
                        error_description=\"show your one-time code again\", max_age=300";
 
 /// An authenticated caller with the vault of its tenant.
@@ -113,6 +113,27 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::known(parts, app)?;
+        app.gate.caller(&caller.principal.who.document().0)?;
+        Ok(caller)
+    }
+}
+
+/// A caller who appends. What bounds it is the room for bodies and the queue of the log, which
+/// answer 503 when they are full: no number of requests does.
+pub struct Sender(pub Caller);
+
+impl FromRequestParts<Arc<App>> for Sender {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        Caller::known(parts, app).map(Sender)
+    }
+}
+
+impl Caller {
+    /// Whoever a request's credentials say, counted where they say nobody.
+    fn known(parts: &Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let request = name_of(&parts.extensions);
         let from = address(parts, app);
         let principal = authenticate(parts, app).map_err(|problem| {
@@ -122,7 +143,6 @@ impl FromRequestParts<Arc<App>> for Caller {
                 Err(too_many) => too_many,
             }
         })?;
-        app.gate.caller(&principal.who.document().0)?;
         if let Some(known) = parts.extensions.get::<Known>() {
             let kind = if principal.human().is_ok() { "human" } else { "token" };
             let _ = known.0.set(Seen { kind, id: principal.who.document().0 });
@@ -176,15 +196,17 @@ pub fn same_origin(method: &Method, headers: &HeaderMap, app: &App) -> Result<()
                       or from a program that sends neither Origin nor Sec-Fetch-Site";
         Problem::new(StatusCode::FORBIDDEN, "CROSS_SITE", detail)
     };
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if !matches!(site, None | Some(b"same-origin" | b"none")) {
+    let mut sites = headers.get_all("sec-fetch-site").iter().map(HeaderValue::as_bytes);
+    if !sites.all(|site| matches!(site, b"same-origin" | b"none")) {
         return Err(refused());
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().map_err(|_| refused())?;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let own = host.is_some_and(|host| origin.strip_prefix("https://") == Some(host));
-    match own || app.settings.origins.iter().any(|known| known == origin) {
+    let ours = |origin: &HeaderValue| {
+        let origin = origin.to_str().unwrap_or_default();
+        let own = host.is_some_and(|host| origin.strip_prefix("https://") == Some(host));
+        own || app.settings.origins.iter().any(|known| known == origin)
+    };
+    match headers.get_all(header::ORIGIN).iter().all(ours) {
         true => Ok(()),
         false => Err(refused()),
     }

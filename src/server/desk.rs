@@ -10,7 +10,7 @@ use crate::policy::order::act::{Act, Grant as Ordered};
 use crate::policy::order::rule::Rule;
 use crate::policy::order::{Actor, Order, Party};
 use crate::server::app::{App, SYSTEM};
-use crate::server::caller::Caller;
+use crate::server::caller::{Caller, STEP_UP};
 use crate::server::identity::Hands as Deeds;
 use crate::server::identity::directory::NewHuman;
 use crate::server::identity::human::Grant;
@@ -36,7 +36,9 @@ impl From<Trouble> for Problem {
             Trouble::Vault(error) => error.into(),
             Trouble::Refused(refusal) => {
                 let problem = Problem::from(refusal);
-                Problem { status: status.unwrap_or(problem.status), ..problem }
+                let status = status.unwrap_or(problem.status);
+                let challenge = (status == StatusCode::UNAUTHORIZED).then_some(STEP_UP);
+                Problem { status, challenge, ..problem }
             }
         }
     }

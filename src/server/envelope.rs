@@ -17,6 +17,9 @@ use tokio::time::timeout;
 
 /// Seconds a request may take in all, its body included.
 const REQUEST_SECONDS: u64 = 120;
+/// Media type of what handlers answer.
+const JSON: &str = "application/json";
+
 /// Who a request turned out to be from, said by whoever found out.
 #[derive(Clone, Default)]
 pub struct Known(pub Arc<OnceLock<Who>>);
@@ -33,6 +36,7 @@ pub struct Foreign;
 /// Wraps a request.
 pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let (id, known) = (name_of(request.extensions()), Known::default());
+    let last = is_last(&request);
     request.extensions_mut().insert(known.clone());
     let mut answer = match known_host(&request, &app) {
         Err(problem) => problem.answer(&id.to_string()),
@@ -48,10 +52,22 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
     if let Some(who) = known.0.get() {
         answer.extensions_mut().insert(*who);
     }
+    if last {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headed(answer)
 }
 
-/// Makes a problem of what is an error and none yet.
+/// Whether nothing more is read from a connection after this request. One with chunks may have had
+/// a `Content-Length` too, which hyper takes away unseen: whoever stood between and believed that
+/// one sees other requests than we would (RFC 9112, 6.3), so there are no others.
+fn is_last(request: &Request) -> bool {
+    request.version() <= Version::HTTP_11
+        && request.headers().contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Makes a problem of what is an error and none yet. What a handler answers in JSON is its own: a
+/// result for each event, what a service is not ready for.
 fn dressed(mut response: Response, id: RequestId) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         return problem.answer(&id.to_string());
@@ -62,7 +78,7 @@ fn dressed(mut response: Response, id: RequestId) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);
     if (status.is_client_error() || status.is_server_error())
-        && kind.is_none_or(|kind| kind != PROBLEM_JSON)
+        && kind.is_none_or(|kind| kind != PROBLEM_JSON && kind != JSON)
     {
         let allow = response.headers_mut().remove(header::ALLOW);
         let mut answer = of_status(status).answer(&id.to_string());

@@ -60,16 +60,24 @@ pub fn value<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let problem = Problem::from(refusal);
         Problem { status: StatusCode::BAD_REQUEST, ..problem }
     })?;
-    serde_json::from_slice(body).map_err(|error| mistyped(&error))
+    let mut from = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut from)
+        .map_err(|error| mistyped(error.inner(), &error.path().to_string()))
 }
 
-/// serde's message may quote a value: only the names it puts between backquotes are taken.
-fn mistyped(error: &serde_json::Error) -> Problem {
+/// serde's message may quote a value: only the names it puts between backquotes are taken. `at` is
+/// the way to the member, as in `identifiers[0].value`; `.` is the whole.
+fn mistyped(error: &serde_json::Error, at: &str) -> Problem {
     let message = error.to_string();
     let name = message.split('`').nth(1).unwrap_or_default();
     let place = format!("line {}, column {}", error.line(), error.column());
     let problem =
         |code, detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
+    // Inside of a tagged wish the way is lost.
+    let placed = |problem: Problem| match at {
+        "." | "?" => problem,
+        at => problem.field(at),
+    };
     if message.starts_with("unknown field") {
         let known = message.split_once("expected").map_or("", |(_, known)| known);
         let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
@@ -85,9 +93,11 @@ fn mistyped(error: &serde_json::Error) -> Problem {
     if message.starts_with("unknown variant") {
         let known = message.split_once("expected").map_or("", |(_, known)| known);
         let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-        return problem("FIELD_VALUE", format!("use one of {} ({place})", known.join(", ")));
+        let detail = format!("use one of {} ({place})", known.join(", "));
+        return placed(problem("FIELD_VALUE", detail));
     }
-    problem("FIELD_TYPE", format!("a member is of another type than it must be ({place})"))
+    let detail = format!("a member is of another type than it must be ({place})");
+    placed(problem("FIELD_TYPE", detail))
 }
 
 /// The known name that differs least, if it differs by little.
@@ -163,6 +173,8 @@ mod tests {
         let (code, detail, _) = refused("{\"identifiers\":[],\"count\":\"anna@x.org\"}");
         assert_eq!(code, "FIELD_TYPE");
         assert!(!detail.contains("anna"), "{detail}");
+        let (.., field) = refused("{\"identifiers\":[\"a\",7]}");
+        assert_eq!(field.as_deref(), Some("identifiers[1]"));
         assert_eq!(refused("{\"identifiers\":[],\"identifiers\":[]}").0, "JSON_DUPLICATE_KEY");
         assert_eq!(refused("{\"identifiers\":[]} x").0, "JSON_SYNTAX");
         assert_eq!(refused("{\"identifiers\":[],\"count\":1.5}").0, "FIELD_TYPE");

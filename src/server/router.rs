@@ -5,7 +5,7 @@
 use crate::server::app::App;
 use crate::server::envelope::envelope;
 use crate::server::observe::observe;
-use crate::server::problem::Problem;
+use crate::server::problem::{Document, PROBLEM_JSON, Problem};
 use crate::server::routes::{
     erasures, events, hec, holds, humans, ingest, log, orders, retention, schedules, session,
     sources, subjects, system, tokens,
@@ -19,7 +19,9 @@ use axum::routing::{get, post};
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
+use utoipa::openapi::path::PathItem;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Responses, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -33,7 +35,10 @@ use utoipa_axum::routes;
                        are decimal text.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    security(("token" = []), ("session" = []))
+    security(("token" = []), ("session" = [])),
+    // Its address has a wildcard, which the router's own register does not know how to describe.
+    paths(log::tile),
+    components(schemas(Document))
 )]
 struct Head;
 
@@ -122,12 +127,47 @@ pub fn description() -> utoipa::openapi::OpenApi {
     let components = api.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(token));
     components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+    for (path, item) in &mut api.paths.paths {
+        let PathItem { get, put, post, delete, .. } = item;
+        for (method, operation) in [("get", get), ("put", put), ("post", post), ("delete", delete)]
+        {
+            let Some(operation) = operation else { continue };
+            operation.operation_id = Some(named(method, path));
+            refusals(&mut operation.responses);
+        }
+    }
     api
+}
+
+/// A name of an operation that no other has: its method and the words of its path.
+fn named(method: &str, path: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = words.filter(|word| *word != "v1");
+    words.fold(method.to_owned(), |name, word| format!("{name}_{word}"))
+}
+
+/// Says that every refusal is a problem document, those that are common to all routes too.
+fn refusals(responses: &mut Responses) {
+    let problem = || {
+        let reference = Ref::from_schema_name("Problem");
+        RefOr::T(Content::new(Some(RefOr::<Schema>::Ref(reference))))
+    };
+    let other = utoipa::openapi::Response::new("Refused: the code says why");
+    responses.responses.entry("default".to_owned()).or_insert(RefOr::T(other));
+    for (status, response) in &mut responses.responses {
+        let RefOr::T(response) = response else { continue };
+        let refuses = status.starts_with(['4', '5']) || status == "default";
+        if refuses && response.content.is_empty() {
+            response.content.insert(PROBLEM_JSON.to_owned(), problem());
+        }
+    }
 }
 
 /// The address of every route as the router has it: what log lines and metrics may name.
 pub fn templates() -> Vec<String> {
     let mut templates: Vec<String> = description().paths.paths.into_keys().collect();
+    // The router has a wildcard there, which a description cannot say.
+    templates.retain(|template| template != "/v1/tile/{path}");
     templates.extend(["/openapi.json", "/v1/tile/{*path}"].map(str::to_owned));
     templates
 }

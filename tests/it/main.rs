@@ -58,6 +58,7 @@ mod scheduler;
 mod scrub;
 mod second;
 mod server_config;
+mod service;
 mod siem;
 mod snapshot;
 mod timestamp;

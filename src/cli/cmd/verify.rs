@@ -9,6 +9,7 @@ use crate::cli::error::{
 use crate::cli::output::units::count;
 use crate::cli::output::{Align, Progress, Table, Tone};
 use crate::cli::run::Context;
+use crate::cli::world::of_tenant;
 use crate::format::control::Sight;
 use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
@@ -112,8 +113,10 @@ pub(crate) fn read_trust(path: &Path) -> Result<Trust> {
 /// This vault: first its data as an outsider would, then every body with its keys.
 fn whole(context: &mut Context, trust: Option<&Trust>, args: &Verify) -> Result<ExitCode> {
     let config = context.config()?;
-    let report = data(context, &config.data, trust, args)?;
-    write_evidence(context, &config.data, args.evidence.as_deref(), &report)?;
+    // Of the tenant that was named: never one log with another's bodies.
+    let dir = of_tenant(&config.data, &config.tenant);
+    let report = data(context, &dir, trust, args)?;
+    write_evidence(context, &dir, args.evidence.as_deref(), &report)?;
     if args.no_bodies || report.exit_code() == EXIT_REFUSED {
         // A vault whose evidence fails may not open; what failed is said first.
         let why = if args.no_bodies { "not asked for" } else { "evidence failed before" };

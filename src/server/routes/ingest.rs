@@ -6,7 +6,7 @@ use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::body::{self, Held};
-use crate::server::caller::Caller;
+use crate::server::caller::Sender;
 use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, media_type, text};
 use crate::server::log::RequestId;
@@ -86,6 +86,16 @@ pub struct Results<'a> {
     checkpoint: Option<String>,
 }
 
+/// What became of a batch: receipts of a whole one, or of a partial one a result for each event.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Answered<'a> {
+    /// All are durable.
+    Whole(Receipts),
+    /// Each for itself.
+    Each(Results<'a>),
+}
+
 impl From<&Appended> for Receipt {
     fn from(receipt: &Appended) -> Self {
         Receipt {
@@ -105,15 +115,16 @@ impl From<&Appended> for Receipt {
         content((serde_json::Value = "application/json"), (String = "application/x-ndjson"))
     ),
     responses(
-        (status = 200, description = "Durable", body = Receipts),
-        (status = 422, description = "Refused, nothing was stored", body = inline(Document)),
+        (status = 200, description = "Durable", body = Answered),
+        (status = 422, description = "Refused, nothing was stored", content(
+            (Document = "application/problem+json"), (Results = "application/json"))),
         (status = 503, description = "Too much at once: send it again after Retry-After"),
         (status = 507, description = "The disk is full: send it again after Retry-After"),
     )
 )]
 pub async fn append(
     State(app): State<Arc<App>>,
-    caller: Caller,
+    Sender(caller): Sender,
     Query(sending): Query<Sending>,
     headers: HeaderMap,
     body: Body,
@@ -184,7 +195,8 @@ fn whole(vault: &Vault, drafts: &[Draft<'_>], counted: &Counted<'_>) -> Result<R
     counted.sender.heard(vault.clock().now());
     let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
     let receipts = appended.iter().map(Receipt::from).collect();
-    Ok(Answer(StatusCode::OK, Receipts { receipts, checkpoint }).into_response())
+    let receipts = Answered::Whole(Receipts { receipts, checkpoint });
+    Ok(Answer(StatusCode::OK, receipts).into_response())
 }
 
 fn each(
@@ -216,7 +228,8 @@ fn each(
             problem: one.as_ref().err().map(|problem| problem.document(&request)),
         })
         .collect();
-    let mut response = Answer(status, Results { results, checkpoint }).into_response();
+    let results = Answered::Each(Results { results, checkpoint });
+    let mut response = Answer(status, results).into_response();
     if let Some(seconds) = done.iter().filter_map(|one| one.as_ref().err()?.retry_after).max() {
         response.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds.into());
     }

@@ -6,7 +6,7 @@ use crate::base::id::{CaseId, DocumentId, Hash32};
 use crate::policy::access::Permission;
 use crate::policy::order::act::{Act, Grant, Named as Spelled};
 use crate::policy::order::rule::RuleMode;
-use crate::policy::order::{Step, What};
+use crate::policy::order::{Actor, Step, What};
 use crate::server::app::{App, SYSTEM, work};
 use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
@@ -264,7 +264,6 @@ impl Order {
 }
 
 fn step(step: &Step) -> Event {
-    use crate::policy::order::Actor;
     let by = match &step.by {
         Actor::Human { id, .. } | Actor::Machine { id, .. } => Some(id.to_string()),
         Actor::Console { .. } | Actor::Service => None,
@@ -347,8 +346,27 @@ pub async fn list(
     .await
 }
 
-/// The order of a path, and where it lies.
+/// The order of a path, and where it lies: for whoever may read orders, and for whoever asked for
+/// this one. To others it is as if there were none.
 fn find<'a>(app: &'a App, caller: &Caller, id: &str) -> Result<(Place<'a>, Held), Problem> {
+    let reads = caller.principal.may(Permission::OrdersRead).is_ok();
+    match among_books(app, caller, id) {
+        Ok(found) if reads || is_own(&found.1, caller) => Ok(found),
+        Err(problem) if reads => Err(problem),
+        found => caller.may(Permission::OrdersRead).and_then(|_| found),
+    }
+}
+
+/// Whether this caller filed it.
+fn is_own(held: &Held, caller: &Caller) -> bool {
+    let asked = held.order.requester().and_then(|requester| match requester {
+        Actor::Human { id, .. } | Actor::Machine { id, .. } => Some(*id),
+        Actor::Console { .. } | Actor::Service => None,
+    });
+    asked == Some(caller.principal.who.document())
+}
+
+fn among_books<'a>(app: &'a App, caller: &Caller, id: &str) -> Result<(Place<'a>, Held), Problem> {
     let unknown = || Problem::absent("ORDER_UNKNOWN");
     let id = DocumentId::parse(id).ok_or_else(unknown)?;
     for tenant in books(caller) {
@@ -385,7 +403,6 @@ pub async fn get(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Answer<Whole>, Problem> {
-    caller.may(Permission::OrdersRead)?;
     work(move || {
         let (place, held) = find(&app, &caller, &id)?;
         let act = place.book.act(&place.vault, &held.order)?;
@@ -473,7 +490,6 @@ async fn decide(
     + Send
     + 'static,
 ) -> Result<Answer<Order>, Problem> {
-    caller.may(Permission::OrdersRead)?;
     work(move || {
         let (place, held) = find(&app, &caller, &id)?;
         let act = place.book.act(&place.vault, &held.order)?;

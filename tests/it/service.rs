@@ -1,0 +1,13 @@
+//! The service as a whole: the built program on loopback, met over TLS as clients, browsers and
+//! attackers meet it. Nothing here looks inside; what the program says and does is all there is.
+
+mod alone;
+mod input;
+mod kills;
+mod openapi;
+mod person;
+mod raw;
+mod sessions;
+mod stage;
+mod two;
+mod walk;

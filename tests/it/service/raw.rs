@@ -1,0 +1,116 @@
+//! Bytes on a TLS connection, for what no HTTP client would send.
+
+use crate::service::stage::{Reply, Service};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::http::HeaderMap;
+use ureq::http::header::{HeaderName, HeaderValue};
+
+/// A connection.
+pub(crate) struct Wire(StreamOwned<ClientConnection, TcpStream>);
+
+impl Wire {
+    /// Connects to the administration's listener from one address of this machine: each address
+    /// has failures of its own.
+    pub(crate) fn from(service: &Service, from: Ipv4Addr) -> Wire {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::from((from, 0))).unwrap();
+            socket.connect(service.admin).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut roots = RootCertStore::empty();
+        for root in &service.roots {
+            roots.add(CertificateDer::from(root.clone())).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::from(service.admin.ip());
+        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        Wire(StreamOwned::new(tls, stream))
+    }
+
+    pub(crate) fn new(service: &Service) -> Wire {
+        Wire::from(service, Ipv4Addr::LOCALHOST)
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+        self.0.flush().unwrap();
+    }
+
+    /// Everything until the other side closes.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let (mut all, mut piece) = (Vec::new(), [0; 4096]);
+        loop {
+            match self.0.read(&mut piece) {
+                Ok(0) => return all,
+                Ok(read) => all.extend_from_slice(&piece[..read]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // Closed without a farewell, or reset with our bytes unread: closed all the same.
+                Err(e) => {
+                    let closed = [
+                        ErrorKind::UnexpectedEof,
+                        ErrorKind::ConnectionReset,
+                        ErrorKind::ConnectionAborted,
+                        ErrorKind::BrokenPipe,
+                    ];
+                    assert!(closed.contains(&e.kind()), "it must close: {e}");
+                    return all;
+                }
+            }
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn end(&mut self) {
+        self.0.conn.send_close_notify();
+        let _ = self.0.flush();
+        self.0.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    /// Closes the connection at once.
+    pub(crate) fn leave(self) {
+        let _ = self.0.sock.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// The answers in what came: each status with its headers and body.
+pub(crate) fn replies(mut bytes: &[u8]) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    while !bytes.is_empty() {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let mut headers = HeaderMap::new();
+        for line in lines.filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(':').unwrap();
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, HeaderValue::from_str(value.trim()).unwrap());
+        }
+        let mut reply = Reply { status, headers, body: Vec::new() };
+        let length: usize = reply.header("content-length").parse().unwrap_or(0);
+        reply.body = bytes[end..end + length].to_vec();
+        bytes = &bytes[end + length..];
+        replies.push(reply);
+    }
+    replies
+}
+
+/// Sends bytes and reads until the close.
+pub(crate) fn exchange(service: &Service, bytes: &str) -> Vec<Reply> {
+    let mut wire = Wire::new(service);
+    wire.write(bytes.as_bytes());
+    replies(&wire.rest())
+}
