@@ -6,7 +6,7 @@ use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::body::{self, Held};
-use crate::server::caller::Sender;
+use crate::server::caller::Appender;
 use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, media_type, text};
 use crate::server::log::RequestId;
@@ -124,7 +124,7 @@ impl From<&Appended> for Receipt {
 )]
 pub async fn append(
     State(app): State<Arc<App>>,
-    Sender(caller): Sender,
+    Appender(caller): Appender,
     Query(sending): Query<Sending>,
     headers: HeaderMap,
     body: Body,
