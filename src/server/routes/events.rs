@@ -63,6 +63,7 @@ pub struct Wanted {
     /// Log time before, RFC 3339 or a day.
     to: Option<String>,
     /// First index.
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,20}$")]
     index_from: Option<u64>,
     /// Records a page, at most 200.
     #[param(minimum = 1, maximum = 200)]
@@ -164,26 +165,27 @@ fn visible(entry: &Entry, sources: Option<&BTreeSet<SourceHandle>>) -> bool {
 
 fn filter(vault: &Vault, wanted: &Wanted) -> Result<Filter, Problem> {
     let policies = vault.policies();
-    let mut terms = Vec::new();
-    let mut term = |name: &str, op: &str, value: &Option<String>| {
-        terms.extend(value.as_ref().map(|value| format!("{name}{op}{value}")));
+    // Each term with the parameter it came in.
+    let mut terms: Vec<(&str, String)> = Vec::new();
+    let mut term = |parameter: &'static str, start: &str, value: &Option<String>| {
+        terms.extend(value.as_ref().map(|value| (parameter, format!("{start}{value}"))));
     };
-    term("kind", "=", &wanted.kind);
-    term("category", "=", &wanted.category);
-    term("verb", "=", &wanted.verb);
-    term("code", "=", &wanted.code);
-    term("outcome", "=", &wanted.outcome);
-    term("source", "=", &wanted.source);
-    term("severity", ">=", &wanted.severity_from.map(|s| s.to_string()));
-    term("time", ">=", &wanted.from);
-    term("time", "<", &wanted.to);
-    term("index", ">=", &wanted.index_from.map(|index| index.to_string()));
+    term("kind", "kind=", &wanted.kind);
+    term("category", "category=", &wanted.category);
+    term("verb", "verb=", &wanted.verb);
+    term("code", "code=", &wanted.code);
+    term("outcome", "outcome=", &wanted.outcome);
+    term("source", "source=", &wanted.source);
+    term("severity_from", "severity>=", &wanted.severity_from.map(|s| s.to_string()));
+    term("from", "time>=", &wanted.from);
+    term("to", "time<", &wanted.to);
+    term("index_from", "index>=", &wanted.index_from.map(|index| index.to_string()));
     if let Some(name) = &wanted.class {
         let class = policies.classes().by_name(name).ok_or_else(|| {
             Problem::bad("PARAMETER_VALUE", "no such retention class: see /v1/classes")
                 .field("class")
         })?;
-        terms.push(format!("class={}", class.id.0));
+        terms.push(("class", format!("class={}", class.id.0)));
     }
     let facts = vault.facts_now();
     let names = Names {
@@ -193,10 +195,15 @@ fn filter(vault: &Vault, wanted: &Wanted) -> Result<Filter, Problem> {
         },
         is_registered: &|name| policies.registry().field_named(name).is_some(),
     };
-    let words: Vec<&str> = terms.iter().map(String::as_str).collect();
+    let words: Vec<&str> = terms.iter().map(|(_, word)| word.as_str()).collect();
     Filter::parse(&words, &names).map_err(|refusal| {
-        let problem = Problem::from(refusal);
-        Problem { status: StatusCode::BAD_REQUEST, ..problem }
+        let number = refusal.field.strip_prefix("term ").and_then(|n| n.parse::<usize>().ok());
+        let term = number.and_then(|number| terms.get(number.checked_sub(1)?));
+        let problem = Problem { status: StatusCode::BAD_REQUEST, ..Problem::from(refusal) };
+        match term {
+            Some((parameter, _)) => problem.field(parameter),
+            None => problem,
+        }
     })
 }
 
@@ -319,7 +326,8 @@ pub struct Disclosing {
 #[utoipa::path(
     post, path = "/v1/events/{index}/disclose", tag = "events", request_body = Disclosing,
     params(("index" = String, Path, description = "Place in the log")),
-    responses((status = 200, description = "A disclosure (docs/format.md)", body = serde_json::Value),
+    responses((status = 200, description = "A disclosure (docs/format.md)",
+               body = serde_json::Value),
               (status = 410, description = "The field was erased or has expired"))
 )]
 pub async fn disclose(

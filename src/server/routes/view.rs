@@ -60,7 +60,7 @@ pub struct Field {
     state: &'static str,
     /// The value as it was received; only where it was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     value: Option<Box<RawValue>>,
 }
 
