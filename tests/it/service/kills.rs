@@ -35,26 +35,17 @@ fn receipts(service: &Service, token: &str, batch: &str) -> Vec<Value> {
     reply.json()["receipts"].as_array().unwrap().clone()
 }
 
-#[test]
-fn what_was_acknowledged_is_there_after_a_kill_and_what_was_filed_still_waits() {
-    let service = Service::start(&["--cooling-off", "0s"]);
-    let mut dana = Person::first(&service);
-    let token = dana.token(&service, &["ingest", "readonly"], &json!({"expires": in_days(30)}));
-    let more = json!({"expires": in_days(30)});
-    let asker = dana.token(&service, &["privacy-officer"], &more);
-    receipts(&service, &token, &lines(99, 0));
-    let named = json!([{"kind": "user_id", "value": "u99"}]);
-    let wish = json!({"act": "erase", "identifiers": named, "basis": "gdpr-17-1"});
-    let filed = service.post(As::Token(&asker), "/v1/orders", &wish);
-    assert_eq!(filed["state"], "filed", "{filed}");
+/// What was acknowledged: sender, number of its batch, receipts.
+type Book = Vec<(usize, usize, Vec<Value>)>;
 
-    // The kill comes while all of them are sending.
+/// Kills the service while all senders are sending.
+fn killed_while_sending(service: &Service, token: &str) -> Book {
     let (told, acknowledged) = mpsc::channel();
     let killed = AtomicBool::new(false);
-    let mut book: Vec<(usize, usize, Vec<Value>)> = Vec::new();
+    let mut book = Book::new();
     thread::scope(|scope| {
         for sender in 0..SENDERS {
-            let (told, killed, token) = (told.clone(), &killed, &token);
+            let (told, killed, token) = (told.clone(), &killed, token);
             let sending = service.sender();
             scope.spawn(move || {
                 for number in 0.. {
@@ -78,6 +69,23 @@ fn what_was_acknowledged_is_there_after_a_kill_and_what_was_filed_still_waits() 
         // What was answered before the kill reached it counts too.
         book.extend(acknowledged.iter());
     });
+    book
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill_and_what_was_filed_still_waits() {
+    let service = Service::start(&["--cooling-off", "0s"]);
+    let mut dana = Person::first(&service);
+    let token = dana.token(&service, &["ingest", "readonly"], &json!({"expires": in_days(30)}));
+    let more = json!({"expires": in_days(30)});
+    let asker = dana.token(&service, &["privacy-officer"], &more);
+    receipts(&service, &token, &lines(99, 0));
+    let named = json!([{"kind": "user_id", "value": "u99"}]);
+    let wish = json!({"act": "erase", "identifiers": named, "basis": "gdpr-17-1"});
+    let filed = service.post(As::Token(&asker), "/v1/orders", &wish);
+    assert_eq!(filed["state"], "filed", "{filed}");
+
+    let book = killed_while_sending(&service, &token);
     let home = service.kill();
 
     let service = home.serve(&[]);

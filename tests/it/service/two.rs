@@ -29,7 +29,7 @@ fn founded(service: &Service, dana: &Person) -> Person {
     assert_eq!((&rule["founding"], &rule["mode"]), (&json!(false), &json!("two-person")));
     let wish = json!({"act": "create-human", "login": "eve", "grants": grants});
     let third = service.post(dana.who(), "/v1/orders", &wish);
-    // An administrator reads no orders, but the own ones: a token shows it, which has no other role.
+    // An administrator reads no orders but the own ones: seen by a token without other roles.
     let admin = dana.token(service, &["admin"], &json!({"expires": in_days(30)}));
     let foreign = format!("/v1/orders/{}", third["id"].as_str().unwrap());
     assert_eq!(service.ask(As::Token(&admin), "GET", &foreign, None).status, 403);

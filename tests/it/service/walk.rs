@@ -322,7 +322,8 @@ fn without_credentials_every_route_is_closed_but_those_that_say_so() {
             wire.write(
                 format!(
                     "{} {}{query} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-                     content-type: application/json\r\ncontent-length: {}\r\n{credentials}\r\n{body}",
+                     content-type: application/json\r\ncontent-length: {}\r\n\
+                     {credentials}\r\n{body}",
                     method.to_uppercase(),
                     filled(path),
                     body.len()
