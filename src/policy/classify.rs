@@ -8,6 +8,7 @@ use crate::base::event::{Draft, Event, Field, Group};
 use crate::base::limits::CLEAR_BYTES_MAX;
 use crate::base::refusal::Refusal;
 use crate::base::subjects::SubjectSet;
+use crate::base::unit::ClassId;
 use crate::format::json::{Kind, Tape, Value};
 use crate::policy::classes::{Classes, EventFacts};
 use crate::policy::classify::reading::{Reading, rest};
@@ -16,6 +17,7 @@ use crate::policy::fields::{Clear, Disposition, FieldId, Registry, Whom};
 use crate::policy::paths::Found;
 use crate::policy::persons::Persons;
 use crate::policy::sources::{Source, check_together};
+use crate::policy::terms::Terms;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -96,10 +98,44 @@ impl Policies {
         named(name).or_else(|| named(family)).or_else(|| self.sources.iter().find(|s| s.fallback))
     }
 
+    /// The mapping with just this name.
+    pub fn source_named(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| *source.name == *name)
+    }
+
+    /// The mapping of a source that is registered: the one it names and no other, else by name.
+    pub fn source_under(&self, name: &str, terms: &Terms) -> Option<&Source> {
+        match &terms.mapping {
+            Some(mapping) => self.source_named(mapping),
+            None => self.source(name),
+        }
+    }
+
+    /// The class of an event of a source that is registered: the one it names, unless that is not
+    /// there or keeps shorter than the rules say. A registration is one person's act, and to keep
+    /// shorter takes an order.
+    fn class_under(&self, terms: &Terms, ruled: ClassId) -> ClassId {
+        let named = terms.class.as_deref().and_then(|name| self.classes.by_name(name));
+        let Some(named) = named else { return ruled };
+        let days = |keep: Option<u32>| keep.map_or(u64::MAX, u64::from);
+        let ruled_days = self.classes.get(ruled).map_or(u64::MAX, |class| days(class.keep_days()));
+        if days(named.keep_days()) >= ruled_days { named.id } else { ruled }
+    }
+
     /// Parses and classifies one event.
     pub fn event<'a>(&self, draft: Draft<'a>, scratch: &mut Scratch) -> Result<Event<'a>, Refusal> {
+        self.event_under(draft, &Terms::NONE, scratch)
+    }
+
+    /// Parses and classifies one event of a source that is registered.
+    pub fn event_under<'a>(
+        &self,
+        draft: Draft<'a>,
+        terms: &Terms,
+        scratch: &mut Scratch,
+    ) -> Result<Event<'a>, Refusal> {
         let source = self
-            .source(draft.source)
+            .source_under(draft.source, terms)
             .ok_or_else(|| Refusal::new("SOURCE_UNKNOWN", "add a mapping to policies/sources"))?;
         let Scratch { tape, found, sealed, taken, clear, object, buffer, roles, source: last } =
             scratch;
@@ -114,7 +150,7 @@ impl Policies {
         let mut reading = Reading { source, root, found };
         reading.check_required()?;
         let time = reading.time()?;
-        let dedupe = reading.dedupe()?;
+        let dedupe = reading.dedupe(terms.dedupe)?;
         let (code, outcome, severity) = reading.verdict()?;
         let persons = Persons::find(&source.persons, &self.registry, root, reading.found, roles)?;
         sealed.clear();
@@ -131,7 +167,7 @@ impl Policies {
         let groups = self.groups(root, sealed, rest);
         let name = shared_name(draft.source, last);
         let facts = EventFacts { source: &name, code, outcome, severity, clear: object };
-        let class = self.classes.select(&facts);
+        let class = self.class_under(terms, self.classes.select(&facts));
         let subjects = persons.subjects;
         Ok(Event {
             time,

@@ -13,13 +13,14 @@ pub mod persons;
 pub mod places;
 pub mod schedule;
 pub mod sources;
+pub mod terms;
 pub mod times;
 
 use std::collections::BTreeMap;
 
 /// The policy files this binary was built with, by their path below `policies/`.
 pub fn default_files() -> BTreeMap<String, String> {
-    const FILES: [(&str, &str); 12] = [
+    const FILES: [(&str, &str); 13] = [
         ("classes.toml", include_str!("../../policies/classes.toml")),
         ("fields.toml", include_str!("../../policies/fields.toml")),
         ("sources/azure.toml", include_str!("../../policies/sources/azure.toml")),
@@ -31,6 +32,7 @@ pub fn default_files() -> BTreeMap<String, String> {
         ("sources/kubernetes.toml", include_str!("../../policies/sources/kubernetes.toml")),
         ("sources/microsoft-365.toml", include_str!("../../policies/sources/microsoft-365.toml")),
         ("sources/okta.toml", include_str!("../../policies/sources/okta.toml")),
+        ("sources/plain.toml", include_str!("../../policies/sources/plain.toml")),
         (
             "sources/windows-security.toml",
             include_str!("../../policies/sources/windows-security.toml"),

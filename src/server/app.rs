@@ -6,6 +6,7 @@ use crate::server::body::Budget;
 use crate::server::cursor::Cursors;
 use crate::server::desk::Books;
 use crate::server::gate::Gate;
+use crate::server::hec::channels::Channels;
 use crate::server::identity::Hands;
 use crate::server::identity::directory::Directory;
 use crate::server::identity::token::Env;
@@ -15,6 +16,7 @@ use crate::server::observe::Observer;
 use crate::server::orders::book::Book;
 use crate::server::problem::Problem;
 use crate::server::scheduler::run::Runner;
+use crate::server::sources::Sources;
 use crate::vault::Vault;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -51,6 +53,10 @@ pub struct App {
     pub directory: Directory,
     /// Orders, by tenant.
     pub books: Books,
+    /// Sources that are registered, by tenant.
+    pub sources: BTreeMap<String, Sources>,
+    /// Channels of the collector protocol.
+    pub channels: Channels,
     /// What runs by itself; none before it begins and after it ended.
     scheduler: RwLock<Option<Runner>>,
     /// Seals cursors.
@@ -84,9 +90,10 @@ impl App {
         let now = system.clock().now();
         let hands = Hands { system: &system, entropy: &*entropy, now, cooling_off: 0 };
         let directory = Directory::open(&hands, settings.env)?;
-        let mut books = Books::new();
+        let (mut books, mut sources) = (Books::new(), BTreeMap::new());
         for (name, vault) in &tenants {
             books.insert(name.clone(), Book::open(vault)?);
+            sources.insert(name.clone(), Sources::open(vault)?);
         }
         let cursors = Cursors::new(&system, entropy.clone())?;
         let gate = Gate::new(&*entropy);
@@ -102,6 +109,8 @@ impl App {
             system,
             directory,
             books,
+            sources,
+            channels: Channels::default(),
             scheduler: RwLock::default(),
             cursors,
             gate,

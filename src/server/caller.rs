@@ -121,13 +121,13 @@ impl FromRequestParts<Arc<App>> for Caller {
 
 /// A caller who appends. What bounds it is the room for bodies and the queue of the log, which
 /// answer 503 when they are full: no number of requests does.
-pub struct Sender(pub Caller);
+pub struct Appender(pub Caller);
 
-impl FromRequestParts<Arc<App>> for Sender {
+impl FromRequestParts<Arc<App>> for Appender {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        Caller::known(parts, app).map(Sender)
+        Caller::known(parts, app).map(Appender)
     }
 }
 

@@ -29,6 +29,10 @@ pub fn name_of(extensions: &Extensions) -> RequestId {
     extensions.get::<RequestId>().copied().unwrap_or(RequestId([0; 16]))
 }
 
+/// Beside an answer whose shape another protocol asks for: it is left as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreign;
+
 /// Wraps a request.
 pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let (id, known) = (name_of(request.extensions()), Known::default());
@@ -67,6 +71,9 @@ fn is_last(request: &Request) -> bool {
 fn dressed(mut response: Response, id: RequestId) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         return problem.answer(&id.to_string());
+    }
+    if response.extensions().get::<Foreign>().is_some() {
+        return response;
     }
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);

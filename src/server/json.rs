@@ -159,7 +159,8 @@ mod tests {
 
     fn refused(body: &str) -> (String, String, Option<String>) {
         let problem = value::<Order>(body.as_bytes()).err().unwrap();
-        (problem.code.to_owned(), problem.detail, problem.field)
+        let field = problem.field.map(String::from);
+        (problem.code.to_owned(), problem.detail.into(), field)
     }
 
     #[test]

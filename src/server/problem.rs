@@ -27,9 +27,9 @@ pub struct Problem {
     /// Stable code of `docs/errors.md`.
     pub code: &'static str,
     /// What to do about it.
-    pub detail: String,
+    pub detail: Box<str>,
     /// The field it is about.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// The limit that was passed.
     pub limit: Option<u64>,
     /// Place in a batch, from 0.
@@ -71,7 +71,7 @@ pub struct Document<'a> {
 impl Problem {
     /// A problem with a code and its fix.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
+        let detail = detail.into().into_boxed_str();
         Problem {
             status,
             code,
@@ -108,7 +108,7 @@ impl Problem {
     /// Names the field; what a caller chose is shown in plain characters and cut.
     #[must_use]
     pub fn field(mut self, name: &str) -> Self {
-        self.field = Some(Refusal::new("", "").field(name).field);
+        self.field = Some(Refusal::new("", "").field(name).field.into());
         self
     }
 
@@ -193,7 +193,7 @@ impl From<Refusal> for Problem {
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let mut problem = Problem::new(status, refusal.code, refusal.fix);
-        problem.field = (!refusal.field.is_empty()).then_some(refusal.field);
+        problem.field = (!refusal.field.is_empty()).then(|| refusal.field.into());
         problem.limit = refusal.limit;
         problem
     }

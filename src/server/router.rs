@@ -7,15 +7,15 @@ use crate::server::envelope::envelope;
 use crate::server::observe::observe;
 use crate::server::problem::{Document, PROBLEM_JSON, Problem};
 use crate::server::routes::{
-    erasures, events, holds, humans, ingest, log, orders, retention, schedules, session, subjects,
-    system, tokens,
+    erasures, events, hec, holds, humans, ingest, log, orders, retention, schedules, session,
+    sources, subjects, system, tokens,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -61,6 +61,22 @@ fn public() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(system::live))
         .routes(routes!(system::ready))
         .route("/v1/tile/{*path}", get(log::tile))
+        .merge(collector())
+}
+
+/// Routes of Splunk's collector protocol, whose answers have its own shape.
+fn collector() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(hec::event))
+        .routes(routes!(hec::raw))
+        .routes(routes!(hec::ack))
+        .routes(routes!(hec::health))
+        .route("/services/collector", post(hec::event))
+        .route("/services/collector/event/1.0", post(hec::event))
+        .route("/services/collector/raw/1.0", post(hec::raw))
+        .route("/services/collector/health", post(hec::health))
+        .route("/services/collector/health/1.0", get(hec::health).post(hec::health))
+        .layer(map_response(hec::shaped))
 }
 
 /// Routes for those who answer for the vault.
@@ -85,6 +101,9 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(orders::rule))
         .routes(routes!(tokens::issue, tokens::list))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::get, sources::put))
+        .routes(routes!(sources::gaps))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::get, schedules::put, schedules::give_up))
         .routes(routes!(schedules::run))
@@ -114,7 +133,10 @@ pub fn description() -> utoipa::openapi::OpenApi {
         {
             let Some(operation) = operation else { continue };
             operation.operation_id = Some(named(method, path));
-            refusals(&mut operation.responses);
+            match path.starts_with("/services/") {
+                true => refusals(&mut operation.responses, "application/json", "Reply"),
+                false => refusals(&mut operation.responses, PROBLEM_JSON, "Problem"),
+            }
         }
     }
     api
@@ -127,10 +149,10 @@ fn named(method: &str, path: &str) -> String {
     words.fold(method.to_owned(), |name, word| format!("{name}_{word}"))
 }
 
-/// Says that every refusal is a problem document, those that are common to all routes too.
-fn refusals(responses: &mut Responses) {
-    let problem = || {
-        let reference = Ref::from_schema_name("Problem");
+/// Says what shape every refusal has, those that are common to all routes too.
+fn refusals(responses: &mut Responses, kind: &str, shape: &str) {
+    let refusal = || {
+        let reference = Ref::from_schema_name(shape);
         RefOr::T(Content::new(Some(RefOr::<Schema>::Ref(reference))))
     };
     let other = utoipa::openapi::Response::new("Refused: the code says why");
@@ -139,7 +161,7 @@ fn refusals(responses: &mut Responses) {
         let RefOr::T(response) = response else { continue };
         let refuses = status.starts_with(['4', '5']) || status == "default";
         if refuses && response.content.is_empty() {
-            response.content.insert(PROBLEM_JSON.to_owned(), problem());
+            response.content.insert(kind.to_owned(), refusal());
         }
     }
 }

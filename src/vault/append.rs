@@ -17,6 +17,7 @@ use crate::base::unit::{Day, EntryIndex, TreeSize, UtcNanos};
 use crate::base::world::Entropy;
 use crate::format::cell::CellKey;
 use crate::format::control::{self, KeyRoll, RootChange};
+use crate::policy::terms::Terms;
 use crate::store::keytree::{KeyTree, Put, Rekeyed};
 use crate::vault::append::duplicates::Settled;
 use crate::vault::clerk::{Clerk, gone};
@@ -102,6 +103,14 @@ impl Vault {
         self.submit(drafts)?.wait()
     }
 
+    /// As `append`, for a source that is registered.
+    ///
+    /// # Errors
+    /// As `append`; `Invalid` `DEDUPE_KEY_MISSING` for an event without the key declared.
+    pub fn append_under(&self, drafts: &[Draft<'_>], terms: &Terms) -> Result<Vec<Receipt>> {
+        self.submit_under(drafts, terms)?.wait()
+    }
+
     /// Seals events and sends them off without waiting until they are durable: a client that
     /// keeps a few batches on the way keeps disk and processors busy. Batches of one thread keep
     /// their order.
@@ -109,12 +118,20 @@ impl Vault {
     /// # Errors
     /// As `append`, as far as they are known by now; the rest comes with `Pending::wait`.
     pub fn submit<'e>(&self, drafts: &[Draft<'e>]) -> Result<Pending<'_, 'e>> {
+        self.submit_under(drafts, &Terms::NONE)
+    }
+
+    /// As `submit`, for a source that is registered.
+    ///
+    /// # Errors
+    /// As `submit` and `append_under`.
+    pub fn submit_under<'e>(&self, drafts: &[Draft<'e>], terms: &Terms) -> Result<Pending<'_, 'e>> {
         let (policies, mut lap) = (self.policies(), self.meter().start());
         let mut scratch = self.inner.scratches.take();
         let mut events = Vec::with_capacity(drafts.len());
         let mut refused = None;
         for (position, draft) in drafts.iter().enumerate() {
-            match policies.event(*draft, &mut scratch) {
+            match policies.event_under(*draft, terms, &mut scratch) {
                 Ok(event) => events.push(event),
                 Err(refusal) => {
                     refused = Some(Error::Invalid { position, refusal });

@@ -12,11 +12,14 @@ use crate::format::seal::epoch::entry_has;
 use crate::format::seal::row::IndexKey;
 use crate::query::filter::Filter;
 use crate::vault::Vault;
+use crate::vault::clerk::gone;
+use crate::vault::dedupe::Gaps;
 use crate::vault::error::{Error, Result};
 use crate::vault::read::Reading;
-use crate::vault::sequencer::Check;
+use crate::vault::sequencer::{Check, Message};
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError};
 
 impl Vault {
@@ -169,6 +172,18 @@ impl Vault {
         let mut known = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(*handle, name.clone());
         Ok(Some(name))
+    }
+
+    /// What is missing of a source's numbers, as far as they were given places; none for a source
+    /// that does not count, or that was never heard of.
+    ///
+    /// # Errors
+    /// `Unavailable` when the vault is closing.
+    pub fn source_gaps(&self, name: &str) -> Result<Option<Gaps>> {
+        let source = self.inner.keys.source_handle(name);
+        let (reply, answer) = sync_channel(1);
+        let sent = self.inner.clerk.inbox.send(Message::Gaps { source, reply });
+        sent.ok().and_then(|()| answer.recv().ok()).ok_or_else(gone)
     }
 
     /// Makes sure that every source of a batch is registered.

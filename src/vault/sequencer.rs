@@ -31,7 +31,7 @@ use crate::store::log::UnitLog;
 use crate::vault::clerk;
 use crate::vault::clock::LogClock;
 use crate::vault::committer::{Failed, Failure, Observed, Ready, Work};
-use crate::vault::dedupe::Window;
+use crate::vault::dedupe::{Sequence, Window};
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::line::Turn;
@@ -148,6 +148,11 @@ impl Sequencer {
             Message::Publish { reply } => Work::Publish { reply: Some(reply) },
             Message::Seen { names, reply } => {
                 Work::Seen { found: self.duplicates(names.into_iter()), reply }
+            }
+            Message::Gaps { source, reply } => {
+                let gaps = self.window.sequence(&source).and_then(Sequence::missing);
+                drop(reply.send(gaps));
+                return false;
             }
             Message::Roll { next, act, promote, reply } => {
                 drop(reply.send(self.roll(next, act, promote)));

@@ -138,7 +138,7 @@ fn gauges_follow_the_vault() {
     let vault = Vault::init(world.clone(), &alone, "vault.example").unwrap();
     near.watch(vault.log_key());
     drop(vault);
-    let config = Config { outside: outside(&[near.clone()], 1), ..alone };
+    let config = Config { outside: outside(std::slice::from_ref(&near), 1), ..alone };
     let vault = Vault::open(world, &config).unwrap();
     append(&vault, &[Visit::new(1, "nurse", "p1").class("90d")]).unwrap();
     vault.seek_witnesses().unwrap();

@@ -383,6 +383,7 @@ fn holds_policies_and_people_gone_meanwhile_end_an_order_with_their_code() {
     assert_eq!(release.order.state(), State::Executed { entry: Some(entry) });
     let second = office.file(erase("p1"), two(1, HOUR)).unwrap();
     office.approve(&second, 2).unwrap();
+    office.pass(1);
     let first = office.whole(erase("p1"));
     // Both were due in the same tick: the older took the person, and with it the other's act.
     assert!(matches!(office.state(&second), State::Executed { .. }));

@@ -254,7 +254,8 @@ fn an_erasure_takes_the_documents_about_its_subject() {
     assert_eq!(states(&vault), [&*text, &*text, r#"{"state":"approved"}"#]);
     let head = vault.entry(filed).unwrap().head;
     assert_eq!((head.tags.len(), head.groups.len(), head.groups[0].tags.len()), (2, 1, 2));
-    let [p1, r] = [&patient("p1"), &rosa].map(|i| vault.persons_named(&[i.clone()]).unwrap());
+    let whom = |i: &Identifier| vault.persons_named(std::slice::from_ref(i)).unwrap();
+    let [p1, r] = [whom(&patient("p1")), whom(&rosa)];
     assert!(p1.len() == 1 && r.len() == 1 && p1 != r, "two identifiers are two people");
     let preview = vault.preview_erasure(std::slice::from_ref(&rosa)).unwrap();
     assert_eq!(preview.records.into_iter().collect::<Vec<_>>(), [(ClassId(VAULT_CLASS), 2)]);

@@ -8,6 +8,7 @@ use crate::format::json::{Kind, Value};
 use crate::policy::paths::{Found, Slot};
 use crate::policy::patterns::Pattern;
 use crate::policy::sources::{Choice, Source, Verdict};
+use crate::policy::terms::{DedupeKey, key_missing};
 use crate::policy::times;
 use std::borrow::Cow;
 use zeroize::Zeroize as _;
@@ -60,21 +61,43 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
         Ok(UtcNanos(0))
     }
 
-    pub(crate) fn dedupe(&mut self) -> Result<Dedupe<'a>, Refusal> {
-        let rule = &self.source.dedupe;
-        if let Some((slot, value)) = self.first(&rule.sequence) {
-            let number = value.u64().map_err(|refusal| refusal.field("source_seq"))?;
-            self.found.keep(slot);
-            return Ok(Dedupe::Sequence(number));
+    /// The duplicate key: the one declared and no other, or whichever is there.
+    pub(crate) fn dedupe(&mut self, declared: Option<DedupeKey>) -> Result<Dedupe<'a>, Refusal> {
+        match declared {
+            Some(DedupeKey::None) => Ok(Dedupe::None),
+            Some(DedupeKey::Sequence) => match self.sequence()? {
+                Dedupe::None => Err(key_missing("source_seq")),
+                found => Ok(found),
+            },
+            Some(DedupeKey::EventId) => match self.event_id() {
+                Dedupe::None => Err(key_missing("id")),
+                found => Ok(found),
+            },
+            None => match self.sequence()? {
+                Dedupe::None => Ok(self.event_id()),
+                found => Ok(found),
+            },
         }
+    }
+
+    fn sequence(&mut self) -> Result<Dedupe<'a>, Refusal> {
+        let Some((slot, value)) = self.first(&self.source.dedupe.sequence) else {
+            return Ok(Dedupe::None);
+        };
+        let number = value.u64().map_err(|refusal| refusal.field("source_seq"))?;
+        self.found.keep(slot);
+        Ok(Dedupe::Sequence(number))
+    }
+
+    fn event_id(&self) -> Dedupe<'a> {
         let mut parts = Vec::new();
-        for slots in &rule.event_id {
+        for slots in &self.source.dedupe.event_id {
             match self.first(slots) {
                 Some((_, value)) => parts.push(value.raw().as_bytes()),
-                None => return Ok(Dedupe::None),
+                None => return Dedupe::None,
             }
         }
-        Ok(match parts.as_slice() {
+        match parts.as_slice() {
             [] => Dedupe::None,
             [one] => Dedupe::EventId(Cow::Borrowed(one)),
             many => {
@@ -86,7 +109,7 @@ impl<'t, 'a> Reading<'_, 't, 'a> {
                 }
                 Dedupe::EventId(Cow::Owned(id))
             }
-        })
+        }
     }
 
     pub(crate) fn verdict(&mut self) -> Result<(EventCode, Outcome, Severity), Refusal> {

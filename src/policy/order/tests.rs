@@ -140,7 +140,11 @@ fn alone_is_printed_in_the_order_and_takes_a_fresh_code() {
 
 #[test]
 fn an_act_has_one_canonical_form_and_its_hash_says_nothing_without_the_salt() {
-    let text = br#"{"act":"erase","basis":"gdpr-17-1","identifiers":[{"kind":"email","value":"ann@example.org"}]}"#;
+    let text = concat!(
+        r#"{"act":"erase","basis":"gdpr-17-1","#,
+        r#""identifiers":[{"kind":"email","value":"ann@example.org"}]}"#
+    );
+    let text = text.as_bytes();
     assert_eq!(erase().canonical().unwrap(), text);
     assert_eq!(serde_json::from_slice::<Act>(text).unwrap(), erase());
     let more = r#"{"act":"release-hold","case":"00000000000000000000000000000001","x":1}"#;

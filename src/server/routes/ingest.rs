@@ -6,13 +6,14 @@ use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::body::{self, Held};
-use crate::server::caller::Sender;
+use crate::server::caller::Appender;
 use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, media_type, text};
 use crate::server::log::RequestId;
 use crate::server::metrics::{Ingested, Metrics, Protocol};
 use crate::server::problem::{Document, Problem};
 use crate::server::query::Query;
+use crate::server::sources::{Sender, check_name};
 use crate::vault::Vault;
 use crate::vault::append::Receipt as Appended;
 use axum::body::Body;
@@ -123,7 +124,7 @@ impl From<&Appended> for Receipt {
 )]
 pub async fn append(
     State(app): State<Arc<App>>,
-    Sender(caller): Sender,
+    Appender(caller): Appender,
     Query(sending): Query<Sending>,
     headers: HeaderMap,
     body: Body,
@@ -133,12 +134,14 @@ pub async fn append(
     let framing = Framing::of(&headers)?;
     let held = body::read(&headers, body, app.settings.body_bytes_max, &app.bodies).await?;
     let (vault, request) = (caller.vault.clone(), caller.request);
+    let sender = app.sources(&caller.principal.tenant)?.sender(&source);
     work(move || {
         let texts = framing.split(&held)?;
         let drafts: Vec<Draft<'_>> =
             texts.iter().map(|json| Draft { source: &source, json }).collect();
         let (began, metrics) = (app.clock.monotonic(), &app.observer.metrics);
-        let counted = Counted { metrics, protocol: framing.protocol() };
+        let protocol = framing.protocol();
+        let counted = Counted { metrics, protocol, sender };
         let done = match sending.partial {
             false => whole(&vault, &drafts, &counted),
             true => each(&vault, &drafts, request, &counted),
@@ -150,10 +153,14 @@ pub async fn append(
     .await
 }
 
-/// Counts what became of events that came in one way.
-struct Counted<'a> {
-    metrics: &'a Metrics,
-    protocol: Protocol,
+/// Counts what became of events that came in one way from one sender.
+pub struct Counted<'a> {
+    /// Where they are counted.
+    pub metrics: &'a Metrics,
+    /// The way.
+    pub protocol: Protocol,
+    /// The sender.
+    pub sender: Sender,
 }
 
 impl Counted<'_> {
@@ -161,12 +168,14 @@ impl Counted<'_> {
         self.metrics.ingested(self.protocol, outcome, events);
     }
 
-    fn taken(&self, receipt: &Appended) {
+    /// Counts what is durable.
+    pub fn taken(&self, receipt: &Appended) {
         let outcome = if receipt.duplicate { Ingested::Duplicate } else { Ingested::Accepted };
         self.count(outcome, 1);
     }
 
-    fn refused(&self, problem: &Problem, events: u64) {
+    /// Counts what was turned away.
+    pub fn refused(&self, problem: &Problem, events: u64) {
         let outcome = match problem.status.as_u16() {
             503 | 429 => Ingested::Overloaded,
             500.. => Ingested::Failed,
@@ -177,12 +186,13 @@ impl Counted<'_> {
 }
 
 fn whole(vault: &Vault, drafts: &[Draft<'_>], counted: &Counted<'_>) -> Result<Response, Problem> {
-    let appended = vault.append(drafts).map_err(|error| {
+    let appended = vault.append_under(drafts, counted.sender.terms()).map_err(|error| {
         let problem = Problem::from(error);
         counted.refused(&problem, drafts.len() as u64);
         problem
     })?;
     appended.iter().for_each(|receipt| counted.taken(receipt));
+    counted.sender.heard(vault.clock().now());
     let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
     let receipts = appended.iter().map(Receipt::from).collect();
     let receipts = Answered::Whole(Receipts { receipts, checkpoint });
@@ -195,8 +205,9 @@ fn each(
     request: RequestId,
     counted: &Counted<'_>,
 ) -> Result<Response, Problem> {
+    let done = vault.append_each_under(drafts, counted.sender.terms())?;
     let done: Vec<Result<Appended, Problem>> =
-        vault.append_each(drafts)?.into_iter().map(|one| one.map_err(Problem::from)).collect();
+        done.into_iter().map(|one| one.map_err(Problem::from)).collect();
     for one in &done {
         match one {
             Ok(receipt) => counted.taken(receipt),
@@ -205,6 +216,9 @@ fn each(
     }
     let last = done.iter().rev().find_map(|one| one.as_ref().ok());
     let checkpoint = last.map(|last| last.checkpoint.to_string());
+    if last.is_some() {
+        counted.sender.heard(vault.clock().now());
+    }
     let status = if last.is_some() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let request = request.to_string();
     let results = done
@@ -223,7 +237,10 @@ fn each(
 }
 
 /// The source a caller speaks for.
-fn source(scope: &Scope, named: Option<String>) -> Result<String, Problem> {
+///
+/// # Errors
+/// 400 `SOURCE_MISSING`, `SOURCE_NAME`; 403 `SOURCE_FORBIDDEN`, `SOURCE_RESERVED`.
+pub fn source(scope: &Scope, named: Option<String>) -> Result<String, Problem> {
     let only = match scope {
         Scope::Sources(names) if names.len() == 1 => names.first(),
         _ => None,
@@ -232,12 +249,7 @@ fn source(scope: &Scope, named: Option<String>) -> Result<String, Problem> {
         let detail = "name the source of these events: ?source=NAME";
         return Err(Problem::bad("SOURCE_MISSING", detail).field("source"));
     };
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
-    if source.is_empty() || source.len() > SOURCE_BYTES_MAX || !source.bytes().all(plain) {
-        let detail = "the name of a source has letters, digits and -._/ only";
-        let problem = Problem::bad("SOURCE_NAME", detail).field("source");
-        return Err(problem.limit(SOURCE_BYTES_MAX as u64));
-    }
+    check_name(&source, SOURCE_BYTES_MAX)?;
     match scope.has(&source) {
         true => Ok(source),
         false => {
@@ -276,7 +288,7 @@ impl Framing {
         }
     }
 
-    fn split<'h>(self, held: &'h Held) -> Result<Vec<&'h [u8]>, Problem> {
+    fn split(self, held: &Held) -> Result<Vec<&[u8]>, Problem> {
         let bytes = held.bytes.as_slice();
         let texts = match self {
             Framing::Lines => bytes

@@ -3,6 +3,7 @@
 
 pub mod erasures;
 pub mod events;
+pub mod hec;
 pub mod holds;
 pub mod humans;
 pub mod identifiers;
@@ -12,6 +13,7 @@ pub mod orders;
 pub mod retention;
 pub mod schedules;
 pub mod session;
+pub mod sources;
 pub mod subjects;
 pub mod system;
 pub mod tokens;

@@ -9,6 +9,7 @@ use crate::server::json::{Answer, ok, text};
 use crate::server::metrics::Around;
 use crate::server::orders::book::Book;
 use crate::server::problem::Problem;
+use crate::server::silence::silent_sources;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -75,7 +76,7 @@ pub async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Result<Resp
             orders_open: open.len() as u64,
             erasures_open: erasures.count() as u64,
             erasure_due: None,
-            sources_silent: 0,
+            sources_silent: silent_sources(&app),
             disk_free: (app.settings.free)(),
         };
         let vaults: Vec<_> = app.tenants().map(|(name, vault)| (name, &**vault)).collect();

@@ -5,6 +5,7 @@
 use crate::base::event::Draft;
 use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::base::refusal::Refusal;
+use crate::policy::terms::Terms;
 use crate::vault::Vault;
 use crate::vault::append::Receipt;
 use crate::vault::error::{Error, Result};
@@ -23,6 +24,18 @@ impl Vault {
     /// # Errors
     /// `Invalid` `BATCH_TOO_LARGE`; `Denied` when the vault takes no entries.
     pub fn append_each(&self, drafts: &[Draft<'_>]) -> Result<Vec<Result<Receipt>>> {
+        self.append_each_under(drafts, &Terms::NONE)
+    }
+
+    /// As `append_each`, for a source that is registered.
+    ///
+    /// # Errors
+    /// As `append_each`.
+    pub fn append_each_under(
+        &self,
+        drafts: &[Draft<'_>],
+        terms: &Terms,
+    ) -> Result<Vec<Result<Receipt>>> {
         self.writable()?;
         if drafts.len() > BATCH_EVENTS_MAX {
             let refusal = Refusal::new("BATCH_TOO_LARGE", "send smaller batches");
@@ -32,14 +45,14 @@ impl Vault {
         let (policies, mut good) = (self.policies(), Vec::with_capacity(drafts.len()));
         let mut scratch = self.inner.scratches.take();
         for (position, (draft, place)) in drafts.iter().zip(&mut each).enumerate() {
-            match policies.event(*draft, &mut scratch) {
+            match policies.event_under(*draft, terms, &mut scratch) {
                 Ok(_) => good.push(position),
                 Err(refusal) => *place = Some(Err(Error::Invalid { position, refusal })),
             }
         }
         self.inner.scratches.put(scratch);
         let mut singled = 0;
-        self.append_some(drafts, &good, &mut each, &mut singled);
+        self.append_some((drafts, terms), &good, &mut each, &mut singled);
         // No place is empty: every position was refused, or handed to `append_some`.
         Ok(each.into_iter().map(|place| place.unwrap_or(Err(Error::Overloaded))).collect())
     }
@@ -47,7 +60,7 @@ impl Vault {
     /// Appends these events, halving where one of them is turned away.
     fn append_some(
         &self,
-        drafts: &[Draft<'_>],
+        (drafts, terms): (&[Draft<'_>], &Terms),
         positions: &[usize],
         each: &mut Each,
         singled: &mut usize,
@@ -62,7 +75,7 @@ impl Vault {
                 *place = Some(result);
             }
         };
-        match (self.append(&batch), positions) {
+        match (self.append_under(&batch, terms), positions) {
             (Ok(receipts), _) => {
                 positions.iter().zip(receipts).for_each(|(at, receipt)| set(*at, Ok(receipt)));
             }
@@ -84,8 +97,8 @@ impl Vault {
             }
             (Err(_), _) => {
                 let (first, second) = positions.split_at(positions.len() / 2);
-                self.append_some(drafts, first, each, singled);
-                self.append_some(drafts, second, each, singled);
+                self.append_some((drafts, terms), first, each, singled);
+                self.append_some((drafts, terms), second, each, singled);
             }
         }
     }

@@ -7,7 +7,7 @@ mod layers;
 mod sequence;
 
 pub use crate::vault::dedupe::layers::{Layer, persist};
-pub use crate::vault::dedupe::sequence::{Sequence, Trial};
+pub use crate::vault::dedupe::sequence::{Gaps, Sequence, Trial};
 
 use crate::base::id::{ById, EventIdTag, SourceHandle};
 use crate::base::limits::{DEDUPE_IDS_MIN, DEDUPE_NANOS_MIN};

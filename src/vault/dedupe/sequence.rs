@@ -54,10 +54,24 @@ impl Sequence {
         }
     }
 
+    /// What is missing; none before the first number.
+    pub fn missing(&self) -> Option<Gaps> {
+        Some(Gaps { high: self.high?, missing: self.gaps().collect() })
+    }
+
     /// Gaps above the first number, as (first missing, last missing).
     pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.holes.iter().map(|(first, last)| (*first, *last)).filter(|(first, _)| *first != 0)
     }
+}
+
+/// What is missing of the numbers of a counting source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gaps {
+    /// The highest number that was used.
+    pub high: u64,
+    /// First and last number of each gap above the first number that came, ascending.
+    pub missing: Vec<(u64, u64)>,
 }
 
 /// The numbers of one batch, tried in order before any is taken in: the gaps that the batch itself

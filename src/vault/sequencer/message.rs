@@ -4,6 +4,7 @@
 use crate::base::id::{EventIdTag, Hash32, SourceHandle};
 use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::format::vkey::Signer;
+use crate::vault::dedupe::Gaps;
 use crate::vault::error::Error;
 use crate::vault::facts::Facts;
 use crate::vault::line::Turn;
@@ -73,6 +74,8 @@ pub(crate) type Known = Result<Vec<(usize, Original)>, Error>;
 pub(crate) enum Message {
     /// Say which of these were sent before, without appending anything.
     Seen { names: Vec<Name>, reply: SyncSender<Known> },
+    /// Say what is missing of a source's numbers.
+    Gaps { source: SourceHandle, reply: SyncSender<Option<Gaps>> },
     /// Append the parts of a batch, all or nothing.
     Append {
         sealed: Vec<Sealed>,

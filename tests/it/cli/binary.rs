@@ -395,7 +395,8 @@ fn what_is_wrong_with_the_place_is_one_line() {
     home.fails(&["init", "--name", "Not A Name"], 2, "VAULT_NAME");
     home.ok(&["init"]);
     home.fails(&["init"], 1, "VAULT_EXISTS");
-    home.fails(&["--tenant", "other", "query"], 2, "TENANT_UNSUPPORTED");
+    home.fails(&["--tenant", "other", "query"], 2, "TENANT_UNKNOWN");
+    home.fails(&["--tenant", "other", "init"], 2, "TENANT_UNSUPPORTED");
     let kek = home.path().join("keys/kek");
     std::fs::set_permissions(&kek, std::fs::Permissions::from_mode(0o644)).unwrap();
     home.fails(&["query"], 3, "KEK_WORLD_READABLE");

@@ -136,7 +136,8 @@ fn a_mac_is_of_one_kind_of_text_and_of_one_key() {
     // The same bytes as another kind of text.
     let (_, token) = make(Env::Live, &*SeedEntropy::new(4));
     let api = kept.keep(Parsed::parse(token.expose()).unwrap().message());
-    assert_ne!(api, kept.keep(&typed_login(token.expose())));
+    let (body, _) = token.expose().split_at(token.expose().len() - 8);
+    assert_ne!(api, kept.keep(&typed_login(body)));
     assert_eq!(kept.keep(&typed_login("Ann")), kept.keep(&typed_login("aNN")));
     assert_eq!(format!("{hash:?} {kept:?}"), "Kept(..) Keeper(..)");
 }

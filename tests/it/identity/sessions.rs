@@ -38,6 +38,7 @@ fn over(session: &Session, now: UtcNanos) -> bool {
 #[derive(Default)]
 struct Model {
     all: Vec<Known>,
+    pushed_out: usize,
 }
 
 impl Model {
@@ -57,6 +58,7 @@ impl Model {
                 let seen = |at: &usize| self.all[*at].session.seen;
                 let idlest = alive.iter().copied().min_by_key(seen).unwrap();
                 self.all[idlest].alive = false;
+                self.pushed_out += 1;
             }
         }
         self.all.push(Known { cookie: cookie.to_owned(), session, alive: true });
@@ -67,6 +69,7 @@ impl Model {
 fn sessions_are_those_of_the_naive_model() {
     assert_eq!((IDLE_NANOS, WHOLE_NANOS), (15 * MINUTE, 480 * MINUTE));
     assert_eq!((SESSIONS_OF_ONE_MAX, SESSIONS_MAX), (16, 10_000));
+    let mut pushed_out = 0;
     for seed in 0..40 {
         println!("seed {seed}");
         let mut rng = Rng::new(seed);
@@ -75,16 +78,17 @@ fn sessions_are_those_of_the_naive_model() {
         let mut now = UtcNanos(1_800_000_000_000_000_000);
         for _ in 0..400 {
             // Each instant is its own, so that "idle longest" is one session.
-            now.0 += 1 + rng.next() % (4 * MINUTE);
+            let most = if rng.below(8) == 0 { 6 * MINUTE } else { MINUTE / 10 };
+            now.0 += 1 + rng.next() % most;
             let human = 1 + u8::try_from(rng.below(3)).unwrap();
-            match rng.below(10) {
-                0..=4 => {
+            match rng.below(40) {
+                0..=24 => {
                     let glass = (rng.below(5) == 0).then_some(UtcNanos(now.0 + 60 * MINUTE));
                     let session = session(human, now, glass);
                     let cookie = sessions.open(session.clone(), &*entropy);
                     model.opened(cookie.expose(), session);
                 }
-                5..=7 => {
+                25..=34 => {
                     let Some(at) = pick(&mut rng, model.all.len()) else { continue };
                     let known = &mut model.all[at];
                     known.alive &= !over(&known.session, now);
@@ -95,7 +99,7 @@ fn sessions_are_those_of_the_naive_model() {
                         assert_eq!(*found, known.session);
                     }
                 }
-                8 => {
+                35..=38 => {
                     let Some(at) = pick(&mut rng, model.all.len()) else { continue };
                     let known = &mut model.all[at];
                     known.alive &= !over(&known.session, now);
@@ -115,7 +119,9 @@ fn sessions_are_those_of_the_naive_model() {
                 }
             }
         }
+        pushed_out += model.pushed_out;
     }
+    assert!(pushed_out > 100, "the limit of one person was met {pushed_out} times");
 }
 
 fn pick(rng: &mut Rng, count: usize) -> Option<usize> {

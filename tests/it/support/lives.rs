@@ -191,7 +191,7 @@ fn continued(seed: u64) -> Vec<Artefact> {
     ]
 }
 
-/// A registry: versions of nobody and of two patients, one of whom is erased; then all of it packed.
+/// A registry: versions of nobody and of two patients, one of whom is erased; then all is packed.
 fn documented(seed: u64) -> Vec<Artefact> {
     let past = Past::new();
     let vault = Vault::init(past.world(seed), &past.config, "vault.example").unwrap();

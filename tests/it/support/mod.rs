@@ -8,6 +8,7 @@ pub(crate) mod lives;
 pub(crate) mod passed;
 pub(crate) mod receiver;
 pub(crate) mod sim;
+pub(crate) mod service;
 pub(crate) mod split;
 pub(crate) mod unread;
 pub(crate) mod witness;
