@@ -133,7 +133,10 @@ pub fn description() -> utoipa::openapi::OpenApi {
         {
             let Some(operation) = operation else { continue };
             operation.operation_id = Some(named(method, path));
-            refusals(&mut operation.responses);
+            match path.starts_with("/services/") {
+                true => refusals(&mut operation.responses, "application/json", "Reply"),
+                false => refusals(&mut operation.responses, PROBLEM_JSON, "Problem"),
+            }
         }
     }
     api
@@ -146,10 +149,10 @@ fn named(method: &str, path: &str) -> String {
     words.fold(method.to_owned(), |name, word| format!("{name}_{word}"))
 }
 
-/// Says that every refusal is a problem document, those that are common to all routes too.
-fn refusals(responses: &mut Responses) {
-    let problem = || {
-        let reference = Ref::from_schema_name("Problem");
+/// Says what shape every refusal has, those that are common to all routes too.
+fn refusals(responses: &mut Responses, kind: &str, shape: &str) {
+    let refusal = || {
+        let reference = Ref::from_schema_name(shape);
         RefOr::T(Content::new(Some(RefOr::<Schema>::Ref(reference))))
     };
     let other = utoipa::openapi::Response::new("Refused: the code says why");
@@ -158,7 +161,7 @@ fn refusals(responses: &mut Responses) {
         let RefOr::T(response) = response else { continue };
         let refuses = status.starts_with(['4', '5']) || status == "default";
         if refuses && response.content.is_empty() {
-            response.content.insert(PROBLEM_JSON.to_owned(), problem());
+            response.content.insert(kind.to_owned(), refusal());
         }
     }
 }

@@ -48,15 +48,18 @@ fn the_description_is_openapi_3_1_and_whole() {
         assert!(names.insert(name.to_owned()), "{what}: {name} is taken");
         assert!(operation["summary"].is_string() || operation["description"].is_string(), "{what}");
         let responses = operation["responses"].as_object().unwrap();
-        let problem = "#/components/schemas/Problem";
-        let refused = &responses["default"]["content"]["application/problem+json"];
-        assert_eq!(refused["schema"]["$ref"], problem, "{what}");
+        let (kind, shape) = match what.contains(" /services/") {
+            true => ("application/json", "Reply"),
+            false => ("application/problem+json", "Problem"),
+        };
+        let refused = &responses["default"]["content"][kind]["schema"]["$ref"];
+        assert_eq!(*refused, format!("#/components/schemas/{shape}"), "{what}");
         for (status, response) in responses.iter().filter(|(status, _)| status.as_str() >= "4") {
             if status == "default" || what == "get /readyz" {
                 continue;
             }
             let content = response["content"].as_object().unwrap();
-            assert!(content.contains_key("application/problem+json"), "{what} {status}");
+            assert!(content.contains_key(kind), "{what} {status}");
         }
         assert!(responses.keys().any(|status| status.starts_with('2')), "{what}");
         for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {

@@ -17,13 +17,15 @@ enum Needs {
     Somebody,
     /// To be a person in a session.
     APerson,
+    /// A token of the collector's own kind, which nobody here has; refused in its own shape.
+    Collector,
     /// These permissions.
     May(&'static [&'static str]),
     /// These permissions, and a person who showed a code just now.
     MayNow(&'static [&'static str]),
 }
 
-use Needs::{APerson, May, MayNow, Nothing, Somebody};
+use Needs::{APerson, Collector, May, MayNow, Nothing, Somebody};
 
 /// Method, path, what it needs, a query or a body with which it would be answered, listener.
 type Row = (&'static str, &'static str, Needs, &'static str);
@@ -60,6 +62,10 @@ const PUBLIC: &[Row] = &[
     ("get", "/v1/growth", May(&["proofs-read"]), "?from=1"),
     ("get", "/v1/tile/{path}", May(&["proofs-read"]), ""),
     ("get", "/v1/keys", May(&["keys-read"]), ""),
+    ("get", "/services/collector/health", Nothing, ""),
+    ("post", "/services/collector/event", Collector, r#"{"event":"x"}"#),
+    ("post", "/services/collector/raw", Collector, "x"),
+    ("post", "/services/collector/ack", Collector, r#"{"acks":[0]}"#),
 ];
 
 /// Routes of the administration's listener alone.
@@ -97,6 +103,10 @@ const ADMINISTRATION: &[Row] = &[
     ("put", "/v1/schedules/{name}", MayNow(&["schedules-manage"]), SCHEDULE),
     ("delete", "/v1/schedules/{name}", MayNow(&["schedules-manage"]), ""),
     ("post", "/v1/schedules/{name}/run", May(&["schedules-run"]), ""),
+    ("get", "/v1/sources", May(&["sources-read"]), ""),
+    ("get", "/v1/sources/{name}", May(&["sources-read"]), ""),
+    ("get", "/v1/sources/{name}/gaps", May(&["sources-read"]), ""),
+    ("put", "/v1/sources/{name}", MayNow(&["sources-manage"]), r#"{"dedupe":"none"}"#),
     ("get", "/metrics", May(&["metrics-read"]), ""),
     ("get", "/v1/tenants", May(&["tenants-read"]), ""),
     ("get", "/v1/system", May(&["system-read"]), ""),
@@ -229,6 +239,10 @@ impl Walk {
                         assert_eq!(got, (403, "HUMANS_ONLY".to_owned()), "{what}");
                         continue;
                     }
+                    Collector => {
+                        assert!([401, 403].contains(&got.0) && got.1.is_empty(), "{what}");
+                        continue;
+                    }
                     May(permissions) => (permissions, false),
                     MayNow(permissions) => (permissions, true),
                 };
@@ -336,6 +350,10 @@ fn without_credentials_every_route_is_closed_but_those_that_say_so() {
             let what = format!("{method} {path} {credentials}: {} {}", reply.status, reply.code());
             if *open {
                 assert_ne!(reply.code(), "SESSION_ENDED", "{what}");
+                continue;
+            }
+            if matches!(row.2, Collector) {
+                assert!([401, 403].contains(&reply.status), "{what}");
                 continue;
             }
             let code = if bad == 3 { "SESSION_ENDED" } else { "UNAUTHENTICATED" };
