@@ -70,11 +70,10 @@ fn collector() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(hec::event))
         .routes(routes!(hec::raw))
         .routes(routes!(hec::ack))
-        .routes(routes!(hec::health))
+        .routes(routes!(hec::health, hec::health_by_post))
         .route("/services/collector", post(hec::event))
         .route("/services/collector/event/1.0", post(hec::event))
         .route("/services/collector/raw/1.0", post(hec::raw))
-        .route("/services/collector/health", post(hec::health))
         .route("/services/collector/health/1.0", get(hec::health).post(hec::health))
         .layer(map_response(hec::shaped))
 }

@@ -143,7 +143,8 @@ fn say(context: &mut Context, app: &App, started: &Started) -> Result<()> {
     ))?;
     if let Some(ca) = ca {
         context.out.say(&format!(
-            "ca      {}\n        made here, for loopback: curl --cacert {} {scheme}://localhost:{}/livez",
+            "ca      {}\n        made here, for loopback: curl --cacert {} \
+             {scheme}://localhost:{}/livez",
             ca.display(),
             ca.display(),
             public.port(),

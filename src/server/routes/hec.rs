@@ -258,6 +258,16 @@ pub async fn health(State(app): State<Arc<App>>) -> Told {
     if takes { Told::healthy() } else { Told::unhealthy() }
 }
 
+/// As `health`; some senders ask by POST.
+#[utoipa::path(
+    post, path = "/services/collector/health", tag = "collector", security(()),
+    responses((status = 200, description = "Yes", body = Reply),
+              (status = 503, description = "Not now", body = Reply))
+)]
+pub async fn health_by_post(state: State<Arc<App>>) -> Told {
+    health(state).await
+}
+
 /// Gives the protocol's shape to what the router or a layer refused on these addresses.
 pub async fn shaped(mut response: Response) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {

@@ -198,7 +198,8 @@ impl Service {
 }
 
 fn vault(disk: &SimDisk, clock: &Arc<HandClock>, name: &str, seed: u64, fresh: bool) -> Arc<Vault> {
-    let config = Config { accept_time: true, ..config(&Path::new("/sim").join(name)) };
+    let policies = chancery::policy::default_files();
+    let config = Config { accept_time: true, policies, ..config(&Path::new("/sim").join(name)) };
     let world = world(Arc::new(disk.clone()), clock, seed);
     let vault = match fresh {
         true => Vault::init(world, &config, &format!("{name}.example")),
