@@ -353,7 +353,7 @@ fn find<'a>(app: &'a App, caller: &Caller, id: &str) -> Result<(Place<'a>, Held)
     match among_books(app, caller, id) {
         Ok(found) if reads || is_own(&found.1, caller) => Ok(found),
         Err(problem) if reads => Err(problem),
-        found => caller.may(Permission::OrdersRead).and_then(|_| found),
+        found => caller.may(Permission::OrdersRead).and(found),
     }
 }
 
