@@ -58,7 +58,7 @@ pub struct ServerFlags {
     pub admin_listen: Option<SocketAddr>,
     /// `--cooling-off`, in seconds.
     pub cooling_off: Option<u64>,
-    /// `--generated-certificate-anywhere`.
+    /// `--generated-certificate`.
     pub generated_anywhere: bool,
 }
 
@@ -344,7 +344,7 @@ fn tls(
         (None, None) => {
             let allowed = "a certificate, since a listener is not on loopback: set server.tls_cert \
                            and server.tls_key; or generated_certificate = \"anywhere\" (flag \
-                           --generated-certificate-anywhere), and hand its authority to clients";
+                           --generated-certificate), and hand its authority to clients";
             Err(look.place.refuse("server.tls_cert", &raw.tls_cert, allowed))
         }
     }
