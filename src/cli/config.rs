@@ -18,6 +18,8 @@ use crate::cli::config::server::{Server, ServerFlags};
 use crate::cli::config::witness::{Timestamp, Witnesses};
 use std::path::{Path, PathBuf};
 
+/// The tenant that is there without being made.
+pub const MAIN: &str = "main";
 /// Name of the file in the home directory.
 pub const FILE_NAME: &str = "chancery.toml";
 
@@ -165,6 +167,23 @@ impl Config {
         Config::check_to_serve(&text, &file, (flags, serve), env)
     }
 
+    /// The same with the directories of one tenant: `main` has those that are named, every other
+    /// tenant a vault of its own below them.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: &str) -> Config {
+        let part = |dir: &Path| match tenant {
+            MAIN => dir.to_owned(),
+            other => dir.join("others").join(other),
+        };
+        Config {
+            tenant: tenant.to_owned(),
+            data: part(&self.data),
+            keys: part(&self.keys),
+            keys_mirror: self.keys_mirror.as_deref().map(part),
+            ..self.clone()
+        }
+    }
+
     /// Checks the text of a configuration file together with flags and environment.
     ///
     /// # Errors
@@ -266,7 +285,7 @@ fn tenant_of(flags: &Global, env: Environment<'_>, raw: &Raw) -> (String, Origin
     match (&flags.tenant, env("CHANCERY_TENANT").filter(|v| !v.is_empty())) {
         (Some(tenant), _) => (tenant.clone(), Origin::Flag),
         (None, Some(tenant)) => (tenant, Origin::Environment),
-        (None, None) => text_or(&raw.tenant, "main"),
+        (None, None) => text_or(&raw.tenant, MAIN),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::cli::args::{Cli, Command, Global};
 use crate::cli::cmd;
-use crate::cli::config::Config;
+use crate::cli::config::{Config, MAIN};
 use crate::cli::error::{self, EXIT_DONE, EXIT_USAGE, Failure};
 use crate::cli::output::Output;
 use crate::cli::output::escape::escape;
-use crate::cli::world::{MAIN, vault_config, world};
+use crate::cli::world::{vault_config, world};
 use crate::vault::Vault;
 use anyhow::Result;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -30,8 +30,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The checked configuration.
+    /// The checked configuration, with the directories of the tenant it names.
     pub(crate) fn config(&self) -> Result<Config> {
+        let config = self.config_of_all()?;
+        Ok(config.for_tenant(&config.tenant))
+    }
+
+    /// The checked configuration, with the directories below which every tenant's lie.
+    pub(crate) fn config_of_all(&self) -> Result<Config> {
         Ok(Config::load(&self.global, &|name| std::env::var(name).ok())?)
     }
 

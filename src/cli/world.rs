@@ -26,8 +26,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use zeroize::{Zeroize, Zeroizing};
 
-/// The tenant that is there without being made.
-pub(crate) const MAIN: &str = "main";
 /// Bytes asked of the system at once: a few hundred sealed events.
 const DRAW_BYTES: usize = 24 * 1024;
 /// How often the clock asks whether the machine slept.
@@ -174,9 +172,9 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         None => None,
     };
     Ok(VaultConfig {
-        data: of_tenant(&config.data, &config.tenant),
-        keys: of_tenant(&config.keys, &config.tenant),
-        mirror: config.keys_mirror.as_deref().map(|dir| of_tenant(dir, &config.tenant)),
+        data: config.data.clone(),
+        keys: config.keys.clone(),
+        mirror: config.keys_mirror.clone(),
         passphrase: config.passphrase.read()?,
         accept_time: global.accept_time,
         ledger,
@@ -186,15 +184,6 @@ pub fn vault_config(config: &Config, global: &Global) -> Result<VaultConfig> {
         // A command that is over in a moment would begin what it cannot end: `append` says when.
         tuning: Tuning { pack: false, ..Tuning::default() },
     })
-}
-
-/// Where a tenant's part of a directory lies: `main` has the directory itself, every other tenant a
-/// vault of its own below it.
-pub(crate) fn of_tenant(dir: &Path, tenant: &str) -> PathBuf {
-    match tenant {
-        MAIN => dir.to_owned(),
-        other => dir.join("others").join(other),
-    }
 }
 
 /// Refuses a mirror that a link leads into one of the other directories.

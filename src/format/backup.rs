@@ -15,10 +15,10 @@
 use crate::base::id::{Hash32, TenantId};
 use crate::base::unit::{Generation, TreeSize, UtcNanos};
 use crate::crypto::hash::sha256;
+use crate::format::lines::Lines;
 use crate::format::note::{self, NoteError};
 use crate::format::vkey::{Signer, Verifier};
 use std::fmt;
-use std::str::Split;
 
 /// Name of the signed note in a backup.
 pub const MANIFEST: &str = "manifest.note";
@@ -140,11 +140,11 @@ impl Manifest {
     /// # Errors
     /// `Malformed` with the line.
     pub fn parse(text: &str) -> Result<Manifest> {
-        let mut lines = Lines { lines: text.split('\n'), number: 0 };
-        match lines.manifest() {
+        let mut lines = Lines::of(text);
+        match manifest(&mut lines) {
             // Writing it again closes what the reader was lax about: zeros, case, signs.
             Some(manifest) if manifest.text() == text => Ok(manifest),
-            _ => Err(malformed(MANIFEST, lines.number)),
+            _ => Err(malformed(MANIFEST, lines.number())),
         }
     }
 
@@ -206,42 +206,22 @@ fn is_data(name: &str, tenant: &TenantId) -> bool {
     inside.is_some() && name.split('/').count() <= PARTS_MAX && name.split('/').all(part)
 }
 
-/// Lines of a text with the number of the last one read.
-struct Lines<'a> {
-    lines: Split<'a, char>,
-    number: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn next(&mut self) -> Option<&'a str> {
-        self.number += 1;
-        self.lines.next()
-    }
-
-    /// The words after the key of the next line.
-    fn keyed<const N: usize>(&mut self, key: &str) -> Option<[&'a str; N]> {
-        let line = self.next()?;
-        let words: Vec<&str> = line.strip_prefix(key)?.strip_prefix(' ')?.split(' ').collect();
-        words.try_into().ok()
-    }
-
-    fn manifest(&mut self) -> Option<Manifest> {
-        let origin = self.next()?.strip_suffix(SUFFIX)?.to_owned();
-        TenantId::parse(origin.rsplit_once("/t/")?.1)?;
-        let [time] = self.keyed("time")?;
-        let [size, root] = self.keyed("checkpoint")?;
-        let [generation] = self.keyed("generation")?;
-        let [files, bytes, list] = self.keyed("files")?;
-        let manifest = Manifest {
-            origin,
-            time: UtcNanos::parse(time)?,
-            size: TreeSize(size.parse().ok()?),
-            root: Hash32::parse(root)?,
-            generation: Generation(generation.parse().ok()?),
-            files: files.parse().ok()?,
-            bytes: bytes.parse().ok()?,
-            list: Hash32::parse(list)?,
-        };
-        (self.next()?.is_empty() && self.lines.next().is_none()).then_some(manifest)
-    }
+fn manifest(lines: &mut Lines<'_>) -> Option<Manifest> {
+    let origin = lines.line()?.strip_suffix(SUFFIX)?.to_owned();
+    TenantId::parse(origin.rsplit_once("/t/")?.1)?;
+    let [time] = lines.keyed("time")?;
+    let [size, root] = lines.keyed("checkpoint")?;
+    let [generation] = lines.keyed("generation")?;
+    let [files, bytes, list] = lines.keyed("files")?;
+    let manifest = Manifest {
+        origin,
+        time: UtcNanos::parse(time)?,
+        size: TreeSize(size.parse().ok()?),
+        root: Hash32::parse(root)?,
+        generation: Generation(generation.parse().ok()?),
+        files: files.parse().ok()?,
+        bytes: bytes.parse().ok()?,
+        list: Hash32::parse(list)?,
+    };
+    (lines.line()?.is_empty() && lines.is_over()).then_some(manifest)
 }

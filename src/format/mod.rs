@@ -13,6 +13,7 @@ mod der;
 pub mod entry;
 pub mod export;
 pub mod json;
+pub mod lines;
 pub mod node;
 pub mod note;
 pub mod outline;

@@ -5,18 +5,20 @@
 
 pub mod act;
 pub mod rule;
+mod story;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::policy::order::story::{Actor, End, Party, State, Step, What};
+
 use crate::base::id::{DocumentId, Hash32, JobId};
 use crate::base::refusal::Refusal;
-use crate::base::unit::{EntryIndex, NANOS_PER_SECOND, UtcNanos};
+use crate::base::unit::{NANOS_PER_SECOND, UtcNanos};
 use crate::policy::order::act::Outline;
 use crate::policy::order::rule::Rule;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt;
 
 /// Seconds in which an order must get its approvals: 72 hours, a long weekend.
 pub const UNAPPROVED_SECONDS_MAX: u64 = 72 * 3_600;
@@ -24,192 +26,6 @@ pub const UNAPPROVED_SECONDS_MAX: u64 = 72 * 3_600;
 pub const STEP_UP_SECONDS_MAX: u64 = 300;
 /// Refused attempts an order keeps: the rest are in the self-audit only.
 pub const REFUSALS_MAX: usize = 32;
-
-/// Somebody who does something to an order.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Actor {
-    /// A human: one record, however they logged in.
-    Human {
-        /// The record.
-        id: DocumentId,
-        /// What they were called then.
-        login: String,
-    },
-    /// A token: it may ask, never approve.
-    Machine {
-        /// Its record.
-        id: DocumentId,
-        /// What it was called then.
-        name: String,
-    },
-    /// Whoever works at the machine's own console, by the name they gave themselves.
-    Console {
-        /// That name.
-        name: String,
-    },
-    /// The service itself.
-    Service,
-}
-
-impl Actor {
-    /// The record of a human.
-    pub fn human(&self) -> Option<DocumentId> {
-        match self {
-            Actor::Human { id, .. } => Some(*id),
-            _ => None,
-        }
-    }
-
-    /// What they were called.
-    pub fn name(&self) -> &str {
-        match self {
-            Actor::Human { login: name, .. }
-            | Actor::Machine { name, .. }
-            | Actor::Console { name } => name,
-            Actor::Service => "service",
-        }
-    }
-}
-
-impl fmt::Debug for Actor {
-    /// No names.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Actor::Human { id, .. } => write!(f, "Human({id})"),
-            Actor::Machine { id, .. } => write!(f, "Machine({id})"),
-            Actor::Console { .. } => f.write_str("Console"),
-            Actor::Service => f.write_str("Service"),
-        }
-    }
-}
-
-/// Somebody at the door, with what the views say of them at this instant.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Party {
-    /// Who.
-    pub actor: Actor,
-    /// Whether they are approver on every tenant the order is about.
-    pub approver: bool,
-    /// Not before this may they approve: they are new, or were reset.
-    pub approver_from: UtcNanos,
-    /// When they last gave a one-time code.
-    pub code_at: Option<UtcNanos>,
-}
-
-/// What happened.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum What {
-    /// It was asked for.
-    Filed,
-    /// Somebody approved what has this hash.
-    Approved {
-        /// The hash they saw.
-        hash: Hash32,
-        /// When they had given their last one-time code.
-        code_at: UtcNanos,
-    },
-    /// Somebody who may approve said no.
-    Rejected,
-    /// Who asked does not any more.
-    Withdrawn,
-    /// Nobody approved in time.
-    Expired,
-    /// The service begins.
-    Executing,
-    /// It is done.
-    Executed {
-        /// The entry that says so, where there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        entry: Option<EntryIndex>,
-    },
-    /// It was not done, and will not be.
-    Failed {
-        /// Stable code.
-        code: String,
-    },
-    /// Somebody tried what they may not; nothing changed.
-    Refused {
-        /// `approve`, `reject` or `withdraw`.
-        tried: String,
-        /// Stable code.
-        code: String,
-    },
-}
-
-/// One step.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// When; steps ascend.
-    pub at: UtcNanos,
-    /// Who.
-    pub by: Actor,
-    /// What.
-    pub what: What,
-}
-
-/// Where an order stands.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum State {
-    /// Approvals are missing.
-    Filed,
-    /// It has all approvals it needs, since then; it rests.
-    Approved {
-        /// Since when.
-        since: UtcNanos,
-    },
-    /// The service is at it.
-    Executing,
-    /// Done.
-    Executed {
-        /// The entry that says so.
-        entry: Option<EntryIndex>,
-    },
-    /// Not done.
-    Failed {
-        /// Stable code.
-        code: String,
-    },
-    /// Somebody said no.
-    Rejected,
-    /// Who asked does not any more.
-    Withdrawn,
-    /// Nobody approved in time.
-    Expired,
-}
-
-impl State {
-    /// Whether anything can still happen.
-    pub fn is_open(&self) -> bool {
-        matches!(self, State::Filed | State::Approved { .. } | State::Executing)
-    }
-
-    /// Its name, as its JSON has it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            State::Filed => "filed",
-            State::Approved { .. } => "approved",
-            State::Executing => "executing",
-            State::Executed { .. } => "executed",
-            State::Failed { .. } => "failed",
-            State::Rejected => "rejected",
-            State::Withdrawn => "withdrawn",
-            State::Expired => "expired",
-        }
-    }
-}
-
-/// How an execution ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum End {
-    /// Done; the entry that says so, where there is one.
-    Done(Option<EntryIndex>),
-    /// Not done, and it will not be: stable code.
-    Failed(&'static str),
-}
 
 /// An order, without any identifier of whom it is about: it outlives their erasure.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -19,13 +19,13 @@
 use crate::base::id::{Hash32, TenantId};
 use crate::base::unit::{Generation, TreeSize, UtcNanos};
 use crate::crypto::hash::sha256;
+use crate::format::lines::Lines;
 use crate::format::note::{self, Note};
 use crate::format::trust::{Trust, TrustError};
 use crate::format::vkey::Signer;
 use crate::report::catalogue::Status;
 use crate::report::model::Report;
 use std::collections::BTreeSet;
-use std::str::Split;
 
 /// Name of the manifest among a report's files.
 pub const MANIFEST: &str = "manifest.note";
@@ -201,12 +201,12 @@ impl Manifest {
 
     /// Reads the text of a manifest. Only what `text` writes is accepted.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let mut lines = Lines { lines: text.split('\n'), number: 0 };
-        let manifest = lines.manifest();
+        let mut lines = Lines::of(text);
+        let manifest = manifest(&mut lines);
         match manifest {
             // Writing it again closes what the reader was lax about: zeros, case, order.
             Some(manifest) if manifest.text() == text => Ok(manifest),
-            _ => Err(ManifestError::Malformed { line: lines.number }),
+            _ => Err(ManifestError::Malformed { line: lines.number() }),
         }
     }
 }
@@ -290,93 +290,73 @@ fn sound(manifest: &Manifest) -> Result<(), ManifestError> {
     }
 }
 
-/// Lines of a text with the number of the last one read.
-struct Lines<'a> {
-    lines: Split<'a, char>,
-    number: usize,
+fn number(lines: &mut Lines<'_>, key: &str) -> Option<u64> {
+    let [word] = lines.keyed(key)?;
+    word.parse().ok()
 }
 
-impl<'a> Lines<'a> {
-    fn next(&mut self) -> Option<&'a str> {
-        self.number += 1;
-        self.lines.next()
-    }
-
-    /// The words after the key of the next line.
-    fn keyed<const N: usize>(&mut self, key: &str) -> Option<[&'a str; N]> {
-        let line = self.next()?;
-        let words: Vec<&str> = line.strip_prefix(key)?.strip_prefix(' ')?.split(' ').collect();
-        words.try_into().ok()
-    }
-
-    fn number(&mut self, key: &str) -> Option<u64> {
-        let [word] = self.keyed(key)?;
-        word.parse().ok()
-    }
-
-    fn manifest(&mut self) -> Option<Manifest> {
-        let origin = self.next()?.strip_suffix(SUFFIX)?.to_owned();
-        let [id] = self.keyed("id")?;
-        crate::base::id::unhex::<16>(id)?;
-        let [kind, version, catalogue] = self.keyed("kind")?;
-        let [tenant] = self.keyed("tenant")?;
-        let [start, end] = self.keyed("period")?;
-        let [cut_off] = self.keyed("cut-off")?;
-        let checkpoint = self.checkpoint()?;
-        let generation = Generation(self.number("generation")?);
-        let entries = self.number("entries")?;
-        let mut statuses = Vec::with_capacity(Status::ALL.len());
-        for status in Status::ALL {
-            let [word, count] = self.keyed("status")?;
-            if word != status.name() {
-                return None;
-            }
-            statuses.push((*status, count.parse().ok()?));
+fn manifest(lines: &mut Lines<'_>) -> Option<Manifest> {
+    let origin = lines.line()?.strip_suffix(SUFFIX)?.to_owned();
+    let [id] = lines.keyed("id")?;
+    crate::base::id::unhex::<16>(id)?;
+    let [kind, version, catalogue] = lines.keyed("kind")?;
+    let [tenant] = lines.keyed("tenant")?;
+    let [start, end] = lines.keyed("period")?;
+    let [cut_off] = lines.keyed("cut-off")?;
+    let checkpoint = checkpoint(lines)?;
+    let generation = Generation(number(lines, "generation")?);
+    let entries = number(lines, "entries")?;
+    let mut statuses = Vec::with_capacity(Status::ALL.len());
+    for status in Status::ALL {
+        let [word, count] = lines.keyed("status")?;
+        if word != status.name() {
+            return None;
         }
-        Some(Manifest {
-            origin,
-            id: id.to_owned(),
-            kind: kind.to_owned(),
-            catalogue_version: version.to_owned(),
-            catalogue_sha256: Hash32::parse(catalogue)?,
-            tenant: TenantId::parse(tenant)?,
-            period: (UtcNanos::parse(start)?, UtcNanos::parse(end)?),
-            cut_off: UtcNanos::parse(cut_off)?,
-            checkpoint,
-            generation,
-            entries,
-            statuses,
-            files: self.files()?,
-        })
+        statuses.push((*status, count.parse().ok()?));
     }
+    Some(Manifest {
+        origin,
+        id: id.to_owned(),
+        kind: kind.to_owned(),
+        catalogue_version: version.to_owned(),
+        catalogue_sha256: Hash32::parse(catalogue)?,
+        tenant: TenantId::parse(tenant)?,
+        period: (UtcNanos::parse(start)?, UtcNanos::parse(end)?),
+        cut_off: UtcNanos::parse(cut_off)?,
+        checkpoint,
+        generation,
+        entries,
+        statuses,
+        files: files(lines)?,
+    })
+}
 
-    fn checkpoint(&mut self) -> Option<Option<(TreeSize, Hash32)>> {
-        let line = self.next()?.strip_prefix("checkpoint ")?;
-        if line == "none" {
-            return Some(None);
-        }
-        let (size, root) = line.split_once(' ')?;
-        Some(Some((TreeSize(size.parse().ok()?), Hash32::parse(root)?)))
+fn checkpoint(lines: &mut Lines<'_>) -> Option<Option<(TreeSize, Hash32)>> {
+    let line = lines.line()?.strip_prefix("checkpoint ")?;
+    if line == "none" {
+        return Some(None);
     }
+    let (size, root) = line.split_once(' ')?;
+    Some(Some((TreeSize(size.parse().ok()?), Hash32::parse(root)?)))
+}
 
-    /// File lines up to the end, ascending and unique.
-    fn files(&mut self) -> Option<Vec<FileLine>> {
-        let mut files: Vec<FileLine> = Vec::new();
-        loop {
-            let line = self.next()?;
-            if line.is_empty() {
-                let at_end = self.lines.next().is_none() && !files.is_empty();
-                return at_end.then_some(files);
-            }
-            let mut words = line.strip_prefix("file ")?.splitn(3, ' ');
-            let sha256 = Hash32::parse(words.next()?)?;
-            let bytes = words.next()?.parse().ok().filter(|bytes| *bytes <= FILE_BYTES_MAX)?;
-            let name = words.next().filter(|name| is_file_name(name))?.to_owned();
-            if files.last().is_some_and(|last| last.name >= name) {
-                return None;
-            }
-            files.push(FileLine { name, bytes, sha256 });
+/// File lines up to the end, ascending and unique.
+fn files(lines: &mut Lines<'_>) -> Option<Vec<FileLine>> {
+    let mut files: Vec<FileLine> = Vec::new();
+    loop {
+        let line = lines.line()?;
+        if line.is_empty() {
+            let at_end = lines.is_over() && !files.is_empty();
+            return at_end.then_some(files);
         }
+        let mut words = line.strip_prefix("file ")?.splitn(3, ' ');
+        let sha256 = Hash32::parse(words.next()?)?;
+        let bytes = words.next()?.parse().ok().filter(|bytes| *bytes <= FILE_BYTES_MAX)?;
+        let name = words.next().filter(|name| is_file_name(name))?.to_owned();
+        if files.last().is_some_and(|last| last.name >= name) {
+            return None;
+        }
+        files.push(FileLine { name, bytes, sha256 });
     }
 }
 

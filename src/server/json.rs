@@ -2,7 +2,10 @@
 //! twice at any depth, no unknown member, no coercion; a refusal names the member and never
 //! repeats a value. Answers write 64-bit integers as text, since JavaScript would round them.
 
+use crate::base::unit::UtcNanos;
 use crate::format::json::Tape;
+use crate::server::app::App;
+use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::problem::Problem;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -48,6 +51,32 @@ pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T,
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "CONTENT_TYPE", detail));
     }
     value(body)
+}
+
+impl App {
+    /// Reads the body of a request that manages something.
+    ///
+    /// # Errors
+    /// Those of `body::read` and of `parse`.
+    pub async fn wish<T: DeserializeOwned>(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<T, Problem> {
+        let held = body::read(headers, body, SMALL_BODY_BYTES_MAX, &self.bodies).await?;
+        parse(headers, &held.bytes)
+    }
+}
+
+/// An instant in a body or a query.
+///
+/// # Errors
+/// 422 `FIELD_VALUE` naming the field.
+pub fn instant(text: &str, field: &str) -> Result<UtcNanos, Problem> {
+    UtcNanos::parse(text).ok_or_else(|| {
+        let detail = "give an instant with its zone, as in 2027-01-31T00:00:00Z";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "FIELD_VALUE", detail).field(field)
+    })
 }
 
 /// Reads bytes as one JSON value of a type.

@@ -7,6 +7,7 @@ mod kills;
 mod openapi;
 mod person;
 mod raw;
+mod scope;
 mod sessions;
 mod stage;
 mod two;

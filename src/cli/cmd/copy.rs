@@ -18,8 +18,8 @@ use std::process::ExitCode;
 /// Runs `chancery backup`.
 pub(crate) fn back_up(context: &mut Context, args: &Backup) -> Result<ExitCode> {
     let to = whole_path(&args.to)?;
-    let config = context.config()?;
-    let dirs = [Some(&config.data), Some(&config.keys), config.keys_mirror.as_ref()];
+    let (config, all) = (context.config()?, context.config_of_all()?);
+    let dirs = [Some(&all.data), Some(&all.keys), all.keys_mirror.as_ref()];
     for dir in dirs.into_iter().flatten() {
         let dir = whole_path(dir)?;
         if to.starts_with(&dir) || dir.starts_with(&to) {

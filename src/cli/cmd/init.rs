@@ -2,10 +2,10 @@
 
 use crate::cli::args::make::Init;
 use crate::cli::cmd::done;
-use crate::cli::config::{Config, FILE_NAME, Mode, Passphrase};
+use crate::cli::config::{Config, FILE_NAME, MAIN, Mode, Passphrase};
 use crate::cli::error::Failure;
 use crate::cli::run::Context;
-use crate::cli::world::{MAIN, read_text, vault_config, world};
+use crate::cli::world::{read_text, vault_config, world};
 use crate::format::control::Continues;
 use crate::format::trust::Trust;
 use crate::vault::Vault;

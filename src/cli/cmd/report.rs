@@ -10,7 +10,7 @@ use crate::cli::error::{EXIT_DONE, Failure};
 use crate::cli::output::units::bytes;
 use crate::cli::output::{Align, Table, Tone};
 use crate::cli::run::Context;
-use crate::cli::world::{of_tenant, world};
+use crate::cli::world::world;
 use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
 use crate::report::catalogue;
@@ -63,8 +63,7 @@ pub(crate) fn run(context: &mut Context, args: &Args) -> Result<ExitCode> {
     let vault = context.open_with(&config)?;
     let world = world();
     context.out.say("verifying the log for the report ...")?;
-    let dir = of_tenant(&config.data, &config.tenant);
-    let integrity = integrity(&world, &vault, &dir, &mut |_, _| {})?;
+    let integrity = integrity(&world, &vault, &config.data, &mut |_, _| {})?;
     let wanted = Wanted {
         dir: &args.out,
         from: args.from,

@@ -9,7 +9,6 @@ use crate::cli::error::{
 use crate::cli::output::units::count;
 use crate::cli::output::{Align, Progress, Table, Tone};
 use crate::cli::run::Context;
-use crate::cli::world::of_tenant;
 use crate::format::control::Sight;
 use crate::format::seal::sample::Sample;
 use crate::format::trust::Trust;
@@ -114,9 +113,8 @@ pub(crate) fn read_trust(path: &Path) -> Result<Trust> {
 fn whole(context: &mut Context, trust: Option<&Trust>, args: &Verify) -> Result<ExitCode> {
     let config = context.config()?;
     // Of the tenant that was named: never one log with another's bodies.
-    let dir = of_tenant(&config.data, &config.tenant);
-    let report = data(context, &dir, trust, args)?;
-    write_evidence(context, &dir, args.evidence.as_deref(), &report)?;
+    let report = data(context, &config.data, trust, args)?;
+    write_evidence(context, &config.data, args.evidence.as_deref(), &report)?;
     if args.no_bodies || report.exit_code() == EXIT_REFUSED {
         // A vault whose evidence fails may not open; what failed is said first.
         let why = if args.no_bodies { "not asked for" } else { "evidence failed before" };

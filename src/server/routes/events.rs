@@ -8,12 +8,11 @@ use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
 use crate::policy::access::Permission;
 use crate::query::filter::{Filter, Names};
 use crate::server::app::{App, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
 use crate::server::cursor::{self, Place};
 use crate::server::identity::principal::Scope;
-use crate::server::json::{Answer, ok, parse, text};
-use crate::server::metrics::Opened as Kindly;
+use crate::server::json::{Answer, ok, text};
+use crate::server::metrics;
 use crate::server::problem::Problem;
 use crate::server::query::Query;
 use crate::server::routes::view::Event;
@@ -286,8 +285,7 @@ pub async fn open(
     body: Body,
 ) -> Result<Answer<Opened>, Problem> {
     let scope = caller.may(Permission::EventsOpen)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let opening: Opening = parse(&headers, &held.bytes)?;
+    let opening: Opening = app.wish(&headers, body).await?;
     work(move || {
         let vault = &*caller.vault;
         let index = entry(&caller, &scope, &path)?.index;
@@ -301,7 +299,7 @@ pub async fn open(
             who: &caller.principal.name,
             order: None,
         })?;
-        app.observer.metrics.opened(Kindly::Read, 1);
+        app.observer.metrics.opened(metrics::Opened::Read, 1);
         let record = vault.record(index, Reading { open: true, destination: None })?;
         let chosen = |name: &str| opening.fields.is_none() || names.contains(&name);
         let event = Event::of(vault, &record, &chosen);
@@ -338,12 +336,11 @@ pub async fn disclose(
     body: Body,
 ) -> Result<Response, Problem> {
     let scope = caller.may(Permission::EventsDisclose)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let wish: Disclosing = parse(&headers, &held.bytes)?;
+    let wish: Disclosing = app.wish(&headers, body).await?;
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let fields: Vec<&str> = wish.fields.iter().map(String::as_str).collect();
-        app.observer.metrics.opened(Kindly::Disclose, 1);
+        app.observer.metrics.opened(metrics::Opened::Disclose, 1);
         let made = caller.vault.disclose(index, &fields, &wish.purpose, &wish.recipient)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], made.text).into_response())
     })

@@ -6,9 +6,8 @@ use crate::base::unit::Day;
 use crate::format::control::Scope;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
-use crate::server::json::{Answer, ok, parse, text};
+use crate::server::json::{Answer, ok, text};
 use crate::server::problem::Problem;
 use crate::server::routes::identifiers::{Named, normal, of_handle};
 use crate::vault::Vault;
@@ -158,8 +157,7 @@ pub async fn set(
     body: Body,
 ) -> Result<Answer<Set>, Problem> {
     caller.may(Permission::HoldsSet)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let setting: Setting = parse(&headers, &held.bytes)?;
+    let setting: Setting = app.wish(&headers, body).await?;
     work(move || {
         let vault = &*caller.vault;
         let scopes = scopes(vault, &setting)?;

@@ -2,274 +2,31 @@
 //! hash they saw; the service does it once the pause is over. Nothing is done by any of these
 //! requests itself.
 
-use crate::base::id::{CaseId, DocumentId, Hash32};
+pub mod view;
+pub mod wish;
+
+use crate::base::id::{DocumentId, Hash32};
+use crate::base::unit::UtcNanos;
 use crate::policy::access::Permission;
-use crate::policy::order::act::{Act, Grant, Named as Spelled};
+use crate::policy::order::act::Act;
 use crate::policy::order::rule::RuleMode;
-use crate::policy::order::{Actor, Step, What};
+use crate::policy::order::{Actor, Party};
 use crate::server::app::{App, SYSTEM, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
 use crate::server::desk::Place;
-use crate::server::json::{Answer, ok, parse};
-use crate::server::orders::{Held, rules};
+use crate::server::json::{Answer, ok};
+use crate::server::orders::{self, Held, rules};
 use crate::server::problem::Problem;
 use crate::server::query::Query;
-use crate::server::routes::identifiers::{Named, normal, of_handle};
+use crate::server::routes::orders::view::Order;
+use crate::server::routes::orders::wish::{Wish, wrong};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
-
-/// A role somebody is to have.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = GrantWish)]
-pub struct Giving {
-    /// Tenant.
-    tenant: String,
-    /// Role.
-    role: String,
-    /// Until when, RFC 3339.
-    #[serde(default)]
-    until: Option<String>,
-    /// Sources it is limited to.
-    #[serde(default)]
-    sources: Option<Vec<String>>,
-}
-
-/// What is to be done.
-#[derive(Deserialize, ToSchema)]
-#[serde(tag = "act", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Wish {
-    /// Forget a person, named by identifiers or by a handle.
-    Erase {
-        /// Identifiers of the person.
-        #[serde(default)]
-        identifiers: Vec<Named>,
-        /// Handle of the person.
-        #[serde(default)]
-        handle: Option<String>,
-        /// Basis: a code such as `gdpr-17-1`; it stands in clear for ever.
-        basis: String,
-    },
-    /// Say that identifiers are one person.
-    Link {
-        /// At least two.
-        identifiers: Vec<Named>,
-    },
-    /// End all holds of a case.
-    ReleaseHold {
-        /// Handle of the case.
-        case: String,
-    },
-    /// Put other policies in force.
-    ApplyPolicies {
-        /// Texts by path below `policies/`.
-        files: BTreeMap<String, String>,
-        /// Hash of the policies they were written against.
-        base_hash: String,
-    },
-    /// Make a human, who then needs an invitation.
-    CreateHuman {
-        /// Login.
-        login: String,
-        /// What the human may do.
-        grants: Vec<Giving>,
-    },
-    /// Give a human further roles.
-    GrantRole {
-        /// Document of the human.
-        human: String,
-        /// Which.
-        grants: Vec<Giving>,
-    },
-    /// Take a human's factors away, to enrol anew.
-    ResetFactor {
-        /// Document of the human.
-        human: String,
-    },
-    /// Let a human in no more.
-    DisableHuman {
-        /// Document of the human.
-        human: String,
-    },
-    /// Change how many people an act takes.
-    ChangeRule {
-        /// Tenant.
-        tenant: String,
-        /// `two-person` or `single-operator`.
-        #[schema(value_type = String)]
-        mode: RuleMode,
-        /// Approvals.
-        approvals: u32,
-        /// Seconds between the last approval and the act.
-        cooling_off_seconds: u32,
-    },
-}
-
-impl Wish {
-    /// What it takes to ask for it.
-    fn permission(&self) -> Permission {
-        match self {
-            Wish::Erase { .. } => Permission::ErasureRequest,
-            Wish::Link { .. } => Permission::SubjectsLink,
-            Wish::ReleaseHold { .. } => Permission::HoldsReleaseRequest,
-            Wish::ApplyPolicies { .. } => Permission::RetentionPropose,
-            Wish::ChangeRule { .. } => Permission::RulePropose,
-            Wish::CreateHuman { .. }
-            | Wish::GrantRole { .. }
-            | Wish::ResetFactor { .. }
-            | Wish::DisableHuman { .. } => Permission::HumansManage,
-        }
-    }
-
-    /// The act, its people looked up and its identifiers normalised.
-    fn act(self, caller: &Caller) -> Result<Act, Problem> {
-        let vault = &*caller.vault;
-        let spelled = |named: &[Named]| -> Result<Vec<Spelled>, Problem> {
-            Ok(normal(vault, named)?.iter().map(Spelled::from).collect())
-        };
-        Ok(match self {
-            Wish::Erase { identifiers, handle: None, basis } => {
-                Act::Erase { identifiers: spelled(&identifiers)?, basis }
-            }
-            Wish::Erase { identifiers, handle: Some(handle), basis } if identifiers.is_empty() => {
-                let of_handle = of_handle(vault, &handle)?;
-                Act::Erase { identifiers: of_handle.iter().map(Spelled::from).collect(), basis }
-            }
-            Wish::Erase { .. } => {
-                return Err(wrong("identifiers", "name identifiers or a handle, not both"));
-            }
-            Wish::Link { identifiers } => Act::Link { identifiers: spelled(&identifiers)? },
-            Wish::ReleaseHold { case } => Act::ReleaseHold {
-                case: CaseId::parse(&case).ok_or_else(|| Problem::absent("HOLD_UNKNOWN"))?,
-            },
-            Wish::ApplyPolicies { files, base_hash } => {
-                let hash = Hash32::parse(&base_hash);
-                let hash = hash.ok_or_else(|| wrong("base_hash", "give 64 hex digits"))?;
-                Act::ApplyPolicies { files, base_hash: hash }
-            }
-            Wish::CreateHuman { login, grants } => {
-                Act::CreateHuman { login, grants: given(grants)? }
-            }
-            Wish::GrantRole { human: id, grants } => {
-                Act::GrantRole { human: human(&id)?, grants: given(grants)? }
-            }
-            Wish::ResetFactor { human: id } => Act::ResetFactor { human: human(&id)? },
-            Wish::DisableHuman { human: id } => Act::DisableHuman { human: human(&id)? },
-            Wish::ChangeRule { tenant, mode, approvals, cooling_off_seconds } => {
-                let cooling_off_seconds = u64::from(cooling_off_seconds);
-                Act::ChangeRule { tenant, mode, approvals, cooling_off_seconds }
-            }
-        })
-    }
-}
-
-fn wrong(field: &str, fix: &str) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "FIELD_VALUE", fix).field(field)
-}
-
-fn human(id: &str) -> Result<DocumentId, Problem> {
-    DocumentId::parse(id).ok_or_else(|| Problem::absent("HUMAN_UNKNOWN"))
-}
-
-fn given(grants: Vec<Giving>) -> Result<Vec<Grant>, Problem> {
-    let one = |Giving { tenant, role, until, sources }: Giving| {
-        let until = until.map(|text| {
-            let fix = "give an instant with its zone, as in 2027-01-31T00:00:00Z";
-            crate::base::unit::UtcNanos::parse(&text).ok_or_else(|| wrong("until", fix))
-        });
-        Ok(Grant { tenant, role, until: until.transpose()?, sources })
-    };
-    grants.into_iter().map(one).collect()
-}
-
-/// One thing that happened to an order.
-#[derive(Serialize, ToSchema)]
-pub struct Event {
-    /// When, log time.
-    at: String,
-    /// Who: document of the person or token; none for the service itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
-    /// What: `filed`, `approved`, ...
-    #[schema(value_type = Object)]
-    what: What,
-}
-
-/// An order.
-#[derive(Serialize, ToSchema)]
-pub struct Order {
-    /// Its document.
-    id: String,
-    /// `filed`, `approved`, `executing`, `executed`, `failed`, `rejected`, `withdrawn`, `expired`.
-    state: &'static str,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
-    /// The act, without whom it is about.
-    #[schema(value_type = Object)]
-    act: crate::policy::order::act::Outline,
-    /// Hash of the act; whoever approves sends the one that was seen.
-    hash: String,
-    /// Handle of what it does: an erasure's receipt is asked for by this.
-    job: String,
-    /// `two-person` or `single-operator`.
-    #[schema(value_type = String)]
-    mode: RuleMode,
-    /// Whether it may be done by one person, since there are not two yet who may approve.
-    founding: bool,
-    /// Approvals it still needs.
-    approvals_missing: u32,
-    /// From when on it is done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    due: Option<String>,
-    /// When it expires, unapproved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
-    /// What happened.
-    steps: Vec<Event>,
-}
-
-impl Order {
-    fn of(held: &Held) -> Order {
-        use crate::policy::order::State;
-        let order = &held.order;
-        let state = order.state();
-        let demanded = order.demanded(&order.rule);
-        let approvals = u32::try_from(order.approvers().len()).unwrap_or(u32::MAX);
-        let open = matches!(state, State::Filed);
-        Order {
-            id: held.id.to_string(),
-            state: state.name(),
-            code: match &state {
-                State::Failed { code } => Some(code.clone()),
-                _ => None,
-            },
-            act: order.outline.clone(),
-            hash: order.hash.to_string(),
-            job: order.job.to_string(),
-            mode: order.rule.mode,
-            founding: order.rule.founding,
-            approvals_missing: if open { demanded.saturating_sub(approvals) } else { 0 },
-            due: order.due(order.rule).map(|due| due.to_string()),
-            expires: order.expires().filter(|_| open).map(|at| at.to_string()),
-            steps: order.steps.iter().map(step).collect(),
-        }
-    }
-}
-
-fn step(step: &Step) -> Event {
-    let by = match &step.by {
-        Actor::Human { id, .. } | Actor::Machine { id, .. } => Some(id.to_string()),
-        Actor::Console { .. } | Actor::Service => None,
-    };
-    Event { at: step.at.to_string(), by, what: step.what.clone() }
-}
 
 /// Files an order. With one operator and no pause it is carried out before the answer.
 #[utoipa::path(
@@ -283,8 +40,7 @@ pub async fn file(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<Order>, Problem> {
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let wish: Wish = parse(&headers, &held.bytes)?;
+    let wish: Wish = app.wish(&headers, body).await?;
     caller.may(wish.permission())?;
     work(move || {
         let act = wish.act(&caller)?;
@@ -435,8 +191,7 @@ pub async fn approve(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<Order>, Problem> {
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let Saw { hash } = parse(&headers, &held.bytes)?;
+    let Saw { hash } = app.wish(&headers, body).await?;
     let hash = Hash32::parse(&hash).ok_or_else(|| wrong("hash", "give 64 hex digits"))?;
     decide(app, caller, id, move |place, id, party, now| {
         place.book.approve(&place.vault, id, party, hash, now)
@@ -481,14 +236,7 @@ async fn decide(
     app: Arc<App>,
     caller: Caller,
     id: String,
-    step: impl FnOnce(
-        &Place<'_>,
-        DocumentId,
-        &crate::policy::order::Party,
-        crate::base::unit::UtcNanos,
-    ) -> crate::server::orders::Result<Held>
-    + Send
-    + 'static,
+    step: impl FnOnce(&Place<'_>, DocumentId, &Party, UtcNanos) -> orders::Result<Held> + Send + 'static,
 ) -> Result<Answer<Order>, Problem> {
     work(move || {
         let (place, held) = find(&app, &caller, &id)?;

@@ -4,15 +4,14 @@
 use crate::base::unit::{Day, UtcNanos};
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
-use crate::server::json::{Answer, ok, parse, text};
+use crate::server::json::{Answer, instant, ok, text};
 use crate::server::problem::Problem;
 use crate::server::query::Query;
 use crate::vault::retain::Planned;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -113,11 +112,11 @@ pub struct Plan {
 pub async fn plan(caller: Caller, Query(until): Query<Until>) -> Result<Answer<Plan>, Problem> {
     caller.may(Permission::RetentionRead)?;
     let until = until.until.map(|text| {
-        let wrong = || {
-            let detail = "give an instant with its zone, as in 2027-01-31T00:00:00Z";
-            Problem::bad("PARAMETER_VALUE", detail).field("until")
-        };
-        UtcNanos::parse(&text).ok_or_else(wrong)
+        instant(&text, "until").map_err(|problem| Problem {
+            status: StatusCode::BAD_REQUEST,
+            code: "PARAMETER_VALUE",
+            ..problem
+        })
     });
     let until = until.transpose()?.unwrap_or_else(|| caller.vault.clock().now());
     work(move || {
@@ -185,8 +184,7 @@ pub async fn run(
     body: Body,
 ) -> Result<Answer<Ran>, Problem> {
     caller.may_now(Permission::RetentionRun)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let Run { confirm } = parse(&headers, &held.bytes)?;
+    let Run { confirm } = app.wish(&headers, body).await?;
     let confirm = confirm.map(|text| {
         let wrong = || Problem::bad("FIELD_VALUE", "a date, as in 2026-11-21").field("confirm");
         Day::parse(&text).ok_or_else(wrong)

@@ -3,9 +3,8 @@
 
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
-use crate::server::json::{Answer, ok, parse, text};
+use crate::server::json::{Answer, ok, text};
 use crate::server::problem::Problem;
 use crate::server::scheduler::book::Listed;
 use crate::server::scheduler::job::{Outcome, Plan, Run};
@@ -189,8 +188,7 @@ pub async fn put(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.may_now(Permission::SchedulesManage)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let wanted: Wanted = parse(&headers, &held.bytes)?;
+    let wanted: Wanted = app.wish(&headers, body).await?;
     let expect = Expect::of(&headers)?;
     work(move || {
         let plan = Plan {

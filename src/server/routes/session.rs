@@ -3,13 +3,12 @@
 //! only. It never says which of login, password and code was wrong.
 
 use crate::server::app::{App, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::{COOKIE, Caller, address, same_origin, session_cookie};
 use crate::server::identity::directory::{Login, Opened};
 use crate::server::identity::enrolment::Enrol;
 use crate::server::identity::principal::{Principal, Who};
 use crate::server::identity::refused::Refused;
-use crate::server::json::{Answer, ok, parse};
+use crate::server::json::{Answer, ok};
 use crate::server::problem::Problem;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -100,8 +99,7 @@ where
     let (parts, body) = request.into_parts();
     same_origin(&parts.method, &parts.headers, &app)?;
     let from = address(&parts, &app);
-    let held = body::read(&parts.headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let wish: T = parse(&parts.headers, &held.bytes)?;
+    let wish: T = app.wish(&parts.headers, body).await?;
     let shared = app.clone();
     work(move || act(&shared, wish)).await.map_err(|problem| {
         let counts = matches!(problem.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -214,8 +212,7 @@ pub async fn break_glass(
     body: Body,
 ) -> Result<Response, Problem> {
     let cookie = session_cookie(&headers).map(str::to_owned).ok_or(Refused::HumansOnly)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let Reason { reason } = parse(&headers, &held.bytes)?;
+    let Reason { reason } = app.wish(&headers, body).await?;
     work(move || Ok(entered(&app.directory.break_glass(&app.hands(0), &cookie, &reason)?))).await
 }
 

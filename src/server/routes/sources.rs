@@ -5,10 +5,9 @@
 use crate::policy::access::Permission;
 use crate::policy::terms::DedupeKey;
 use crate::server::app::{App, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
 use crate::server::identity::principal::Scope;
-use crate::server::json::{Answer, ok, parse, text};
+use crate::server::json::{Answer, ok, text};
 use crate::server::problem::Problem;
 use crate::server::sources::{Registered, Source, Sources};
 use crate::server::version::{Expect, tagged};
@@ -191,8 +190,7 @@ pub async fn put(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.may_now(Permission::SourcesManage)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let wanted: Registration = parse(&headers, &held.bytes)?;
+    let wanted: Registration = app.wish(&headers, body).await?;
     if wanted.name.as_ref().is_some_and(|own| *own != name) {
         let detail = "the path names the source; leave the member out or say the same";
         let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -5,9 +5,8 @@
 use crate::format::control::Deferred;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
-use crate::server::json::{Answer, ok, parse, text};
+use crate::server::json::{Answer, ok, text};
 use crate::server::problem::Problem;
 use crate::server::routes::identifiers::{Named, normal, of_handle};
 use crate::vault::Vault;
@@ -48,8 +47,7 @@ pub async fn lookup(
     body: Body,
 ) -> Result<Answer<Found>, Problem> {
     caller.may(Permission::SubjectsLookup)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let lookup: Lookup = parse(&headers, &held.bytes)?;
+    let lookup: Lookup = app.wish(&headers, body).await?;
     work(move || {
         let identifiers = normal(&caller.vault, &lookup.identifiers)?;
         let persons = caller.vault.persons_named(&identifiers)?;
@@ -168,8 +166,7 @@ pub async fn identifiers(
 ) -> Result<Answer<Identifiers>, Problem> {
     caller.may(Permission::SubjectsPreview)?;
     caller.may(Permission::EventsOpen)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let Purpose { purpose } = parse(&headers, &held.bytes)?;
+    let Purpose { purpose } = app.wish(&headers, body).await?;
     work(move || {
         let vault = &*caller.vault;
         // Asked for first: nobody is recorded as having seen somebody who is not there.

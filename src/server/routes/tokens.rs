@@ -2,14 +2,12 @@
 //! ask for it again.
 
 use crate::base::id::DocumentId;
-use crate::base::unit::UtcNanos;
 use crate::policy::access::{Permission, Role};
 use crate::server::app::{App, work};
-use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::caller::Caller;
 use crate::server::identity::directory::{NewToken, TokenInfo};
 use crate::server::identity::token::Kind;
-use crate::server::json::{Answer, ok, parse};
+use crate::server::json::{Answer, instant, ok};
 use crate::server::problem::Problem;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -65,15 +63,8 @@ pub async fn issue(
     body: Body,
 ) -> Result<Answer<Issued>, Problem> {
     caller.may_now(Permission::TokensManage)?;
-    let held = body::read(&headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    let wanted: Wanted = parse(&headers, &held.bytes)?;
-    let expires = wanted.expires.as_deref().map(|text| {
-        let wrong = || {
-            let detail = "give an instant with its zone, as in 2027-01-31T00:00:00Z";
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "FIELD_VALUE", detail).field("expires")
-        };
-        UtcNanos::parse(text).ok_or_else(wrong)
-    });
+    let wanted: Wanted = app.wish(&headers, body).await?;
+    let expires = wanted.expires.as_deref().map(|text| instant(text, "expires"));
     let new = NewToken {
         name: wanted.name,
         tenant: caller.principal.tenant.clone(),

@@ -66,8 +66,8 @@ fn noted(service: &Service, who: As<'_>, order: &Value) -> Vec<String> {
     let path = format!("/v1/orders/{}", order["id"].as_str().unwrap());
     let order = service.get(who, &path);
     let steps = order["order"]["steps"].as_array().unwrap();
-    let refused = steps.iter().filter(|step| step["what"]["step"] == "refused");
-    refused.map(|step| step["what"]["code"].as_str().unwrap().to_owned()).collect()
+    let refused = steps.iter().filter(|step| step["step"] == "refused");
+    refused.map(|step| step["code"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]

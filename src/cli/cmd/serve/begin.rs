@@ -3,10 +3,10 @@
 //! second first person in.
 
 use crate::cli::args::serve::Serve;
-use crate::cli::config::Config;
+use crate::cli::config::{Config, MAIN};
 use crate::cli::error::Failure;
 use crate::cli::run::Context;
-use crate::cli::world::{MAIN, of_tenant, zones};
+use crate::cli::world::zones;
 use crate::policy::order::rule::{Rule, RuleMode};
 use crate::server::app::{App, SYSTEM};
 use crate::server::orders::rules;
@@ -51,8 +51,11 @@ pub(crate) fn begin(context: &Context, app: &App, args: &Serve, config: &Config)
             }
         };
     }
+    // What a crash interrupted is settled before anybody can ask for more: an act on people that
+    // is done a second time then finds them as the first time left them.
+    app.settle_all().map_err(failed)?;
     app.follow_rules().map_err(failed)?;
-    let path = of_tenant(&config.data, SYSTEM).join("bootstrap.token");
+    let path = config.for_tenant(SYSTEM).data.join("bootstrap.token");
     let shown = app.directory.bootstrap(&app.hands(0)).map_err(Problem::from).map_err(failed)?;
     let bootstrap = match shown {
         Some((token, _)) => {

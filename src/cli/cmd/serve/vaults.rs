@@ -1,11 +1,11 @@
-//! The vaults of a service: `main`, `system` with people and settings, and every tenant that
-//! `system` knows. What is not there yet and must be is made. It never opens half of them: one
-//! that cannot be opened ends the start, and names itself.
+//! The vaults of a service: `main`, and `system` with people and settings. What is not there yet is
+//! made. It never opens one without the other: one that cannot be opened ends the start, and names
+//! itself.
 
 use crate::cli::cmd::init::make;
-use crate::cli::config::{Config, FILE_NAME};
+use crate::cli::config::{Config, FILE_NAME, MAIN};
 use crate::cli::run::Context;
-use crate::cli::world::{MAIN, vault_config};
+use crate::cli::world::vault_config;
 use crate::server::app::SYSTEM;
 use crate::vault::config::Config as VaultConfig;
 use crate::vault::{Vault, World};
@@ -31,7 +31,7 @@ pub(crate) fn open(context: &Context, config: &Config, world: &World) -> Result<
 }
 
 fn tenant(context: &Context, config: &Config, world: &World, name: &str) -> Result<Vault> {
-    let config = Config { tenant: name.to_owned(), ..config.clone() };
+    let config = config.for_tenant(name);
     let mut files: VaultConfig = vault_config(&config, &context.global)?;
     files.tuning.pack = true;
     let there = world.disk.exists(&files.data.join("vault.toml"))?;
