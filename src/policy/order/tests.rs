@@ -3,6 +3,7 @@
 use super::act::{Act, Grant, Named, order_hash};
 use super::rule::{APPROVALS_MAX, RuleMode};
 use super::*;
+use crate::base::unit::EntryIndex;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

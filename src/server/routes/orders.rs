@@ -232,12 +232,15 @@ pub async fn withdraw(
 }
 
 /// A step of somebody. Whether they may take it is the order's own rule, which notes a refusal.
-async fn decide(
+async fn decide<S>(
     app: Arc<App>,
     caller: Caller,
     id: String,
-    step: impl FnOnce(&Place<'_>, DocumentId, &Party, UtcNanos) -> orders::Result<Held> + Send + 'static,
-) -> Result<Answer<Order>, Problem> {
+    step: S,
+) -> Result<Answer<Order>, Problem>
+where
+    S: FnOnce(&Place<'_>, DocumentId, &Party, UtcNanos) -> orders::Result<Held> + Send + 'static,
+{
     work(move || {
         let (place, held) = find(&app, &caller, &id)?;
         let act = place.book.act(&place.vault, &held.order)?;

@@ -1,5 +1,5 @@
-//! What an order asks for, as it is sent: identifiers or handles become those of the registry, names
-//! become documents. It looks people up and changes nothing.
+//! What an order asks for, as it is sent: identifiers or handles become those of the registry,
+//! names become documents. It looks people up and changes nothing.
 
 use crate::base::id::{CaseId, DocumentId, Hash32};
 use crate::policy::access::Permission;
