@@ -88,6 +88,14 @@ pub const IDEMPOTENCY_DOCUMENTS_MAX: usize = 1 << 18;
 /// Nanoseconds of log time after which a document of a request is known no more: 24 hours.
 pub const IDEMPOTENCY_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
 
+/// Persons whose data is restricted at once: 131,072 x about 60 bytes = 8 MiB of facts, kept by the
+/// sequencer and once for readers.
+pub const RESTRICTED_MAX: usize = 1 << 17;
+/// Corrections of a log: 524,288 x about 40 bytes = 20 MiB of facts, kept as often.
+pub const CORRECTIONS_MAX: usize = 1 << 19;
+/// Corrections of one event: each reader of it is told of all.
+pub const CORRECTIONS_OF_ONE_MAX: usize = 64;
+
 /// Retention class of the vault's own acts: `vault` in `policies/classes.toml`.
 pub const VAULT_CLASS: u16 = 10;
 /// Retention class of what maps an erasure to its records: `erasure-evidence` there.

@@ -248,20 +248,24 @@ impl Vault {
         for _ in 0..RESEALS_MAX {
             match self.inner.keys.lookup(events, day) {
                 Ok(keys) => return Ok(keys),
-                Err(wanted) => self.learn(&wanted, day)?,
+                Err(wanted) => self.learn(&wanted, day, true)?,
             }
         }
         Err(Error::Overloaded)
     }
 
-    /// Makes persons and keys; nothing is handed out before it is synced.
-    pub(crate) fn learn(&self, wanted: &Wanted, day: Day) -> Result<()> {
+    /// Makes persons and keys; nothing is handed out before it is synced. Without `newcomers` all
+    /// persons must be known.
+    pub(crate) fn learn(&self, wanted: &Wanted, day: Day, newcomers: bool) -> Result<()> {
         let keys = &self.inner.keys;
         let mut tree = keys.tree();
         let entropy: &dyn Entropy = &*self.inner.world.entropy;
         let (changes, identifiers, persons, class_days) = {
             let facts = self.facts();
             let mut lesson = Lesson::new(&tree, keys.directory(), &facts, entropy, day);
+            if !newcomers {
+                lesson.knows(wanted)?;
+            }
             lesson.take(wanted)?;
             let (changes, persons) = (lesson.changes(), lesson.persons());
             (changes, lesson.identifiers, persons, lesson.class_days)

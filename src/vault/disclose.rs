@@ -11,7 +11,7 @@ use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassId, EntryIndex};
 use crate::format::bundle::{self, FORMAT};
 use crate::format::checkpoint::Checkpoint;
-use crate::format::control;
+use crate::format::control::{self, Ground};
 use crate::format::json::Tape;
 use crate::format::trust::{Trust, Trusted};
 use crate::vault::Vault;
@@ -72,6 +72,8 @@ pub struct Look<'a> {
     pub who: &'a str,
     /// Who stands behind it, where one person's word is not enough.
     pub order: Option<&'a Order>,
+    /// What allows to open fields of restricted persons too; without it they stay closed.
+    pub ground: Option<Ground>,
 }
 
 impl Vault {
@@ -79,8 +81,8 @@ impl Vault {
     ///
     /// # Errors
     /// `Invalid` `FIELD_UNKNOWN` for a field the record has not; `Denied` `FIELD_ERASED`,
-    /// `FIELD_EXPIRED`, or `FIELD_PRIVATE` for the body of a document; `Evidence` when its body or
-    /// key is not what it must be; those of append.
+    /// `FIELD_EXPIRED`, `FIELD_RESTRICTED`, or `FIELD_PRIVATE` for the body of a document;
+    /// `Evidence` when its body or key is not what it must be; those of append.
     pub fn disclose(
         &self,
         index: EntryIndex,
@@ -88,8 +90,24 @@ impl Vault {
         purpose: &str,
         who: &str,
     ) -> Result<Disclosure> {
+        self.disclose_on(index, fields, (purpose, who), None)
+    }
+
+    /// As `disclose`, on a ground that opens fields of restricted persons too.
+    ///
+    /// # Errors
+    /// As `disclose`.
+    pub fn disclose_on(
+        &self,
+        index: EntryIndex,
+        fields: &[&str],
+        (purpose, who): (&str, &str),
+        ground: Option<Ground>,
+    ) -> Result<Disclosure> {
         self.writable()?;
-        let record = self.record(index, Reading { open: true, destination: None })?;
+        // What cannot be handed out is refused before the log says that it was.
+        let before = if ground.is_some() { Reading::WITHIN } else { Reading::OPEN };
+        let record = self.record(index, before)?;
         let mut names: Vec<&str> = fields.to_vec();
         names.sort_unstable();
         names.dedup();
@@ -101,9 +119,18 @@ impl Vault {
         };
         open(&record)?;
         let range = index..EntryIndex(index.0 + 1);
-        let recorded = self.record_reading("disclosure", range, 1, &names, purpose, who)?;
+        let recorded = self.record_look(&Look {
+            act: "disclosure",
+            range,
+            records: 1,
+            fields: &names,
+            purpose,
+            who,
+            order: None,
+            ground,
+        })?;
         // Read again: an erasure may have passed while the entry was written.
-        let fields = open(&self.record(index, Reading { open: true, destination: None })?)?;
+        let fields = open(&self.record(index, self.reading_of(recorded)?)?)?;
         let proof = self.prove(index)?;
         let bundle = bundle::Disclosure { fields, format: FORMAT.to_owned(), proof };
         let text = String::from_utf8(control::encode(&bundle)?)
@@ -127,7 +154,8 @@ impl Vault {
         purpose: &str,
         who: &str,
     ) -> Result<EntryIndex> {
-        self.record_look(&Look { act, range, records, fields, purpose, who, order: None })
+        let (order, ground) = (None, None);
+        self.record_look(&Look { act, range, records, fields, purpose, who, order, ground })
     }
 
     /// As `record_reading`, with who ordered it where that takes an order.
@@ -156,6 +184,7 @@ impl Vault {
             last: EntryIndex(range.end.0.saturating_sub(1).max(range.start.0)),
             fields: names,
             mode,
+            ground: look.ground,
         })?;
         let mut sealed = vec![
             ("disclosure.purpose", (*purpose).to_owned()),
@@ -193,9 +222,15 @@ fn open_field(record: &Record, name: &str) -> Result<bundle::Disclosed> {
     })
 }
 
-fn closed(fate: Fate) -> Error {
+/// Why a field cannot be opened.
+pub(crate) fn closed(fate: Fate) -> Error {
     match fate {
         Fate::Erased => Error::denied("FIELD_ERASED", "its subject was erased; nobody can open it"),
+        Fate::Restricted => {
+            let fix = "the use of its subject's data is restricted: name what allows it all the \
+                       same, or wait until the restriction is lifted";
+            Error::denied("FIELD_RESTRICTED", fix)
+        }
         Fate::Expired => Error::denied("FIELD_EXPIRED", "its class-day expired; it is gone"),
         _ => Error::evidence(fate.name(), "the field cannot be opened and the log says not why"),
     }

@@ -44,6 +44,7 @@ mod note;
 mod orders;
 mod observe;
 mod packed;
+mod persons;
 mod policy;
 mod promises;
 mod registry;

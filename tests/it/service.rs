@@ -10,5 +10,6 @@ mod raw;
 mod scope;
 mod sessions;
 mod stage;
+mod subjects;
 mod two;
 mod walk;

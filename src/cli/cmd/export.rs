@@ -271,6 +271,7 @@ pub(crate) fn write(
         purpose: wanted.purpose,
         who: wanted.by,
         order: wanted.order,
+        ground: None,
     })?;
     let checkpoint = vault.checkpoint()?;
     let reference = reference(&checkpoint);
@@ -283,7 +284,8 @@ pub(crate) fn write(
     let mut export = Export::create(&*world.disk, dir, name)?;
     let (mut changed, mut refused) = (Substitutions::default(), BTreeMap::new());
     let mut stop = None;
-    let reading = Reading { open, destination: Some(wanted.destination.as_bytes()) };
+    let reading =
+        Reading { open, destination: Some(wanted.destination.as_bytes()), ..Reading::default() };
     let mut line = Vec::new();
     let passed = vault.for_each_record(wanted.range.clone(), reading, &mut |record| {
         if each() {

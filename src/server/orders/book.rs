@@ -37,6 +37,8 @@ pub struct Application<'a> {
 /// A tenant's orders.
 pub struct Book {
     open: RwLock<BTreeMap<DocumentId, Held>>,
+    /// Orders by the handle of what they do: 32 bytes each.
+    jobs: RwLock<BTreeMap<JobId, DocumentId>>,
     /// Documents that name no order and that no order names: cut off by a crash, or rot.
     strays: Vec<DocumentId>,
     /// Held over each step, so that the bound of open orders holds.
@@ -61,12 +63,14 @@ impl Book {
     /// As `open`.
     pub fn with_limit(vault: &Vault, limit: usize) -> Result<Book> {
         let (mut open, mut parts) = (BTreeMap::new(), BTreeSet::new());
+        let mut jobs = BTreeMap::new();
         let mut others = Vec::new();
         for document in vault.documents(DocumentKind::Order)? {
             match Paper::read(&document)? {
                 Some(Paper::Order(order)) => {
                     parts.insert(order.part);
                     let held = held_of(&document, order);
+                    jobs.insert(held.order.job, held.id);
                     if held.order.walk().is_ok_and(|state| state.is_open()) {
                         open.insert(held.id, held);
                     }
@@ -75,9 +79,9 @@ impl Book {
             }
         }
         others.retain(|id| !parts.contains(id));
-        let (open, strays) = (RwLock::new(open), others);
+        let (open, jobs, strays) = (RwLock::new(open), RwLock::new(jobs), others);
         let (stepping, executing) = (Mutex::new(()), Mutex::new(()));
-        Ok(Book { open, strays, stepping, executing, limit })
+        Ok(Book { open, jobs, strays, stepping, executing, limit })
     }
 
     /// Documents of the kind `order` that belong to no order: the act of a filing that a crash cut
@@ -120,6 +124,11 @@ impl Book {
         }
         drop(view);
         stored(vault, id)
+    }
+
+    /// The order under which something is done, if an order it was.
+    pub fn of_job(&self, job: JobId) -> Option<DocumentId> {
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(&job).copied()
     }
 
     /// The act of an order; nothing once somebody it is about was erased.
@@ -274,6 +283,9 @@ impl Book {
     }
 
     fn keep(&self, held: Held) {
+        let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
+        jobs.insert(held.order.job, held.id);
+        drop(jobs);
         let mut view = self.open.write().unwrap_or_else(PoisonError::into_inner);
         match held.order.state().is_open() {
             true => view.insert(held.id, held),

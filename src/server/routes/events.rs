@@ -5,6 +5,7 @@
 use crate::base::entry::{Entry, Kind};
 use crate::base::id::SourceHandle;
 use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
+use crate::format::control::Ground;
 use crate::policy::access::Permission;
 use crate::query::filter::{Filter, Names};
 use crate::server::app::{App, work};
@@ -17,6 +18,7 @@ use crate::server::problem::Problem;
 use crate::server::query::Query;
 use crate::server::routes::view::Event;
 use crate::vault::Vault;
+use crate::vault::correct::corrects;
 use crate::vault::disclose::Look;
 use crate::vault::read::Reading;
 use axum::body::Body;
@@ -138,7 +140,7 @@ fn page(
     let more = next < end && !past(vault, next, &filter)?;
     let mut events = Vec::with_capacity(found.len());
     for index in found {
-        let record = vault.record(index, Reading { open: true, destination: None })?;
+        let record = vault.record(index, Reading::OPEN)?;
         events.push(Event::of(vault, &record, &|_| false));
     }
     let cursor = more.then(|| app.cursors.seal(&query, Place { next, size: place.size }, now));
@@ -217,10 +219,12 @@ fn index(caller: &Caller, path: &str) -> Result<EntryIndex, Problem> {
     index.ok_or_else(|| Problem::absent("ENTRY_UNKNOWN"))
 }
 
-/// The entry at an index, if the caller may know of it.
-fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Problem> {
+/// The entry at an index, if the caller may know of it: a correction like what it corrects.
+pub fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Problem> {
     let entry = caller.vault.entry(index(caller, path)?)?;
-    match visible(&entry, allowed(caller, scope).as_ref()) {
+    let sources = allowed(caller, scope);
+    let corrected = corrects(&entry).map(|event| caller.vault.entry(event)).transpose()?;
+    match visible(corrected.as_ref().unwrap_or(&entry), sources.as_ref()) {
         true => Ok(entry),
         false => Err(Problem::absent("ENTRY_UNKNOWN")),
     }
@@ -237,7 +241,7 @@ pub async fn get(caller: Caller, Path(path): Path<String>) -> Result<Response, P
     let scope = caller.may(Permission::EventsRead)?;
     work(move || {
         let entry = entry(&caller, &scope, &path)?;
-        let reading = Reading { open: true, destination: None };
+        let reading = Reading::OPEN;
         let record = caller.vault.record(entry.index, reading)?;
         let leaf = record.leaf.to_string();
         let mut response = ok(Event::of(&caller.vault, &record, &|_| false)).into_response();
@@ -259,6 +263,11 @@ pub struct Opening {
     /// Names of fields; every one if left out.
     #[serde(default)]
     fields: Option<Vec<String>>,
+    /// What allows to open fields of restricted persons too; stands in that entry in clear.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern =
+        "^(legal-claims|consent|rights-of-others|public-interest)$")]
+    ground: Option<Ground>,
 }
 
 /// An opened record.
@@ -298,9 +307,10 @@ pub async fn open(
             purpose: &opening.purpose,
             who: &caller.principal.name,
             order: None,
+            ground: opening.ground,
         })?;
         app.observer.metrics.opened(metrics::Opened::Read, 1);
-        let record = vault.record(index, Reading { open: true, destination: None })?;
+        let record = vault.record(index, vault.reading_of(recorded)?)?;
         let chosen = |name: &str| opening.fields.is_none() || names.contains(&name);
         let event = Event::of(vault, &record, &chosen);
         Ok(ok(Opened { recorded: text(&recorded.0), event }))
@@ -318,6 +328,11 @@ pub struct Disclosing {
     purpose: String,
     /// For whom; sealed there too.
     recipient: String,
+    /// What allows to disclose fields of restricted persons too; stands there in clear.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern =
+        "^(legal-claims|consent|rights-of-others|public-interest)$")]
+    ground: Option<Ground>,
 }
 
 /// Discloses fields of one event in a form that proves itself offline.
@@ -341,7 +356,8 @@ pub async fn disclose(
         let index = entry(&caller, &scope, &path)?.index;
         let fields: Vec<&str> = wish.fields.iter().map(String::as_str).collect();
         app.observer.metrics.opened(metrics::Opened::Disclose, 1);
-        let made = caller.vault.disclose(index, &fields, &wish.purpose, &wish.recipient)?;
+        let told = (wish.purpose.as_str(), wish.recipient.as_str());
+        let made = caller.vault.disclose_on(index, &fields, told, wish.ground)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], made.text).into_response())
     })
     .await

@@ -72,7 +72,7 @@ impl Vault {
 
     /// The first one's receipt, if the stored record says exactly what `event` says.
     fn same_record(&self, event: &Event<'_>, index: EntryIndex) -> Result<Receipt> {
-        let record = self.record(index, Reading { open: true, destination: None })?;
+        let record = self.record(index, Reading::WITHIN)?;
         let head = &record.entry.head;
         if record.groups.iter().any(|fate| matches!(fate, Fate::Erased | Fate::Expired)) {
             let fix = "it was erased or has expired and cannot be compared; do not send it again";

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
 /// Raised whenever the layout below changes.
-pub(crate) const VERSION: u8 = 4;
+pub(crate) const VERSION: u8 = 5;
 
 /// Encodes.
 ///
@@ -36,6 +36,8 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
         documents,
         // It follows from the documents.
         aging: _,
+        restricted,
+        corrections,
         key_rolls,
         epochs_sealed,
         unsealed,
@@ -76,6 +78,10 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_json(&mut out, policies)?;
     put_all(&mut out, sources.iter(), |out, (source, at)| put_at(out, &source.0, *at))?;
     put_all(&mut out, documents.iter(), put_document)?;
+    put_all(&mut out, restricted.iter(), |out, (who, at)| put_at(out, &who.0, *at))?;
+    put_all(&mut out, corrections.iter(), |out, (event, by)| {
+        put_at(out, &event.0.to_be_bytes(), *by)
+    })?;
     put_all(&mut out, key_rolls.iter(), |out, (at, roll)| put_named(out, *at, roll))?;
     out.put_u64(*epochs_sealed);
     put_all(&mut out, unsealed.iter(), |out, epoch| put_bytes(out, &epoch.to_be_bytes()))?;
@@ -130,6 +136,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
         sources: all(r, |r| Ok((SourceHandle(r.array("source")?), index(r)?)))?,
         documents: all(r, document)?,
         aging: BTreeMap::new(),
+        restricted: all(r, |r| Ok((PersonId(r.array("person")?), index(r)?)))?,
+        corrections: all(r, |r| Ok((index(r)?, index(r)?)))?,
         key_rolls: all(r, |r| Ok((index(r)?, json(r)?)))?,
         epochs_sealed: r.u64("epochs")?,
         unsealed: all(r, |r| r.u64("epoch"))?,

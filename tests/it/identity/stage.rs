@@ -150,7 +150,7 @@ impl Stage {
     /// Every record of the system vault as text: code and what opens.
     pub(crate) fn records(&self) -> Vec<String> {
         let mut out = Vec::new();
-        let reading = Reading { open: true, destination: None };
+        let reading = Reading::OPEN;
         let all = EntryIndex(0)..EntryIndex(self.vault.size().0);
         let mut each = |record: chancery::base::record::Record| {
             let fields = record.fields.iter().map(|field| {

@@ -35,6 +35,9 @@ const APPROVAL: &str =
 const PERSON: &str = r#"{"identifiers":[{"kind":"patient_id","value":"nobody"}]}"#;
 const OPENING: &str = r#"{"purpose":"a walk"}"#;
 const DISCLOSING: &str = r#"{"purpose":"a walk","recipient":"nobody","fields":["actor.id"]}"#;
+const RESTRICTING: &str = r#"{"cause":"unlawful-use","reason":"a walk"}"#;
+const LIFTING: &str = r#"{"reason":"a walk"}"#;
+const CORRECTING: &str = r#"{"fields":{"data":1},"reason":"a walk"}"#;
 const ENROLLING: &str = r#"{"token":"none","password":"long enough a password"}"#;
 const CREDENTIALS: &str = r#"{"login":"nobody","password":"none","code":"000000"}"#;
 const SCHEDULE: &str = r#"{"task":"scrub","cron":"0 3 * * *"}"#;
@@ -72,6 +75,10 @@ const PUBLIC: &[Row] = &[
 /// Routes of the administration's listener alone.
 const ADMINISTRATION: &[Row] = &[
     ("post", "/v1/subjects/lookup", May(&["subjects-lookup"]), PERSON),
+    ("get", "/v1/subjects/{handle}", May(&["subjects-preview"]), ""),
+    ("post", "/v1/subjects/{handle}/restriction", May(&["subjects-restrict"]), RESTRICTING),
+    ("post", "/v1/subjects/{handle}/restriction/lift", MayNow(&["subjects-restrict"]), LIFTING),
+    ("post", "/v1/events/{index}/corrections", May(&["events-correct"]), CORRECTING),
     ("get", "/v1/subjects/{handle}/preview", May(&["subjects-preview"]), ""),
     (
         "post",
