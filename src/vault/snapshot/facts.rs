@@ -315,6 +315,35 @@ mod tests {
     }
 
     #[test]
+    fn restrictions_and_corrections_come_back_as_they_stood() {
+        let mut facts = Facts::default();
+        let person = |byte: u8| PersonId([byte; 16]);
+        let restriction =
+            |byte, begins| control::Config::Restriction { person: person(byte), begins };
+        let correction = |of: u64| control::Config::Correction { corrects: EntryIndex(of) };
+        let acts = [
+            restriction(1, true),
+            restriction(2, true),
+            correction(9),
+            restriction(1, true),
+            correction(7),
+            restriction(2, false),
+            correction(9),
+        ];
+        for (at, act) in (0..).zip(&acts) {
+            let (clear, index) = (control::encode(act).unwrap(), EntryIndex(at));
+            facts.observe_plain(std::iter::empty(), index, UtcNanos(5));
+            let kind = crate::base::entry::Kind::Config;
+            facts.observe_control(kind, &clear, index, UtcNanos(5)).unwrap();
+        }
+        let facts = decode(&encode(&facts).unwrap()).unwrap();
+        assert_eq!(facts.restricted, BTreeMap::from([(person(1), EntryIndex(0))]));
+        let of = |event| facts.corrections_of(EntryIndex(event)).collect::<Vec<_>>();
+        assert_eq!((of(7), of(8)), (vec![EntryIndex(4)], vec![]));
+        assert_eq!(of(9), [EntryIndex(2), EntryIndex(6)]);
+    }
+
+    #[test]
     fn facts_of_another_version_or_in_another_form_are_refused() {
         let facts = observed(&[(DocumentKind::Order, 1, 5), (DocumentKind::Human, 2, 6)]);
         let bytes = encode(&facts).unwrap();

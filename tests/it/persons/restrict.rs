@@ -215,3 +215,44 @@ fn what_reads_without_showing_goes_on_and_what_says_nothing_is_refused() {
     let nobody = whom(&vault, identifier("email", "n1@clinic.example"));
     assert!(vault.restriction_of(&[nobody]).unwrap().is_none());
 }
+
+/// Whoever is erased while somebody restricts or corrects is not brought back by that, whichever
+/// came first.
+#[test]
+fn an_act_that_races_an_erasure_makes_nobody_known_again() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let vault = init(&disk, &clock);
+    let ids: Vec<String> = (0..60).map(|n| format!("p{n}")).collect();
+    let visits = (1..).zip(&ids).map(|(seq, id)| Visit::new(seq, "n1", id));
+    let visits: Vec<Visit> = visits.collect();
+    let receipts = append(&vault, &visits).unwrap();
+    let (mut won, mut lost) = (0, 0);
+    for (id, receipt) in ids.iter().zip(receipts) {
+        let person = whom(&vault, patient(id));
+        let acted = std::thread::scope(|scope| {
+            let erase = || vault.erase(&[patient(id)], "gdpr-17-1", &two_people()).map(drop);
+            let erasing = scope.spawn(erase);
+            let restricted = vault.restrict(&person, Cause::UnlawfulUse, REASON, WHO);
+            let values = [("data".to_owned(), b"1".to_vec())].into_iter().collect();
+            let corrected = vault.correct(receipt.index, &values, REASON, WHO);
+            erasing.join().unwrap().unwrap();
+            [restricted, corrected]
+        });
+        for act in acted {
+            match act {
+                Ok(index) => {
+                    won += 1;
+                    assert!(!text(&read(&vault, index)).contains("Quellmalz"), "{index}");
+                }
+                Err(error) => {
+                    lost += 1;
+                    assert!(["SUBJECT_UNKNOWN", "FIELD_ERASED"].contains(&error.code()), "{error}");
+                }
+            }
+        }
+        assert_eq!(code(vault.persons_named(&[patient(id)])), "SUBJECT_UNKNOWN", "{id}");
+    }
+    println!("{won} acts before the erasure, {lost} after it");
+    assert_eq!(vault.facts_now().restricted.len(), 0, "nothing is left of anybody");
+    assert_eq!(vault.verify_bodies(&mut |_, _| {}).unwrap().exit_code(), 0);
+}
