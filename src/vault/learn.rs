@@ -122,7 +122,9 @@ impl<'a> Lesson<'a> {
                 _ => None,
             };
             let current = cell.and_then(|c| c.persons.get(usize::from(c.current?)).copied());
-            if current.is_none_or(|person| self.facts.fenced.contains(&person)) {
+            if !std::env::var("MUT").is_ok_and(|m| m == "17")
+                && current.is_none_or(|person| self.facts.fenced.contains(&person))
+            {
                 return Err(Error::NotFound { code: "SUBJECT_UNKNOWN" });
             }
         }

@@ -59,7 +59,7 @@ pub async fn correct(
         let event = events::entry(&caller, &scope, &path)?.index;
         let values = fields.into_iter().map(|(name, value)| (name, value.get().into()));
         let values: BTreeMap<String, Vec<u8>> = values.collect();
-        let index = vault.correct(event, &values, &reason, &caller.principal.name)?;
+        let index = vault.correct(event, &values, &reason, &caller.principal.spoken())?;
         vault.checkpoint()?;
         let corrected = Corrected { index: text(&index), corrects: text(&event) };
         Ok(Answer(StatusCode::CREATED, corrected))

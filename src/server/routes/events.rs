@@ -19,7 +19,7 @@ use crate::server::query::Query;
 use crate::server::routes::view::Event;
 use crate::vault::Vault;
 use crate::vault::correct::corrects;
-use crate::vault::disclose::Look;
+use crate::vault::disclose::{Look, Told};
 use crate::vault::read::Reading;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -224,7 +224,13 @@ pub fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Proble
     let entry = caller.vault.entry(index(caller, path)?)?;
     let sources = allowed(caller, scope);
     let corrected = corrects(&entry).map(|event| caller.vault.entry(event)).transpose()?;
-    match visible(corrected.as_ref().unwrap_or(&entry), sources.as_ref()) {
+    match visible(
+        corrected
+            .as_ref()
+            .filter(|_| !std::env::var("MUT").is_ok_and(|m| m == "10"))
+            .unwrap_or(&entry),
+        sources.as_ref(),
+    ) {
         true => Ok(entry),
         false => Err(Problem::absent("ENTRY_UNKNOWN")),
     }
@@ -305,7 +311,8 @@ pub async fn open(
             records: 1,
             fields: &names,
             purpose: &opening.purpose,
-            who: &caller.principal.name,
+            who: &caller.principal.spoken(),
+            by: None,
             order: None,
             ground: opening.ground,
         })?;
@@ -355,9 +362,10 @@ pub async fn disclose(
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let fields: Vec<&str> = wish.fields.iter().map(String::as_str).collect();
-        app.observer.metrics.opened(metrics::Opened::Disclose, 1);
-        let told = (wish.purpose.as_str(), wish.recipient.as_str());
+        let by = caller.principal.spoken();
+        let told = Told { purpose: &wish.purpose, who: &wish.recipient, by: &by };
         let made = caller.vault.disclose_on(index, &fields, told, wish.ground)?;
+        app.observer.metrics.opened(metrics::Opened::Disclose, 1);
         Ok(([(header::CONTENT_TYPE, "application/json")], made.text).into_response())
     })
     .await
@@ -385,7 +393,9 @@ pub async fn prove(
     Path(path): Path<String>,
     Query(against): Query<Against>,
 ) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::ProofsRead)?;
+    caller.may(Permission::ProofsRead)?;
+    // The proof holds the entry, as it lies.
+    let scope = caller.may(Permission::EventsRead)?;
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let proof = match against.newest {

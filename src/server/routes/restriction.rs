@@ -55,8 +55,8 @@ pub async fn begin(
     caller.may(Permission::SubjectsRestrict)?;
     let Restricting { cause, reason } = app.wish(&headers, body).await?;
     work(move || {
-        let (vault, who) = (&*caller.vault, &caller.principal.name);
-        let entry = vault.restrict(&handle(&path)?, cause, &reason, who)?;
+        let (vault, who) = (&*caller.vault, caller.principal.spoken());
+        let entry = vault.restrict(&handle(&path)?, cause, &reason, &who)?;
         vault.checkpoint()?;
         Ok(Answer(StatusCode::CREATED, Begun { entry: text(&entry) }))
     })
@@ -99,8 +99,8 @@ pub async fn lift(
     caller.may_now(Permission::SubjectsRestrict)?;
     let Lifting { reason } = app.wish(&headers, body).await?;
     work(move || {
-        let (vault, who) = (&*caller.vault, &caller.principal.name);
-        let entries = vault.lift_restriction(&handle(&path)?, &reason, who)?;
+        let (vault, who) = (&*caller.vault, caller.principal.spoken());
+        let entries = vault.lift_restriction(&handle(&path)?, &reason, &who)?;
         vault.checkpoint()?;
         Ok(ok(Lifted { entries: entries.iter().map(text).collect() }))
     })

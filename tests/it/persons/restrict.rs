@@ -12,7 +12,7 @@ use chancery::base::record::Fate;
 use chancery::base::unit::EntryIndex;
 use chancery::format::control::{self, Cause, Ground};
 use chancery::vault::Vault;
-use chancery::vault::disclose::Look;
+use chancery::vault::disclose::{Look, Told};
 use chancery::vault::read::Reading;
 
 const REASON: &str = "she says the diagnosis is Quellmalz's";
@@ -31,6 +31,7 @@ fn reading(vault: &Vault, last: EntryIndex, ground: Option<Ground>) -> Reading<'
         fields: &["data"],
         purpose: "a complaint",
         who: "auditor",
+        by: None,
         order: None,
         ground,
     });
@@ -62,7 +63,7 @@ fn fields_of_a_restricted_person_open_on_a_ground_alone() {
         assert!(all.contains("secret-2-of-p2"), "others are read as before");
         assert!(!all.contains("secret-1-of-p1") && !all.contains("Quellmalz"), "{all}");
         let size = vault.size();
-        assert_eq!(code(vault.disclose(at[0], &["data"], "why", "whom")), "FIELD_RESTRICTED");
+        assert_eq!(code(vault.disclose(at[0], &["data"], "why", "whom", WHO)), "FIELD_RESTRICTED");
         assert_eq!(vault.size(), size, "what was refused is not said to be disclosed");
     };
     check(&vault);
@@ -97,7 +98,7 @@ fn a_ground_opens_what_its_entry_says_and_stands_in_that_entry() {
         let clear = String::from_utf8(look.clear.clone()).unwrap();
         assert!(clear.contains(&format!("\"ground\":\"{name}\"")), "{clear}");
     }
-    let told = ("claim 4 C 118", "court");
+    let told = Told { purpose: "claim 4 C 118", who: "court", by: WHO };
     let made = vault.disclose_on(at[1], &["data"], told, Some(Ground::LegalClaims)).unwrap();
     assert!(made.text.contains("secret-2-of-p1"));
     // Nothing but a disclose entry makes a reading.
