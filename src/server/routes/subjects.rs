@@ -282,7 +282,7 @@ pub struct Purpose {
     #[serde(default)]
     #[schema(value_type = Option<String>, pattern =
         "^(legal-claims|consent|rights-of-others|public-interest)$")]
-    ground: Option<Ground>,
+    pub ground: Option<Ground>,
 }
 
 /// A person's identifiers.
