@@ -2,13 +2,16 @@
 //! attackers meet it. Nothing here looks inside; what the program says and does is all there is.
 
 mod alone;
+mod copies;
+mod full;
 mod input;
+mod killed;
 mod kills;
 mod openapi;
-mod person;
+pub(crate) mod person;
 mod raw;
 mod scope;
 mod sessions;
-mod stage;
+pub(crate) mod stage;
 mod two;
 mod walk;
