@@ -7,6 +7,7 @@ mod full;
 mod input;
 mod killed;
 mod kills;
+mod named;
 mod openapi;
 pub(crate) mod person;
 mod raw;
