@@ -17,6 +17,7 @@ use crate::server::orders::book::Book;
 use crate::server::problem::Problem;
 use crate::server::scheduler::run::Runner;
 use crate::server::sources::Sources;
+use crate::store::reserve::Kept;
 use crate::vault::Vault;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Free bytes by what lies there: `data`, `keys`, `mirror`.
     pub free: Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+    /// What each file system keeps for the vault's own acts.
+    pub reserves: Arc<dyn Fn() -> Vec<Kept> + Send + Sync>,
     /// Whether metrics bear the names of tenants.
     pub metrics_by_tenant: bool,
     /// Part of the text of tokens.

@@ -236,5 +236,5 @@ pub fn record(system: &Vault, act: &Act<'_>) -> Result<()> {
     let event = act.event(&system.clock().now().to_string());
     let json = serde_json::to_vec(&event);
     let json = json.map_err(|_| Error::evidence("MALFORMED", "an act without JSON"))?;
-    system.append(&[Draft { source: SOURCE, json: &json }]).map(drop)
+    system.append_own(&[Draft { source: SOURCE, json: &json }]).map(drop)
 }

@@ -6,6 +6,7 @@
 use crate::base::id::PersonId;
 use crate::base::unit::{EntryIndex, UtcNanos};
 use crate::format::control::Scan;
+use crate::store::reserve::Kept;
 use crate::vault::Vault;
 use crate::vault::error::Result;
 use crate::vault::facts::Facts;
@@ -148,6 +149,8 @@ pub struct Around {
     pub sources_silent: u64,
     /// Free bytes by what lies there: `data`, `keys`, `mirror`.
     pub disk_free: Vec<(&'static str, u64)>,
+    /// What is kept on each file system for the vault's own acts.
+    pub reserves: Vec<Kept>,
 }
 
 type Labels = Vec<(&'static str, String)>;
@@ -191,7 +194,7 @@ pub struct Metrics {
 }
 
 /// Gauges by name without prefix, with what they mean. Ages and times are in seconds.
-const GAUGES: [(&str, &str); 16] = [
+const GAUGES: [(&str, &str); 18] = [
     ("log_size_events", "Entries committed"),
     (
         "last_checkpoint_age_seconds",
@@ -208,6 +211,8 @@ const GAUGES: [(&str, &str); 16] = [
     ("retention_overdue_segments", "Class-days that are due, not held, and still there"),
     ("keys_copies", "Key directories that follow"),
     ("disk_free_bytes", "Free bytes by what lies there"),
+    ("disk_reserve_missing_bytes", "Bytes that the reserve lacks, by file system"),
+    ("disk_events_refused", "1 while events are refused for want of room, by file system"),
     ("sessions", "Sessions of people"),
     ("orders_open", "Orders that wait for somebody or something"),
     ("sources_silent", "Sources whose heartbeat is missing"),
@@ -343,6 +348,12 @@ impl Metrics {
         self.set("sources_silent", Labels::new(), around.sources_silent as f64);
         for (place, bytes) in &around.disk_free {
             self.set("disk_free_bytes", vec![("place", (*place).to_owned())], *bytes as f64);
+        }
+        for kept in &around.reserves {
+            let place = || vec![("place", kept.name.to_owned())];
+            let missing = kept.size.saturating_sub(kept.left);
+            self.set("disk_reserve_missing_bytes", place(), missing as f64);
+            self.set("disk_events_refused", place(), f64::from(u8::from(kept.closed)));
         }
         let left: u64 = readings.values().map(|r| r.erasures_left).sum();
         self.set("erasure_pending", Labels::new(), (left + around.erasures_open) as f64);

@@ -34,7 +34,7 @@ impl App {
             "refusals": rows,
         });
         let json = event.to_string();
-        self.system().append(&[Draft { source: SOURCE, json: json.as_bytes() }])?;
+        self.system().append_own(&[Draft { source: SOURCE, json: json.as_bytes() }])?;
         Ok(())
     }
 }

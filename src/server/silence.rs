@@ -72,6 +72,6 @@ fn say(vault: &Vault, registered: &Registered, action: &str, now: UtcNanos) -> R
         },
     });
     let json = event.to_string();
-    vault.append(&[Draft { source: SOURCE, json: json.as_bytes() }])?;
+    vault.append_own(&[Draft { source: SOURCE, json: json.as_bytes() }])?;
     Ok(())
 }

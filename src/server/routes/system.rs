@@ -78,6 +78,7 @@ pub async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Result<Resp
             erasure_due: None,
             sources_silent: silent_sources(&app),
             disk_free: (app.settings.free)(),
+            reserves: (app.settings.reserves)(),
         };
         let vaults: Vec<_> = app.tenants().map(|(name, vault)| (name, &**vault)).collect();
         let metrics = &app.observer.metrics;

@@ -6,6 +6,7 @@ use crate::base::event::Draft;
 use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::base::refusal::Refusal;
 use crate::policy::terms::Terms;
+use crate::store::disk::Writer;
 use crate::vault::Vault;
 use crate::vault::append::Receipt;
 use crate::vault::error::{Error, Result};
@@ -37,6 +38,7 @@ impl Vault {
         terms: &Terms,
     ) -> Result<Vec<Result<Receipt>>> {
         self.writable()?;
+        self.has_room(Writer::Source)?;
         if drafts.len() > BATCH_EVENTS_MAX {
             let refusal = Refusal::new("BATCH_TOO_LARGE", "send smaller batches");
             return Err(refusal.limit(BATCH_EVENTS_MAX as u64).into());

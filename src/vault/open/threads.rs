@@ -106,6 +106,7 @@ impl Opening {
         let (failed, meter) = (Failed::default(), inner.clerk.meter.clone());
         let last = self.log.last();
         let sequencer = Sequencer {
+            disk: self.world.disk.clone(),
             log: self.log.clone(),
             proven: self.proven(),
             archive,

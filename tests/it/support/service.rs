@@ -222,6 +222,7 @@ fn app_over(
         trusted: Arc::new(|_| false),
         body_bytes_max: BODY_BYTES_MAX,
         free: Arc::new(Vec::new),
+        reserves: Arc::new(Vec::new),
         metrics_by_tenant: false,
         env: Env::Dev,
     };
