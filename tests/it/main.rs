@@ -49,6 +49,7 @@ mod promises;
 mod registry;
 mod report;
 mod retries;
+mod review_access;
 mod review_recovery;
 mod review_store;
 mod review_upkeep;
