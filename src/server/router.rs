@@ -7,8 +7,8 @@ use crate::server::envelope::envelope;
 use crate::server::observe::observe;
 use crate::server::problem::{Document, PROBLEM_JSON, Problem};
 use crate::server::routes::{
-    erasures, events, hec, holds, humans, ingest, log, orders, retention, schedules, session,
-    sources, subjects, system, tokens,
+    erasures, events, hec, holds, humans, ingest, log, orders, retention, reviews, schedules,
+    session, sources, subjects, system, tokens,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -111,6 +111,8 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(system::system))
         .routes(routes!(humans::list))
         .routes(routes!(humans::invite))
+        .routes(routes!(reviews::list))
+        .routes(routes!(reviews::close))
 }
 
 /// Every route, for the description.

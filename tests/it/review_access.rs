@@ -3,3 +3,4 @@
 //! promise broken on purpose.
 
 mod crowd;
+mod people;

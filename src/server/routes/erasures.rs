@@ -9,7 +9,7 @@ use crate::server::json::{Answer, ok, text};
 use crate::server::problem::Problem;
 use crate::server::routes::subjects::{Stays, stays};
 use crate::vault::Vault;
-use crate::vault::facts::Erasure as Fact;
+use crate::vault::facts::{Erasure as Fact, Facts};
 use axum::extract::Path;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -74,10 +74,10 @@ pub struct Erasures {
 pub async fn list(caller: Caller) -> Result<Answer<Erasures>, Problem> {
     caller.may(Permission::ErasureRead)?;
     work(move || {
-        let facts = caller.vault.facts_now();
-        let mut all: Vec<&Fact> = facts.erasures.values().collect();
+        let every = |facts: &Facts| facts.erasures.values().cloned().collect();
+        let mut all: Vec<Fact> = caller.vault.of_facts(every);
         all.sort_by_key(|fact| fact.intent);
-        let erasures = all.into_iter().map(|fact| Erasure::of(&caller.vault, fact)).collect();
+        let erasures = all.iter().map(|fact| Erasure::of(&caller.vault, fact)).collect();
         Ok(ok(Erasures { erasures }))
     })
     .await
@@ -97,10 +97,10 @@ fn job(path: &str) -> Result<JobId, Problem> {
 pub async fn get(caller: Caller, Path(path): Path<String>) -> Result<Answer<Erasure>, Problem> {
     caller.may(Permission::ErasureRead)?;
     work(move || {
-        let facts = caller.vault.facts_now();
-        let fact = facts.erasures.get(&job(&path)?);
+        let job = job(&path)?;
+        let fact = caller.vault.of_facts(|facts| facts.erasures.get(&job).cloned());
         let fact = fact.ok_or_else(|| Problem::absent("ERASURE_UNKNOWN"))?;
-        Ok(ok(Erasure::of(&caller.vault, fact)))
+        Ok(ok(Erasure::of(&caller.vault, &fact)))
     })
     .await
 }

@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod log;
 pub mod orders;
 pub mod retention;
+pub mod reviews;
 pub mod schedules;
 pub mod session;
 pub mod sources;
