@@ -5,6 +5,7 @@ mod alone;
 mod glass;
 mod input;
 mod kills;
+mod named;
 mod openapi;
 mod person;
 mod raw;
