@@ -2,7 +2,7 @@
 //! logic of a resource, and nothing in it is changed while a lock is held across an await.
 
 use crate::base::world::{Clock, Entropy};
-use crate::server::body::Budget;
+use crate::server::body::{Budget, STRANGERS_BYTES_MAX};
 use crate::server::cursor::Cursors;
 use crate::server::desk::Books;
 use crate::server::gate::Gate;
@@ -70,6 +70,8 @@ pub struct App {
     pub observer: Observer,
     /// Room for bodies.
     pub bodies: Budget,
+    /// Room for bodies of nobody known.
+    pub strangers: Budget,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -100,7 +102,7 @@ impl App {
         }
         let cursors = Cursors::new(&system, entropy.clone())?;
         let gate = Gate::new(&*entropy);
-        let bodies = Budget::default();
+        let (bodies, strangers) = (Budget::default(), Budget::of(STRANGERS_BYTES_MAX));
         let observer = Observer {
             log: Log::new(crate::server::router::templates()),
             metrics: Arc::new(Metrics::new(settings.metrics_by_tenant)),
@@ -119,6 +121,7 @@ impl App {
             gate,
             observer,
             bodies,
+            strangers,
             clock,
             entropy,
             settings,

@@ -9,6 +9,7 @@ pub mod caller;
 pub mod cursor;
 pub mod desk;
 pub mod envelope;
+mod flight;
 pub mod gate;
 pub mod hec;
 pub mod http;

@@ -3,7 +3,7 @@
 
 use crate::base::event::Draft;
 use crate::server::app::App;
-use crate::server::audit::SOURCE;
+use crate::server::audit::{self, Act, Deed, SOURCE};
 use crate::server::problem::Problem;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ impl App {
     /// Those of the append; what was counted is then lost but for the sum in the next message.
     pub fn write_refusals(&self) -> Result<(), Problem> {
         self.directory.record_refusals(self.system())?;
+        self.write_unnoted()?;
         let rows = self.gate.drain();
         if rows.is_empty() {
             return Ok(());
@@ -36,5 +37,25 @@ impl App {
         let json = event.to_string();
         self.system().append_own(&[Draft { source: SOURCE, json: json.as_bytes() }])?;
         Ok(())
+    }
+
+    /// Writes down the refused steps that no order holds; what cannot be written is kept.
+    fn write_unnoted(&self) -> Result<(), Problem> {
+        let mut failed = None;
+        for (tenant, book) in &self.books {
+            for (row, count) in book.unnoted() {
+                let act = match row.whose {
+                    Some((_, who)) => Act::new(Deed::OrderRefused, who),
+                    None => Act::by_service(Deed::OrderRefused),
+                };
+                let order = row.whose.map(|(order, _)| order);
+                let act = act.step(order, row.tried, row.code).on(tenant).count(count);
+                if let Err(error) = audit::record(self.system(), &act) {
+                    book.count_again(row, count);
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }

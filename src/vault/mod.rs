@@ -210,6 +210,12 @@ impl Vault {
         self.facts().clone()
     }
 
+    /// Asks one thing of what the log binds the vault to. It is asked under a lock that appends
+    /// wait for: let it look up and copy, nothing else, and not call the vault.
+    pub fn of_facts<T>(&self, ask: impl FnOnce(&Facts) -> T) -> T {
+        ask(&self.facts())
+    }
+
     /// The policies in force.
     pub fn policies(&self) -> Arc<Policies> {
         self.inner.policies.read().unwrap_or_else(PoisonError::into_inner).clone()

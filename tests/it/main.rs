@@ -52,6 +52,7 @@ mod registry;
 mod report;
 mod reserve;
 mod retries;
+mod review_access;
 mod review_recovery;
 mod review_store;
 mod review_upkeep;

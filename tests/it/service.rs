@@ -4,6 +4,7 @@
 mod alone;
 mod copies;
 mod full;
+mod glass;
 mod input;
 mod killed;
 mod kills;
@@ -13,8 +14,7 @@ pub(crate) mod person;
 mod raw;
 mod scope;
 mod sessions;
-mod stage;
-mod subjects;
 pub(crate) mod stage;
+mod subjects;
 mod two;
 mod walk;

@@ -33,6 +33,8 @@ use utoipa::ToSchema;
 
 /// Header that names a channel.
 const CHANNEL: &str = "x-splunk-request-channel";
+/// Numbers one request may ask about.
+const ACKS_MAX: usize = 10_000;
 /// What the address of a raw body may say of all its lines.
 const METADATA: [&str; 5] = ["host", "index", "source", "sourcetype", "time"];
 
@@ -236,14 +238,20 @@ pub async fn ack(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let sending = Sending::of(&app, &parts)?;
     let channel = sending.channel.ok_or_else(Told::channel_missing)?;
     let held = body::read(&parts.headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    if held.bytes.trim_ascii().is_empty() {
+    work(move || Ok(acknowledged(&app, &channel, &held.bytes))).await?
+}
+
+fn acknowledged(app: &App, channel: &Channel, body: &[u8]) -> Result<Response, Told> {
+    if body.trim_ascii().is_empty() {
         return Err(Told::no_data());
     }
-    let asked: Asked = serde_json::from_slice(&held.bytes).map_err(|_| Told::unreadable())?;
-    let given = app.channels.given(&channel, &asked.acks);
+    let asked: Asked = serde_json::from_slice(body).map_err(|_| Told::unreadable())?;
+    if asked.acks.len() > ACKS_MAX {
+        return Err(Told::unreadable().reason("ACKS_TOO_MANY"));
+    }
+    let given = app.channels.given(channel, &asked.acks);
     let acks = asked.acks.iter().map(ToString::to_string).zip(given).collect();
-    let acknowledged = json!(Acknowledged { acks });
-    Ok(json_answer(StatusCode::OK, &acknowledged))
+    Ok(json_answer(StatusCode::OK, &json!(Acknowledged { acks })))
 }
 
 /// Whether events are taken. Also at `/services/collector/health/1.0`, and by POST. Nobody needs a

@@ -129,7 +129,7 @@ pub async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::EventsAppend)?;
+    let scope = caller.scope(Permission::EventsAppend)?;
     let source = source(&scope, sending.source)?;
     let framing = Framing::of(&headers)?;
     let held = body::read(&headers, body, app.settings.body_bytes_max, &app.bodies).await?;

@@ -149,11 +149,12 @@ fn logins_are_taken_whatever_their_case_and_an_order_is_carried_out_once() {
     assert!(stage.directory.create_human(&hands, dana.who(), id, &new).unwrap());
     let size = stage.vault.size();
     assert!(!stage.directory.create_human(&hands, dana.who(), id, &new).unwrap());
+    assert_eq!(stage.count("human.create"), 2, "the entry of the first may have been cut off");
     assert_eq!(fits(&new), Err("LOGIN_TAKEN"));
     let error = stage.directory.create_human(&hands, dana.who(), DocumentId([8; 16]), &new);
     let error = VaultError::from(error.unwrap_err());
     assert_eq!(error.to_string(), "LOGIN_TAKEN: choose another login");
-    assert_eq!(stage.vault.size(), size);
+    assert_eq!(stage.vault.size().0, size.0 + 1);
     let other = NewHuman { login: "eve".into(), ..new };
     assert_eq!(code(stage.directory.create_human(&hands, dana.who(), id, &other)), "LOGIN_TAKEN");
 }
@@ -204,7 +205,7 @@ fn whatever_is_wrong_about_a_login_the_answer_and_the_work_are_the_same() {
     let records = stage.records();
     let refused: Vec<&String> = records.iter().filter(|r| r.contains("session.refuse")).collect();
     assert_eq!(refused.len(), 4);
-    assert!(refused.iter().all(|record| record.contains(r#""count":5"#)), "{refused:?}");
+    assert!(refused.iter().all(|record| record.contains(r#""count":6"#)), "{refused:?}");
     assert!(!records.iter().any(|record| record.contains("nobody-here")));
     stage.directory.record_refusals(&stage.vault).unwrap();
     assert_eq!(stage.records().len(), records.len(), "nothing happened since");
