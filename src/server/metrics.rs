@@ -6,6 +6,7 @@
 use crate::base::id::PersonId;
 use crate::base::unit::{EntryIndex, UtcNanos};
 use crate::format::control::Scan;
+use crate::server::scheduler::task::Task;
 use crate::vault::Vault;
 use crate::vault::error::Result;
 use crate::vault::facts::Facts;
@@ -268,6 +269,7 @@ impl Metrics {
             }
         }
         Opened::ALL.into_iter().for_each(|kind| self.opened(kind, 0));
+        Task::ALL.into_iter().for_each(|job| self.missed(job, 0));
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         self.set("build_info", version, 1.0);
     }
@@ -304,9 +306,9 @@ impl Metrics {
         self.denied.get_or_create(&vec![("role", role.to_owned())]).inc();
     }
 
-    /// A scheduled run was missed. `job` is a kind of job from the closed set.
-    pub fn missed(&self, job: &'static str) {
-        self.missed.get_or_create(&vec![("job", job.to_owned())]).inc();
+    /// So many scheduled runs were missed.
+    pub fn missed(&self, job: Task, runs: u64) {
+        self.missed.get_or_create(&vec![("job", job.name().to_owned())]).inc_by(runs);
     }
 
     /// A scrub found something.
@@ -392,7 +394,7 @@ impl Metrics {
             unpublished_seconds: unpublished.map_or(0.0, age),
             witnesses: witnesses.collect(),
             clock_alarm: vault.clock().alarm().is_some(),
-            read_only: vault.read_only().is_some(),
+            read_only: vault.stopped().is_some(),
             erasures_left: left.len() as u64,
             erasure_due: left.into_iter().flatten().min(),
             slow: self.slow(tenant, vault, now)?,

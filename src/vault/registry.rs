@@ -302,14 +302,18 @@ fn in_turn(facts: &Facts, key: (DocumentKind, DocumentId), expect: u64) -> Resul
             fix,
         });
     }
-    let requests = facts.aging.len();
-    let (there, most, fix) = match key.0 {
+    let (new, there, most, fix) = match key.0 {
         DocumentKind::Idempotency => {
-            (requests, IDEMPOTENCY_DOCUMENTS_MAX, "those of requests go after 24 hours: wait")
+            let fix = "those of requests go after 24 hours: wait";
+            (known.is_none(), facts.aging.len(), IDEMPOTENCY_DOCUMENTS_MAX, fix)
         }
-        _ => (facts.documents.len() - requests, DOCUMENTS_MAX, "use the documents there are"),
+        // What was given up is only remembered.
+        _ => {
+            let fix = "give up documents that nobody needs";
+            (known.is_none_or(|fact| fact.gone), facts.living, DOCUMENTS_MAX, fix)
+        }
     };
-    match known.is_none() && there >= most {
+    match new && there >= most {
         true => Err(Refusal::new("DOCUMENTS_TOO_MANY", fix)
             .field(key.0.name())
             .limit(most as u64)

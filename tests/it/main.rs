@@ -50,6 +50,7 @@ mod registry;
 mod report;
 mod retries;
 mod review_recovery;
+mod review_service;
 mod review_store;
 mod review_upkeep;
 mod review_govern;

@@ -34,7 +34,8 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
         policies,
         sources,
         documents,
-        // It follows from the documents.
+        // They follow from the documents.
+        living: _,
         aging: _,
         key_rolls,
         epochs_sealed,
@@ -129,6 +130,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
         policies: json(r)?,
         sources: all(r, |r| Ok((SourceHandle(r.array("source")?), index(r)?)))?,
         documents: all(r, document)?,
+        living: 0,
         aging: BTreeMap::new(),
         key_rolls: all(r, |r| Ok((index(r)?, json(r)?)))?,
         epochs_sealed: r.u64("epochs")?,
@@ -143,6 +145,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
     reader.done()?;
     let aging = facts.documents.iter().filter(|((kind, _), _)| *kind == DocumentKind::Idempotency);
     facts.aging = aging.map(|((_, id), fact)| (fact.index, *id)).collect();
+    let living = |((kind, _), fact): &(&(DocumentKind, DocumentId), &DocumentFact)| {
+        *kind != DocumentKind::Idempotency && !fact.gone
+    };
+    facts.living = facts.documents.iter().filter(living).count();
     match encode(&facts)? == bytes {
         true => Ok(facts),
         false => Err(Malformed { offset: 0, what: "facts are not in their one form" }),

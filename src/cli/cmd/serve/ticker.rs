@@ -23,7 +23,7 @@ pub(crate) fn start(app: Arc<App>, stop: Arc<AtomicBool>) -> Result<JoinHandle<(
         let mut looks = 0_u32;
         while !stop.load(Ordering::Relaxed) {
             say(app.settle_all().err());
-            say(tick_silence(&app, app.system().clock().now()).err());
+            say(tick_silence(&app).err());
             looks += 1;
             if looks.is_multiple_of(LOOKS_A_MINUTE) {
                 say(app.write_refusals().err());
