@@ -44,6 +44,11 @@ pub struct Scheduler {
     asked: BTreeMap<DocumentId, String>,
     /// The book was changed by others.
     stale: bool,
+    /// Documents in it that are no job, until a tick says so.
+    strange: Vec<DocumentId>,
+    /// What the next tick that succeeds says of missed runs and findings.
+    missed: Vec<(Task, u64)>,
+    findings: u64,
 }
 
 /// Where a run of this process stands.
@@ -93,6 +98,9 @@ impl Scheduler {
             work: BTreeMap::new(),
             asked: BTreeMap::new(),
             stale: true,
+            strange: Vec::new(),
+            missed: Vec::new(),
+            findings: 0,
         };
         scheduler.load(now)?;
         Ok(scheduler)
@@ -136,9 +144,9 @@ impl Scheduler {
     pub fn tick(&mut self, now: UtcNanos) -> Result<Progress> {
         let mut progress = Progress::default();
         if self.stale {
-            let strange = self.load(now)?;
-            progress.troubled.extend(strange.into_iter().map(|id| (id, "MALFORMED")));
+            self.load(now)?;
         }
+        progress.troubled.extend(self.strange.drain(..).map(|id| (id, "MALFORMED")));
         for id in self.under_way() {
             self.step(id, now, &mut progress)?;
         }
@@ -149,6 +157,8 @@ impl Scheduler {
             // What is left was asked of a job that is there no more.
             self.asked.clear();
         }
+        progress.missed = std::mem::take(&mut self.missed);
+        progress.findings = std::mem::take(&mut self.findings);
         progress.wake = self.wakes(now);
         Ok(progress)
     }
@@ -171,8 +181,9 @@ impl Scheduler {
 
     /// Reads the book. A run that it calls under way and that is none of this process was cut
     /// short: by the end of the process before, or of a beginning whose answer was lost.
-    fn load(&mut self, now: UtcNanos) -> Result<Vec<DocumentId>> {
+    fn load(&mut self, now: UtcNanos) -> Result<()> {
         let (jobs, strange) = self.book.jobs()?;
+        self.strange = strange;
         self.jobs = jobs.into_iter().map(|listed| (listed.id, listed)).collect();
         let cut = |listed: &&Listed| {
             listed.job.running().is_some() && !self.work.contains_key(&listed.id)
@@ -182,7 +193,7 @@ impl Scheduler {
             self.keep(known.id, newer);
         }
         self.stale = false;
-        Ok(strange)
+        Ok(())
     }
 
     fn keep(&mut self, id: DocumentId, newer: Option<Listed>) {
@@ -230,7 +241,7 @@ impl Scheduler {
         self.jobs.insert(id, listed);
         progress.began.push(id);
         if due.missed + late > 0 {
-            progress.missed.push((task, due.missed + late));
+            self.missed.push((task, due.missed + late));
         }
         let work = match vault {
             Some(vault) => Work::begin(task, vault),
@@ -250,7 +261,7 @@ impl Scheduler {
     fn step(&mut self, id: DocumentId, now: UtcNanos, progress: &mut Progress) -> Result<()> {
         if let Some(Stage::Working(work)) = self.work.get_mut(&id) {
             let stepped = work.step(now);
-            progress.findings += work.take_findings();
+            self.findings += work.take_findings();
             let (outcome, code, summary) = match stepped {
                 Ok(None) => return Ok(()),
                 Ok(Some(summary)) => (Outcome::Done, None, summary),

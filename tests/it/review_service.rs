@@ -33,7 +33,8 @@ fn sample(service: &Service, name: &str) -> f64 {
     let (status, _, text) = service.manage(service.as_admin(get("/metrics")));
     let text = String::from_utf8(text).unwrap();
     assert_eq!(status, StatusCode::OK, "{text}");
-    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|l| l.starts_with(' ')));
+    let line =
+        text.lines().find(|line| line.strip_prefix(name).is_some_and(|l| l.starts_with(' ')));
     let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
@@ -49,7 +50,7 @@ fn what_an_address_says_of_every_line_is_no_lever() {
     let guid = service.guid("plain/gw");
     let size = service.main().size();
     let body = "a\n".repeat(1 << 19);
-    for (host, body) in [(16 << 10, "a\n"), (16 << 10, &body), (1_000, &body)] {
+    for (host, body) in [(16 << 10, "a\n"), (16 << 10, body.as_str()), (1_000, body.as_str())] {
         let path = format!("{RAW}?host={}", "h".repeat(host));
         let (status, _, told) = collect(&service, &path, &guid, body.to_owned());
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -182,7 +183,8 @@ fn emitter(dir: &Path, address: SocketAddr, token: &str) -> Emitter {
 fn two_hundred_events_with_used_ids_are_all_named_and_nobody_waits_for_ever() {
     let service = Service::start();
     let token = service.token(&["ingest"], Some(&["app"]));
-    let event = |n: u64, value: u64| json!({"id": format!("e-{n}"), "action": "a.b", "data": value});
+    let event =
+        |n: u64, value: u64| json!({"id": format!("e-{n}"), "action": "a.b", "data": value});
     let all = |value| (0..200).map(|n| format!("{}\n", event(n, value))).collect::<String>();
     assert_eq!(lines(&service, &token, "", all(1)).0, StatusCode::OK);
     let (_, _, body) = lines(&service, &token, "?partial=true", all(2));

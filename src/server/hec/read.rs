@@ -298,9 +298,7 @@ fn instant(text: &str) -> Option<UtcNanos> {
 mod tests {
     use super::*;
 
-    fn drafts(
-        read: impl FnOnce(&mut Sink<'_>) -> Result<(), Told>,
-    ) -> Result<Vec<String>, Told> {
+    fn drafts(read: impl FnOnce(&mut Sink<'_>) -> Result<(), Told>) -> Result<Vec<String>, Told> {
         let mut drafts = Vec::new();
         read(&mut |draft| {
             drafts.push(String::from_utf8(draft).unwrap());

@@ -26,6 +26,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,11 +128,21 @@ impl Sending {
         let counted = Counted { metrics, protocol, sender };
         let sender = &counted.sender;
         let form = Form::of(&self.vault.policies(), &self.source, sender.terms());
-        let mut before = 0;
+        let (mut before, whole) = (0, Cell::new(false));
         in_parts(
             BATCH_EVENTS_MAX,
-            |sink| read(form, sink),
+            // Once it was read whole, what comes through here was refused by the vault.
+            |sink| {
+                let told = read(form, sink);
+                let unread = |_: &Told| {
+                    if !whole.get() {
+                        counted.unread()
+                    }
+                };
+                told.inspect_err(unread)
+            },
             |part| {
+                whole.set(true);
                 let source = self.source.as_str();
                 let batch: Vec<Draft<'_>> =
                     part.iter().map(|json| Draft { source, json }).collect();
@@ -211,7 +222,8 @@ pub async fn event(State(app): State<Arc<App>>, request: Request) -> Result<Told
     let (parts, body) = request.into_parts();
     let sending = Sending::of(&app, &parts)?;
     let held = body::read(&parts.headers, body, app.settings.body_bytes_max, &app.bodies).await?;
-    work(move || Ok(sending.take(Protocol::HecEvent, |form, sink| events(&held.bytes, form, sink)))).await?
+    work(move || Ok(sending.take(Protocol::HecEvent, |form, sink| events(&held.bytes, form, sink))))
+        .await?
 }
 
 /// Takes lines of text, one event each; `host`, `source`, `sourcetype`, `index` and `time` of the

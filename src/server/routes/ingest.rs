@@ -139,7 +139,7 @@ pub async fn append(
         let (began, metrics) = (app.clock.monotonic(), &app.observer.metrics);
         let protocol = framing.protocol();
         let counted = Counted { metrics, protocol, sender };
-        let texts = framing.split(&held).inspect_err(|problem| counted.refused(problem, 1))?;
+        let texts = framing.split(&held).inspect_err(|_| counted.unread())?;
         let drafts: Vec<Draft<'_>> =
             texts.iter().map(|json| Draft { source: &source, json }).collect();
         let done = match sending.partial {
@@ -176,7 +176,12 @@ impl Counted<'_> {
         self.count(outcome, 1);
     }
 
-    /// Counts what was turned away. A body that cannot be told apart into events counts as one.
+    /// Counts a body that cannot be told apart into events, as one.
+    pub fn unread(&self) {
+        self.count(Ingested::Refused, 1);
+    }
+
+    /// Counts what was turned away.
     pub fn refused(&self, problem: &Problem, events: u64) {
         let outcome = match problem.status.as_u16() {
             // A store that fails is asked again too, and is no matter of load.

@@ -1,5 +1,5 @@
 //! What a tick came to, for operators: missed runs and findings are counted, and whatever keeps a
-//! job or the scheduler from running is said, once until it changes. It never says what a job found.
+//! job from running is said, once for each job and reason. It never says what a job found.
 
 use crate::base::id::DocumentId;
 use crate::server::metrics::Metrics;

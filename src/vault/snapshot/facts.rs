@@ -300,6 +300,7 @@ mod tests {
         let bytes = encode(&facts).unwrap();
         assert_eq!(decode(&bytes).unwrap(), facts);
         assert_eq!(facts.aging.keys().map(|at| at.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(facts.living, 1);
         // Each request goes with the first entry 24 hours after its newest version, the rest
         // stays; and what came out of a snapshot forgets at the same entry.
         for (later, left) in [(6 + day, 3), (7 + day - 1, 3), (7 + day, 2), (8 + day, 1)] {

@@ -2,7 +2,7 @@
 
 use crate::client::{Bench, all, event, ledger};
 use crate::support::receiver::{Act, Script};
-use crate::support::sim::SimDisk;
+use crate::support::sim::{FailedSync, SimDisk};
 use chancery::client::Config;
 use chancery::client::sender::Step;
 use serde_json::{Value, json};
