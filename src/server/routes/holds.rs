@@ -163,13 +163,15 @@ pub async fn set(
         let scopes = scopes(vault, &setting)?;
         let mut case = widened(vault, &setting)?;
         let order = Order {
-            requested_by: caller.principal.name.clone(),
+            requested_by: caller.principal.spoken(),
             approved_by: None,
             single_operator: true,
         };
         let mut entries = Vec::new();
+        let all = scopes.len();
         for scope in scopes {
-            let (set, index) = vault.set_hold(case, &setting.name, scope, &order)?;
+            let held = vault.set_hold(case, &setting.name, scope, &order);
+            let (set, index) = held.map_err(|error| in_part(error.into(), case, &entries, all))?;
             case = Some(set);
             entries.push(text(&index.0));
         }
@@ -178,6 +180,19 @@ pub async fn set(
         Ok(Answer(StatusCode::CREATED, Set { case, entries }))
     })
     .await
+}
+
+/// A refusal after some of what was asked for is held already: it says what stands, so that
+/// nobody sets a second case for the rest.
+fn in_part(problem: Problem, case: Option<CaseId>, entries: &[String], all: usize) -> Problem {
+    let (Some(case), false) = (case, entries.is_empty()) else { return problem };
+    let detail = format!(
+        "{}; {} of {all} parts are held under case {case} (entries {}): ask again with this case",
+        problem.detail,
+        entries.len(),
+        entries.join(", "),
+    );
+    Problem { detail: detail.into(), ..problem }
 }
 
 fn refused(code: &'static str, field: &str, fix: &str) -> Problem {
