@@ -109,18 +109,28 @@ impl Gate {
     /// Counts a refusal.
     pub fn count(&self, code: &'static str, from: IpAddr) {
         let mut rows = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut row = Refusals { code, from: Some(coarse(from)) };
-        if rows.len() >= REFUSALS_MAX && !rows.contains_key(&row) {
-            // One row more than the limit at most, for each code.
-            row.from = None;
-        }
-        *rows.entry(row).or_default() += 1;
+        add(&mut rows, Refusals { code, from: Some(coarse(from)) }, 1);
+    }
+
+    /// Takes back what `drain` gave and could not be written down.
+    pub fn restore(&self, drained: BTreeMap<Refusals, u64>) {
+        let mut rows = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        drained.into_iter().for_each(|(row, count)| add(&mut rows, row, count));
     }
 
     /// The refusals counted since the last call.
     pub fn drain(&self) -> BTreeMap<Refusals, u64> {
         std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn add(rows: &mut BTreeMap<Refusals, u64>, mut row: Refusals, count: u64) {
+    if rows.len() >= REFUSALS_MAX && !rows.contains_key(&row) {
+        // One row more than the limit at most, for each code.
+        row.from = None;
+    }
+    let total = rows.entry(row).or_default();
+    *total = total.saturating_add(count);
 }
 
 /// A /24 or a /64.
@@ -191,5 +201,12 @@ mod tests {
         let rest = Refusals { code: "UNAUTHENTICATED", from: None };
         assert_eq!(rows.get(&rest), Some(&(3_000 - REFUSALS_MAX as u64)));
         assert!(gate.drain().is_empty());
+        // What comes back finds its rows, or the one of what does not fit.
+        gate.count("UNAUTHENTICATED", "0.0.0.77".parse().unwrap());
+        gate.count("UNAUTHENTICATED", "198.51.100.1".parse().unwrap());
+        gate.restore(rows.clone());
+        let again = gate.drain();
+        assert_eq!(again.values().sum::<u64>(), rows.values().sum::<u64>() + 2);
+        assert_eq!((again.len(), again.get(&first)), (REFUSALS_MAX + 1, Some(&3)));
     }
 }

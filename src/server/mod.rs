@@ -8,6 +8,7 @@ pub mod body;
 pub mod caller;
 pub mod cursor;
 pub mod desk;
+pub mod elements;
 pub mod envelope;
 mod flight;
 pub mod gate;

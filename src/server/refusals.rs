@@ -11,7 +11,7 @@ impl App {
     /// Writes down what was refused since the last call; nothing if nothing was.
     ///
     /// # Errors
-    /// Those of the append; what was counted is then lost but for the sum in the next message.
+    /// Those of the append; what was counted is then written down by the next call.
     pub fn write_refusals(&self) -> Result<(), Problem> {
         self.directory.record_refusals(self.system())?;
         self.write_unnoted()?;
@@ -19,7 +19,7 @@ impl App {
         if rows.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Value> = rows
+        let shown: Vec<Value> = rows
             .iter()
             .map(|(row, count)| {
                 let from = row.from.map_or_else(|| "elsewhere".to_owned(), |a| a.to_string());
@@ -32,11 +32,15 @@ impl App {
             "verb": "deny",
             "outcome": "denied",
             "severity": 4,
-            "refusals": rows,
+            "refusals": shown,
         });
         let json = event.to_string();
-        self.system().append_own(&[Draft { source: SOURCE, json: json.as_bytes() }])?;
-        Ok(())
+        let draft = Draft { source: SOURCE, json: json.as_bytes() };
+        let written = self.system().append_own(&[draft]);
+        if written.is_err() {
+            self.gate.restore(rows);
+        }
+        written.map(drop).map_err(Problem::from)
     }
 
     /// Writes down the refused steps that no order holds; what cannot be written is kept.

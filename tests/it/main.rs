@@ -54,6 +54,7 @@ mod reserve;
 mod retries;
 mod review_access;
 mod review_recovery;
+mod review_service;
 mod review_store;
 mod review_upkeep;
 mod review_govern;

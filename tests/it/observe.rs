@@ -14,6 +14,7 @@ use chancery::base::unit::{NANOS_PER_DAY, UtcNanos};
 use chancery::server::log::{Answered, Log, RequestId, Style, Who, subscriber};
 use chancery::server::metrics::{Around, Ingested, Metrics, Opened, Protocol};
 use chancery::server::observe::{Code, Observer, REQUEST_HEADER, observe};
+use chancery::server::scheduler::task::Task;
 use chancery::store::reserve::Kept;
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
@@ -88,7 +89,7 @@ fn the_names_are_frozen_and_nobody_is_a_label() {
     metrics.answered(None, "BREW", 404);
     metrics.opened(Opened::Read, 2);
     metrics.denied("auditor");
-    metrics.missed("scrub");
+    metrics.missed(Task::Scrub, 1);
     metrics.verify_failed(1);
     let around = Around {
         sessions: 1,

@@ -146,6 +146,16 @@ impl Throttle {
         self.used.insert(human, step);
     }
 
+    /// Takes back what could not be written down. People are as many as there are, and strangers
+    /// one number: it stays bounded.
+    pub fn restore(&mut self, refusals: Refusals) {
+        for (human, count) in refusals.known {
+            let total = self.refusals.known.entry(human).or_default();
+            *total = total.saturating_add(count);
+        }
+        self.refusals.strangers = self.refusals.strangers.saturating_add(refusals.strangers);
+    }
+
     /// What was refused since this was last asked.
     pub fn refusals(&mut self) -> Refusals {
         std::mem::take(&mut self.refusals)

@@ -45,10 +45,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Answer<Ready>, Problem
     work(move || {
         let mut reasons = Vec::new();
         for (_, vault) in app.tenants() {
-            reasons.extend(vault.read_only().map(str::to_owned));
-            if vault.clock().is_ahead() {
-                reasons.push("CLOCK_NOT_ACCEPTED".to_owned());
-            }
+            reasons.extend(vault.stopped().map(str::to_owned));
         }
         reasons.sort_unstable();
         reasons.dedup();

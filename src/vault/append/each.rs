@@ -7,6 +7,7 @@ use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::base::refusal::Refusal;
 use crate::policy::terms::Terms;
 use crate::store::disk::Writer;
+use crate::store::error::Error as StoreError;
 use crate::vault::Vault;
 use crate::vault::append::Receipt;
 use crate::vault::error::{Error, Result};
@@ -81,11 +82,9 @@ impl Vault {
             (Ok(receipts), _) => {
                 positions.iter().zip(receipts).for_each(|(at, receipt)| set(*at, Ok(receipt)));
             }
-            (Err(Error::Overloaded | Error::Unavailable(_) | Error::Evidence { .. }), _)
-                if positions.len() > 1 =>
-            {
-                // Not about any one event: all of them may be sent again.
-                positions.iter().for_each(|at| set(*at, Err(Error::Overloaded)));
+            (Err(error), _) if positions.len() > 1 && is_of_the_log(&error) => {
+                // Not about any one event: all of them hear what it is.
+                positions.iter().for_each(|at| set(*at, Err(same(&error))));
             }
             (Err(error), [at]) => {
                 *singled += 1;
@@ -103,6 +102,22 @@ impl Vault {
                 self.append_some((drafts, terms), second, each, singled);
             }
         }
+    }
+}
+
+/// Whether it says something of the log, and of no event.
+fn is_of_the_log(error: &Error) -> bool {
+    matches!(error, Error::Overloaded | Error::Unavailable(_) | Error::Evidence { .. })
+}
+
+/// The same failure, for another event of the batch.
+fn same(error: &Error) -> Error {
+    match error {
+        Error::Unavailable(failed) => {
+            Error::Unavailable(StoreError::new(failed.kind, &failed.path, failed.what.clone()))
+        }
+        Error::Evidence { verdict, detail } => Error::evidence(verdict, detail.clone()),
+        _ => Error::Overloaded,
     }
 }
 

@@ -199,6 +199,14 @@ fn whatever_is_wrong_about_a_login_the_answer_and_the_work_are_the_same() {
         let waits = stage.try_login(login, "a wrong password", "123456").unwrap_err();
         assert_eq!(waits.to_string(), "LOGIN_THROTTLED: wait 1 s before the next attempt");
     }
+    // A vault that takes nothing: they are written down the next time.
+    let broken = stage.disk.fork();
+    let shared = crate::support::world::world(std::sync::Arc::new(broken.clone()), &stage.clock, 7);
+    let config = crate::support::world::config(std::path::Path::new(crate::identity::stage::HOME));
+    let elsewhere = chancery::vault::Vault::open(shared, &config).unwrap();
+    broken.fail_sync_at(1);
+    stage.directory.record_refusals(&elsewhere).unwrap_err();
+    drop(elsewhere);
     let size = stage.vault.size();
     stage.directory.record_refusals(&stage.vault).unwrap();
     assert_eq!(stage.vault.size().0 - size.0, 4, "three people, and one for all strangers");

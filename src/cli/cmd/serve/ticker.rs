@@ -29,7 +29,7 @@ pub(crate) fn start(
         while !stop.load(Ordering::Relaxed) {
             look(&reserve);
             say(app.settle_all().err());
-            say(tick_silence(&app, app.system().clock().now()).err());
+            say(tick_silence(&app).err());
             looks += 1;
             if looks.is_multiple_of(LOOKS_A_MINUTE) {
                 say(app.write_refusals().err());

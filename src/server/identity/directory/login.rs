@@ -245,17 +245,29 @@ impl Directory {
     /// all logins that nobody has. For once a minute, and at the end.
     ///
     /// # Errors
-    /// Those of the vault; what was not written is lost, as it would be in a crash.
+    /// Those of the vault; what was not written is written by the next call.
     pub fn record_refusals(&self, system: &Vault) -> Result<()> {
-        let Refusals { known, strangers } = lock(&self.throttle).refusals();
-        for (human, count) in known {
-            audit::record(system, &Act::about(Deed::LoginRefused, human).count(count))?;
+        let mut refusals = lock(&self.throttle).refusals();
+        let written = write_down(system, &mut refusals);
+        if written.is_err() {
+            lock(&self.throttle).restore(refusals);
         }
-        if strangers > 0 {
-            audit::record(system, &Act::by_service(Deed::LoginRefused).count(strangers))?;
-        }
-        Ok(())
+        written
     }
+}
+
+/// Writes refusals down; what is left of them was not written.
+fn write_down(system: &Vault, refusals: &mut Refusals) -> Result<()> {
+    while let Some((human, count)) = refusals.known.first_key_value() {
+        audit::record(system, &Act::about(Deed::LoginRefused, *human).count(*count))?;
+        refusals.known.pop_first();
+    }
+    if refusals.strangers > 0 {
+        let act = Act::by_service(Deed::LoginRefused).count(refusals.strangers);
+        audit::record(system, &act)?;
+        refusals.strangers = 0;
+    }
+    Ok(())
 }
 
 /// The tenant of a new session.
