@@ -146,7 +146,7 @@ fn who_is_in_steps_up_whatever_strangers_try_at_the_door() {
 fn said(service: &Service, action: &str) -> Vec<String> {
     let vault = service.app.system();
     let (mut found, says) = (Vec::new(), format!("action=\"{action}\""));
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading { open: true, ..Reading::default() };
     let mut each = |record: chancery::base::record::Record| {
         let fields = record.fields.iter().map(|field| {
             let value = field.value.as_deref().map(String::from_utf8_lossy);
