@@ -88,15 +88,15 @@ fn listening(child: &mut Child) -> Option<Value> {
     }
 }
 
-/// How often each kind of call is made at most by one thread until the service listens.
-fn counted(base: &Home) -> BTreeMap<&'static str, u64> {
+/// How often each kind of call is made at most by one thread until it is enough.
+fn counted(base: &Home, enough: &dyn Fn(Value)) -> BTreeMap<&'static str, u64> {
     let home = base.copy();
     let calls = KINDS.join(",");
     let trace = format!("trace={calls}");
     let log = home.path("calls");
     let strace = ["strace", "-D", "-f", "-qq", "-o", log.to_str().unwrap(), "-e", &trace];
     let mut child = home.serve_under(&strace);
-    assert!(listening(&mut child).is_some(), "it starts");
+    enough(listening(&mut child).expect("it starts"));
     let _ = child.kill();
     child.wait().unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
@@ -110,9 +110,9 @@ fn counted(base: &Home) -> BTreeMap<&'static str, u64> {
     KINDS.into_iter().map(|kind| (kind, most(kind).unwrap_or(0))).collect()
 }
 
-/// The points of a story: every one, or a choice by seed, the later ones first where the act is.
-fn points(base: &Home) -> Vec<Point> {
-    let counted = counted(base);
+/// The points of a story: every one, or a choice by seed.
+fn points(base: &Home, enough: &dyn Fn(Value)) -> Vec<Point> {
+    let counted = counted(base, enough);
     println!("seed {}, calls {counted:?}", seed());
     let mut all: Vec<Point> = counted
         .into_iter()
@@ -132,7 +132,7 @@ fn points(base: &Home) -> Vec<Point> {
 /// Tries every point on its own copy, two at a time. `judge` gets the service that was started
 /// again. How many points in fact killed.
 fn at_each(base: &Home, enough: &(dyn Fn(Value) + Sync), judge: &(dyn Fn(Service, &str) + Sync)) {
-    let points = points(base);
+    let points = points(base, enough);
     let (next, killed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
