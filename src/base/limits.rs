@@ -79,8 +79,9 @@ pub const CLOCK_ACCEPT_DAYS: u64 = 7;
 /// order over 64 identifiers of 256 bytes 20 KiB, a whole folder of policies 60 KiB; four times
 /// that.
 pub const DOCUMENT_BYTES_MAX: usize = 256 << 10;
-/// Documents of a registry, those of requests apart: 262,144 x about 100 bytes = 25 MiB of facts,
-/// kept by the sequencer and once for readers, and 42 bytes each = 11 MiB of a snapshot.
+/// Documents in force in a registry, those of requests apart: 262,144 x about 100 bytes = 25 MiB of
+/// facts, kept by the sequencer and once for readers, and 42 bytes each = 11 MiB of a snapshot. One
+/// that is given up makes room for another and is remembered beside them, in as many bytes.
 pub const DOCUMENTS_MAX: usize = 1 << 18;
 /// Documents of requests (`idempotency`) at once, beside the others, so that requests never take
 /// the room of people and orders: 262,144 in 24 hours are three a second, and as much memory.

@@ -8,7 +8,7 @@ use crate::server::observe::observe;
 use crate::server::problem::{Document, PROBLEM_JSON, Problem};
 use crate::server::routes::{
     corrections, erasures, events, hec, holds, humans, ingest, log, orders, restriction, retention,
-    schedules, session, sources, subjects, system, tokens,
+    reviews, schedules, session, sources, subjects, system, tokens,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -116,6 +116,8 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(system::system))
         .routes(routes!(humans::list))
         .routes(routes!(humans::invite))
+        .routes(routes!(reviews::list))
+        .routes(routes!(reviews::close))
 }
 
 /// Every route, for the description.

@@ -89,6 +89,8 @@ pub struct Facts {
     /// Documents of the registry. Those of requests fall out `IDEMPOTENCY_NANOS` after their
     /// entry, with the first entry that is as late.
     pub documents: BTreeMap<(DocumentKind, DocumentId), DocumentFact>,
+    /// How many of them are in force and neither given up nor of requests.
+    pub living: usize,
     /// Documents of requests among them, by their entry: the oldest first.
     pub aging: BTreeMap<EntryIndex, DocumentId>,
     /// Persons whose data may be used on a `Ground` only, with the entry since which.
@@ -198,7 +200,10 @@ impl Facts {
         if key.0 == DocumentKind::Idempotency {
             before.map(|before| self.aging.remove(&before.index));
             self.aging.insert(fact.index, key.1);
+            return;
         }
+        self.living -= usize::from(before.is_some_and(|before| !before.gone));
+        self.living += usize::from(!fact.gone);
     }
 
     /// The part only the vault's own entries have.

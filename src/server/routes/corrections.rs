@@ -52,7 +52,7 @@ pub async fn correct(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<Corrected>, Problem> {
-    let scope = caller.may(Permission::EventsCorrect)?;
+    let scope = caller.scope(Permission::EventsCorrect)?;
     let Correcting { fields, reason } = app.wish(&headers, body).await?;
     work(move || {
         let vault = &*caller.vault;

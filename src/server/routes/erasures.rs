@@ -15,7 +15,7 @@ use crate::server::orders::Held;
 use crate::server::problem::Problem;
 use crate::server::routes::subjects::{Stays, stays};
 use crate::vault::Vault;
-use crate::vault::facts::Erasure as Fact;
+use crate::vault::facts::{Erasure as Fact, Facts};
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -146,7 +146,8 @@ pub async fn list(
         let place = app.place(&caller.principal.tenant)?;
         // Orders first: one that is done meanwhile stands twice rather than nowhere.
         let open = place.book.open_orders();
-        let mut all: Vec<Fact> = place.vault.facts().erasures.values().cloned().collect();
+        let every = |facts: &Facts| facts.erasures.values().cloned().collect();
+        let mut all: Vec<Fact> = place.vault.of_facts(every);
         all.sort_by_key(|fact| fact.intent);
         let asked = |held: &&Held| !all.iter().any(|fact| fact.plan.job == held.order.job);
         let waiting = open.iter().filter(asked).filter_map(Erasure::ordered);
@@ -183,7 +184,7 @@ pub async fn get(
         let order = place.book.of_job(job).map(|id| place.book.order(&place.vault, id));
         let order = order.transpose()?;
         // Asked last: what the order begins meanwhile is seen.
-        let fact = place.vault.facts().erasures.get(&job).cloned();
+        let fact = place.vault.of_facts(|facts| facts.erasures.get(&job).cloned());
         let found = match fact {
             Some(fact) => Some(Erasure::of(&place.vault, &fact, order.as_ref())),
             None => order.as_ref().and_then(Erasure::ordered),

@@ -96,7 +96,7 @@ pub async fn list(
     caller: Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<Answer<Page>, Problem> {
-    let scope = caller.may(Permission::EventsRead)?;
+    let scope = caller.scope(Permission::EventsRead)?;
     let limit = wanted.limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {
         let problem = Problem::bad("PARAMETER_VALUE", "ask for 1 to 200 records a page");
@@ -188,11 +188,10 @@ fn filter(vault: &Vault, wanted: &Wanted) -> Result<Filter, Problem> {
         })?;
         terms.push(("class", format!("class={}", class.id.0)));
     }
-    let facts = vault.facts_now();
     let names = Names {
         source: &|name| {
             let handle = vault.keys().source_handle(name);
-            facts.sources.contains_key(&handle).then_some(handle)
+            vault.of_facts(|facts| facts.sources.contains_key(&handle)).then_some(handle)
         },
         is_registered: &|name| policies.registry().field_named(name).is_some(),
     };
@@ -238,7 +237,7 @@ pub fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Proble
               (status = 404, description = "No such entry"))
 )]
 pub async fn get(caller: Caller, Path(path): Path<String>) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::EventsRead)?;
+    let scope = caller.scope(Permission::EventsRead)?;
     work(move || {
         let entry = entry(&caller, &scope, &path)?;
         let reading = Reading::OPEN;
@@ -293,7 +292,7 @@ pub async fn open(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<Opened>, Problem> {
-    let scope = caller.may(Permission::EventsOpen)?;
+    let scope = caller.scope(Permission::EventsOpen)?;
     let opening: Opening = app.wish(&headers, body).await?;
     work(move || {
         let vault = &*caller.vault;
@@ -351,7 +350,7 @@ pub async fn disclose(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::EventsDisclose)?;
+    let scope = caller.scope(Permission::EventsDisclose)?;
     let wish: Disclosing = app.wish(&headers, body).await?;
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
@@ -387,9 +386,9 @@ pub async fn prove(
     Path(path): Path<String>,
     Query(against): Query<Against>,
 ) -> Result<Response, Problem> {
-    caller.may(Permission::ProofsRead)?;
+    caller.may_for_some(Permission::ProofsRead)?;
     // The proof holds the entry, as it lies.
-    let scope = caller.may(Permission::EventsRead)?;
+    let scope = caller.scope(Permission::EventsRead)?;
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let proof = match against.newest {

@@ -13,6 +13,7 @@ pub mod log;
 pub mod orders;
 pub mod restriction;
 pub mod retention;
+pub mod reviews;
 pub mod schedules;
 pub mod session;
 pub mod sources;

@@ -298,7 +298,7 @@ where
         let own = caller.principal.tenant.as_str();
         let mut tenants = BTreeSet::from([own]);
         tenants.extend(act.iter().flat_map(Act::tenants));
-        let party = app.party(&caller, &tenants);
+        let party = app.by_clock_of(&place, app.party(&caller, &tenants));
         let now = place.vault.clock().now();
         step(&place, held.id, &party, now)?;
         app.settle(&place)?;
@@ -342,7 +342,9 @@ pub async fn rule(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<
             approvals: rule.approvals,
             cooling_off_seconds: rule.cooling_off_seconds,
             founding: app.directory.is_founding(),
-            policies: caller.vault.facts_now().policies.map(|(_, _, hash)| hash.to_string()),
+            policies: caller
+                .vault
+                .of_facts(|facts| facts.policies.map(|(_, _, hash)| hash.to_string())),
         }))
     })
     .await

@@ -34,7 +34,8 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
         policies,
         sources,
         documents,
-        // It follows from the documents.
+        // They follow from the documents.
+        living: _,
         aging: _,
         restricted,
         corrections,
@@ -128,6 +129,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
         policies: json(r)?,
         sources: all(r, |r| Ok((SourceHandle(r.array("source")?), index(r)?)))?,
         documents: all(r, document)?,
+        living: 0,
         aging: BTreeMap::new(),
         restricted: all(r, |r| Ok((PersonId(r.array("person")?), index(r)?)))?,
         corrections: all(r, |r| Ok((index(r)?, index(r)?)))?,
@@ -144,6 +146,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
     reader.done()?;
     let aging = facts.documents.iter().filter(|((kind, _), _)| *kind == DocumentKind::Idempotency);
     facts.aging = aging.map(|((_, id), fact)| (fact.index, *id)).collect();
+    let living = |((kind, _), fact): &(&(DocumentKind, DocumentId), &DocumentFact)| {
+        *kind != DocumentKind::Idempotency && !fact.gone
+    };
+    facts.living = facts.documents.iter().filter(living).count();
     match encode(&facts)? == bytes {
         true => Ok(facts),
         false => Err(Malformed { offset: 0, what: "facts are not in their one form" }),
@@ -313,6 +319,7 @@ mod tests {
         let bytes = encode(&facts).unwrap();
         assert_eq!(decode(&bytes).unwrap(), facts);
         assert_eq!(facts.aging.keys().map(|at| at.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(facts.living, 1);
         // Each request goes with the first entry 24 hours after its newest version, the rest
         // stays; and what came out of a snapshot forgets at the same entry.
         for (later, left) in [(6 + day, 3), (7 + day - 1, 3), (7 + day, 2), (8 + day, 1)] {

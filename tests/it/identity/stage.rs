@@ -5,6 +5,7 @@ use crate::support::sim::SimDisk;
 use crate::support::world::{HandClock, SeedEntropy, config, world};
 use chancery::base::id::DocumentId;
 use chancery::base::unit::{EntryIndex, UtcNanos};
+use chancery::base::world::Clock;
 use chancery::policy::access::Role;
 use chancery::server::identity::Hands;
 use chancery::server::identity::directory::{Directory, Login, NewHuman, Opened};
@@ -92,7 +93,7 @@ impl Stage {
     /// The next code of an authenticator program that was not used.
     pub(crate) fn code(&self, secret: &SharedSecret) -> String {
         self.clock.pass(30 * SECOND);
-        secret.code(Step::at(self.now())).unwrap()
+        secret.code(Step::at(self.clock.wall())).unwrap()
     }
 
     /// Enrols with an invitation.
