@@ -368,9 +368,8 @@ impl Opening {
         mut met: Met,
         lock: Box<dyn crate::store::disk::DiskLock>,
     ) -> Result<Vault> {
-        let facts = self.loaded.facts.clone();
         let (size, world) = (self.log.size(), self.world.clock.clone());
-        let empty = size.0 == 0;
+        let (facts, empty) = (self.loaded.facts.clone(), size.0 == 0);
         let clock = Arc::new(LogClock::start(world, facts.last_time, empty, config.accept_time));
         let index = self.open_index(config, size)?;
         let (inbox, messages) = sync_channel(INBOX);

@@ -130,7 +130,7 @@ fn refusals_are_counted_and_are_no_acknowledgements() {
     let token = service.token(&["ingest"], Some(&["app"]));
     let guid = service.guid("okta");
     let acknowledged = || sample(&service, "chancery_ingest_ack_seconds_count");
-    let (good, bad) = ("{\"action\":\"a.read\"}\n", "{\"action\":7}\n");
+    let (good, bad) = ("{\"action\":\"a.read\"}\n", "{\"action\":\"a.read\",\"time\":\"never\"}\n");
     assert_eq!(lines(&service, &token, "", good.repeat(2)).0, StatusCode::OK);
     assert_eq!((acknowledged(), ingested(&service, "ndjson", "accepted")), (1.0, 2.0));
     let whole = lines(&service, &token, "", format!("{good}{good}{bad}"));
@@ -193,7 +193,8 @@ fn two_hundred_events_with_used_ids_are_all_named_and_nobody_waits_for_ever() {
         let same = |r: &&Value| r["problem"]["code"] == code && r["problem"]["status"] == status;
         results.iter().filter(same).count()
     };
-    assert_eq!((of("DUPLICATE_DIFFERS", 409), of("BATCH_REFUSED", 503)), (64, 136));
+    let (named, again) = (of("DUPLICATE_DIFFERS", 409), of("BATCH_REFUSED", 503));
+    assert!((64..128).contains(&named) && named + again == 200, "{named} {again}");
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().to_owned();
     let stats = service.serving(move |address| {

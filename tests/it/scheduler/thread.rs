@@ -93,7 +93,10 @@ fn operators_hear_of_missed_runs_findings_and_jobs_that_cannot_run() {
     // Nobody served at 06:00 twice, nor half a minute ago.
     house.until("2026-11-23T08:59:30Z");
     let house = house.again();
-    let is_body = |path: &std::path::PathBuf| path.to_string_lossy().contains("/sim/data/bodies/");
+    let is_body = |path: &std::path::PathBuf| {
+        let path = path.to_string_lossy();
+        path.contains("/bodies/") && !path.contains("/others/")
+    };
     let body = house.disk.files().into_iter().find(is_body).unwrap();
     house.disk.flip(&body, house.disk.bytes(&body).unwrap().len() - 20, 1);
     let metrics = Arc::new(Metrics::new(false));
