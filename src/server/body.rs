@@ -18,8 +18,8 @@ pub const BODIES_BYTES_MAX: usize = 256 << 20;
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the body of a request that manages something: an order, a policy file.
 pub const SMALL_BODY_BYTES_MAX: usize = 1 << 20;
-/// Seconds in which a body must have come.
-const BODY_SECONDS: u64 = 30;
+/// In which a body must have come, where nobody sets another time.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes one permit stands for.
 const UNIT: usize = 4 << 10;
 /// Largest window of zstd, as a power of two: 8 MiB, what its first 19 levels use.
@@ -29,11 +29,12 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 #[derive(Clone)]
 pub struct Budget {
     permits: Arc<Semaphore>,
+    patience: Duration,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { permits: Arc::new(Semaphore::new(BODIES_BYTES_MAX / UNIT)) }
+        Budget::new(PATIENCE)
     }
 }
 
@@ -46,6 +47,11 @@ pub struct Held {
 }
 
 impl Budget {
+    /// Room for all, and how long one may take to come.
+    pub fn new(patience: Duration) -> Self {
+        Budget { permits: Arc::new(Semaphore::new(BODIES_BYTES_MAX / UNIT)), patience }
+    }
+
     fn hold(&self) -> Held {
         Held { bytes: Vec::new(), budget: self.clone(), permits: None }
     }
@@ -90,10 +96,12 @@ pub async fn read(
         return Err(too_large(most));
     }
     let reading = collect(body, most, budget.hold());
-    let held = match timeout(Duration::from_secs(BODY_SECONDS), reading).await {
+    let held = match timeout(budget.patience, reading).await {
         Ok(held) => held?,
         Err(_) => {
-            let detail = "the body did not come within 30 seconds: send less, or faster";
+            let seconds = budget.patience.as_secs();
+            let detail =
+                format!("the body did not come within {seconds} seconds: send less, or faster");
             return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail));
         }
     };
@@ -261,7 +269,7 @@ mod tests {
         assert_eq!(code("gzip", b"no gzip"), "BODY_BROKEN");
         assert_eq!(code("zstd", b"no zstd"), "BODY_BROKEN");
         assert_eq!(code("identity", &[0; 2 << 10]), "BODY_TOO_LARGE");
-        let tight = Budget { permits: Arc::new(Semaphore::new(1)) };
+        let tight = Budget { permits: Arc::new(Semaphore::new(1)), patience: PATIENCE };
         let refused = run(&HeaderMap::new(), vec![0; UNIT + 1], 1 << 20, &tight).err().unwrap();
         assert_eq!((refused.code, refused.retry_after), ("OVERLOADED", Some(1)));
     }

@@ -2,6 +2,7 @@
 //! port; every bound stated: connections in all and from one address, seconds of a handshake, of
 //! a request's head, of a shutdown. It never reads a request: that is the router's.
 
+use crate::server::patience::Patient;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
@@ -26,9 +27,8 @@ use tower::ServiceExt;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Seconds a TLS handshake may take.
 const HANDSHAKE_SECONDS: u64 = 10;
-/// Seconds in which the head of a request must have come, pauses between requests included: whoever
-/// dribbles is cut, whoever idles connects again.
-const HEAD_SECONDS: u64 = 30;
+/// Times that the bound for a head is granted to whoever takes an answer.
+const TAKING_TIMES: u32 = 2;
 /// Bytes of a request's head in HTTP/1.1, and of a header list in HTTP/2.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Requests at once on one HTTP/2 connection.
@@ -41,6 +41,9 @@ pub struct Bounds {
     pub connections: usize,
     /// Connections at once from one address, an IPv6 /64 counting as one.
     pub per_address: usize,
+    /// In which the head of a request must have come, pauses between requests included: whoever
+    /// dribbles is cut, whoever idles connects again. An answer must be taken within twice that.
+    pub patience: Duration,
     /// How long requests may go on once the service is asked to stop.
     pub drain: Duration,
 }
@@ -49,7 +52,12 @@ impl Default for Bounds {
     /// 2,048 connections hold at most 2,048 x (32 KiB of head + 64 KiB of buffers) = 192 MiB;
     /// bodies have a budget of their own. An eighth may come from one address.
     fn default() -> Self {
-        Bounds { connections: 2_048, per_address: 256, drain: Duration::from_secs(10) }
+        Bounds {
+            connections: 2_048,
+            per_address: 256,
+            patience: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
@@ -136,6 +144,7 @@ impl Listening {
                 tls: tls.as_ref().map(Tls::acceptor),
                 router: router.clone(),
                 watcher: graceful.watcher(),
+                patience: bounds.patience,
                 address,
                 _held: (permit, place),
             };
@@ -165,6 +174,7 @@ struct Connection {
     tls: Option<TlsAcceptor>,
     router: Router,
     watcher: Watcher,
+    patience: Duration,
     address: SocketAddr,
     _held: (OwnedSemaphorePermit, Place),
 }
@@ -175,8 +185,8 @@ impl Connection {
         match &self.tls {
             None => self.speak(stream, Peer { address, certificate: None }).await,
             Some(acceptor) => {
-                let shaken =
-                    timeout(Duration::from_secs(HANDSHAKE_SECONDS), acceptor.accept(stream));
+                let most = Duration::from_secs(HANDSHAKE_SECONDS).min(self.patience);
+                let shaken = timeout(most, acceptor.accept(stream));
                 // Noise and strangers: nothing of it is worth a line.
                 let Ok(Ok(stream)) = shaken.await else { return };
                 let chain = stream.get_ref().1.peer_certificates();
@@ -187,7 +197,8 @@ impl Connection {
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let Connection { router, watcher, _held, .. } = self;
+        let Connection { router, watcher, patience, _held, .. } = self;
+        let stream = Patient::new(stream, patience, patience * TAKING_TIMES);
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             router.clone().oneshot(request.map(Body::new))
@@ -196,12 +207,12 @@ impl Connection {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(HEAD_SECONDS))
+            .header_read_timeout(patience)
             .max_buf_size(HEAD_BYTES_MAX);
         builder
             .http2()
             .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(HEAD_SECONDS))
+            .keep_alive_interval(patience)
             .keep_alive_timeout(Duration::from_secs(HANDSHAKE_SECONDS))
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX as u32);

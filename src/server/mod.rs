@@ -20,6 +20,7 @@ pub mod log;
 pub mod metrics;
 pub mod observe;
 pub mod orders;
+pub mod patience;
 pub mod problem;
 pub mod query;
 pub mod refusals;

@@ -2,6 +2,7 @@
 //! attackers meet it. Nothing here looks inside; what the program says and does is all there is.
 
 mod alone;
+mod hostile;
 mod input;
 mod kills;
 mod named;
