@@ -18,8 +18,15 @@ pub const BODIES_BYTES_MAX: usize = 256 << 20;
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the body of a request that manages something: an order, a policy file.
 pub const SMALL_BODY_BYTES_MAX: usize = 1 << 20;
-/// In which a body must have come, where nobody sets another time.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of the body of somebody unknown: a login, an enrolment.
+pub const STRANGER_BODY_BYTES_MAX: usize = 4 << 10;
+/// Bytes of all bodies of strangers held at once, of a budget apart: they take none of what those
+/// who are known send.
+pub const STRANGERS_BYTES_MAX: usize = 4 << 20;
+/// Seconds in which a body must have come, where nobody sets another time.
+const BODY_SECONDS: u64 = 30;
+/// Seconds in which that of somebody unknown must have come.
+const STRANGER_BODY_SECONDS: u64 = 5;
 /// Bytes one permit stands for.
 const UNIT: usize = 4 << 10;
 /// Largest window of zstd, as a power of two: 8 MiB, what its first 19 levels use.
@@ -29,12 +36,12 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 #[derive(Clone)]
 pub struct Budget {
     permits: Arc<Semaphore>,
-    patience: Duration,
+    seconds: u64,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget::new(PATIENCE)
+        Budget::of(BODIES_BYTES_MAX)
     }
 }
 
@@ -47,9 +54,15 @@ pub struct Held {
 }
 
 impl Budget {
-    /// Room for all, and how long one may take to come.
-    pub fn new(patience: Duration) -> Self {
-        Budget { permits: Arc::new(Semaphore::new(BODIES_BYTES_MAX / UNIT)), patience }
+    /// So many bytes.
+    pub fn of(bytes: usize) -> Self {
+        Budget { permits: Arc::new(Semaphore::new(bytes / UNIT)), seconds: BODY_SECONDS }
+    }
+
+    /// With another time in which a body must have come.
+    #[must_use]
+    pub fn within(self, seconds: u64) -> Self {
+        Budget { seconds, ..self }
     }
 
     fn hold(&self) -> Held {
@@ -90,21 +103,7 @@ pub async fn read(
     budget: &Budget,
 ) -> Result<Held, Problem> {
     let packing = Packing::of(headers)?;
-    if let Some(length) = headers.get(header::CONTENT_LENGTH)
-        && length.to_str().ok().and_then(|l| l.parse::<u64>().ok()).is_some_and(|l| l > most as u64)
-    {
-        return Err(too_large(most));
-    }
-    let reading = collect(body, most, budget.hold());
-    let held = match timeout(budget.patience, reading).await {
-        Ok(held) => held?,
-        Err(_) => {
-            let seconds = budget.patience.as_secs();
-            let detail =
-                format!("the body did not come within {seconds} seconds: send less, or faster");
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail));
-        }
-    };
+    let held = arrived(headers, body, most, (budget, budget.seconds)).await?;
     match packing {
         Packing::None => Ok(held),
         packing => {
@@ -112,6 +111,42 @@ pub async fn read(
             unpacked.await.unwrap_or_else(|_| Err(Problem::internal()))
         }
     }
+}
+
+/// Reads the body of somebody unknown: small, not packed, soon there.
+///
+/// # Errors
+/// As `read`.
+pub async fn read_of_stranger(
+    headers: &HeaderMap,
+    body: Body,
+    budget: &Budget,
+) -> Result<Held, Problem> {
+    if Packing::of(headers)? != Packing::None {
+        let detail = "send this body without a Content-Encoding";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "CONTENT_ENCODING", detail));
+    }
+    arrived(headers, body, STRANGER_BODY_BYTES_MAX, (budget, STRANGER_BODY_SECONDS)).await
+}
+
+/// The bytes of a body as they come.
+async fn arrived(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    (budget, seconds): (&Budget, u64),
+) -> Result<Held, Problem> {
+    if let Some(length) = headers.get(header::CONTENT_LENGTH)
+        && length.to_str().ok().and_then(|l| l.parse::<u64>().ok()).is_some_and(|l| l > most as u64)
+    {
+        return Err(too_large(most));
+    }
+    let reading = collect(body, most, budget.hold());
+    timeout(Duration::from_secs(seconds), reading).await.unwrap_or_else(|_| {
+        let detail =
+            format!("the body did not come within {seconds} seconds: send less, or faster");
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail))
+    })
 }
 
 async fn collect(mut body: Body, most: usize, mut held: Held) -> Result<Held, Problem> {
@@ -269,7 +304,7 @@ mod tests {
         assert_eq!(code("gzip", b"no gzip"), "BODY_BROKEN");
         assert_eq!(code("zstd", b"no zstd"), "BODY_BROKEN");
         assert_eq!(code("identity", &[0; 2 << 10]), "BODY_TOO_LARGE");
-        let tight = Budget { permits: Arc::new(Semaphore::new(1)), patience: PATIENCE };
+        let tight = Budget::of(UNIT);
         let refused = run(&HeaderMap::new(), vec![0; UNIT + 1], 1 << 20, &tight).err().unwrap();
         assert_eq!((refused.code, refused.retry_after), ("OVERLOADED", Some(1)));
     }

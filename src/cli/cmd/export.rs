@@ -272,6 +272,7 @@ pub(crate) fn write(
         who: wanted.by,
         by: None,
         order: wanted.order,
+        ground: None,
     })?;
     let checkpoint = vault.checkpoint()?;
     let reference = reference(&checkpoint);
@@ -284,7 +285,8 @@ pub(crate) fn write(
     let mut export = Export::create(&*world.disk, dir, name)?;
     let (mut changed, mut refused) = (Substitutions::default(), BTreeMap::new());
     let mut stop = None;
-    let reading = Reading { open, destination: Some(wanted.destination.as_bytes()) };
+    let reading =
+        Reading { open, destination: Some(wanted.destination.as_bytes()), ..Reading::default() };
     let mut line = Vec::new();
     let passed = vault.for_each_record(wanted.range.clone(), reading, &mut |record| {
         if each() {

@@ -9,6 +9,7 @@ use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::body::{self, Held};
 use crate::server::caller::{Appender, Caller};
+use crate::server::elements::{Stopped, elements};
 use crate::server::identity::principal::Scope;
 use crate::server::intake::SMALL_BYTES_MAX;
 use crate::server::json::{Answer, media_type};
@@ -24,7 +25,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
 use std::io::BufRead;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,7 +151,7 @@ pub async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::EventsAppend)?;
+    let scope = caller.scope(Permission::EventsAppend)?;
     let source = source(&scope, sending.source)?;
     let framing = Framing::of(&headers)?;
     let held = body::read(&headers, body, app.settings.body_bytes_max, &app.bodies).await?;
@@ -181,8 +181,8 @@ pub struct Batch {
 
 impl Batch {
     fn drafts(&self) -> Result<Vec<Draft<'_>>, Problem> {
-        let texts = self.framing.split(&self.held)?.into_iter();
-        Ok(texts.map(|json| Draft { source: &self.source, json }).collect())
+        let texts = self.framing.split(&self.held).inspect_err(|_| self.counted().unread())?;
+        Ok(texts.into_iter().map(|json| Draft { source: &self.source, json }).collect())
     }
 
     fn counted(&self) -> Counted<'_> {
@@ -218,13 +218,12 @@ impl Batch {
     pub fn finish(&self, pending: Result<Pending<'_, '_>, Problem>) -> Result<Response, Problem> {
         let pending = pending?;
         let (counted, events) = (self.counted(), pending.events());
-        let appended = pending.wait();
-        self.acknowledged();
-        let appended = appended.map_err(|error| {
+        let appended = pending.wait().map_err(|error| {
             let problem = Problem::from(error);
             counted.refused(&problem, events as u64);
             problem
         })?;
+        self.acknowledged();
         counted.taken(appended.iter());
         self.sender.heard(self.vault.clock().now());
         let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
@@ -236,10 +235,18 @@ impl Batch {
 
     /// Appends each event for itself; the answer.
     fn each(&self) -> Result<Response, Problem> {
-        let done = self.vault.append_each_under(&self.drafts()?, self.sender.terms());
-        self.acknowledged();
-        let done = done?.into_iter().map(|one| one.map_err(Problem::from)).collect();
-        Ok(each(done, &self.counted(), (&self.vault, self.request)))
+        let (drafts, counted) = (self.drafts()?, self.counted());
+        let done = self.vault.append_each_under(&drafts, self.sender.terms()).map_err(|error| {
+            let problem = Problem::from(error);
+            counted.refused(&problem, drafts.len() as u64);
+            problem
+        })?;
+        let done = done.into_iter().map(|one| one.map_err(Problem::from)).collect();
+        let answer = each(done, &counted, (&self.vault, self.request));
+        if answer.status().is_success() {
+            self.acknowledged();
+        }
+        Ok(answer)
     }
 }
 
@@ -271,9 +278,16 @@ impl Counted<'_> {
         });
     }
 
+    /// Counts a body that cannot be told apart into events, as one.
+    pub fn unread(&self) {
+        self.count(Ingested::Refused, 1);
+    }
+
     /// Counts what was turned away.
     pub fn refused(&self, problem: &Problem, events: u64) {
         let outcome = match problem.status.as_u16() {
+            // A store that fails is asked again too, and is no matter of load.
+            503 if problem.code.starts_with("STORE_") => Ingested::Failed,
             503 | 429 => Ingested::Overloaded,
             500.. => Ingested::Failed,
             _ => Ingested::Refused,
@@ -380,14 +394,23 @@ impl Framing {
     fn split(self, held: &Held) -> Result<Vec<&[u8]>, Problem> {
         let bytes = held.bytes.as_slice();
         let texts = match self {
-            Framing::Lines => lines(bytes).filter(|line| !line.is_empty()).collect(),
+            Framing::Lines => {
+                let lines = lines(bytes).filter(|line| !line.is_empty());
+                lines.take(BATCH_EVENTS_MAX + 1).collect()
+            }
             Framing::Json if bytes.trim_ascii_start().first() != Some(&b'[') => vec![bytes],
             Framing::Json => {
-                let list: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| {
+                let mut list = Vec::new();
+                let read = elements(bytes, |event| {
+                    list.push(event.as_bytes());
+                    if list.len() > BATCH_EVENTS_MAX { Err(()) } else { Ok(()) }
+                });
+                if let Err(Stopped::Syntax(error)) = read {
                     let place = format!("line {}, column {}", error.line(), error.column());
-                    Problem::bad("JSON_SYNTAX", format!("send one JSON array of events ({place})"))
-                })?;
-                list.into_iter().map(|event| event.get().as_bytes()).collect()
+                    let detail = format!("send one JSON array of events ({place})");
+                    return Err(Problem::bad("JSON_SYNTAX", detail));
+                }
+                list
             }
         };
         if texts.is_empty() {

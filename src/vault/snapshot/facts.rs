@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
 /// Raised whenever the layout below changes.
-pub(crate) const VERSION: u8 = 4;
+pub(crate) const VERSION: u8 = 5;
 
 /// Encodes.
 ///
@@ -34,8 +34,11 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
         policies,
         sources,
         documents,
-        // It follows from the documents.
+        // They follow from the documents.
+        living: _,
         aging: _,
+        restricted,
+        corrections,
         key_rolls,
         epochs_sealed,
         unsealed,
@@ -76,6 +79,10 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_json(&mut out, policies)?;
     put_all(&mut out, sources.iter(), |out, (source, at)| put_at(out, &source.0, *at))?;
     put_all(&mut out, documents.iter(), put_document)?;
+    put_all(&mut out, restricted.iter(), |out, (who, at)| put_at(out, &who.0, *at))?;
+    put_all(&mut out, corrections.iter(), |out, (event, by)| {
+        put_at(out, &event.0.to_be_bytes(), *by)
+    })?;
     put_all(&mut out, key_rolls.iter(), |out, (at, roll)| put_named(out, *at, roll))?;
     out.put_u64(*epochs_sealed);
     put_all(&mut out, unsealed.iter(), |out, epoch| put_bytes(out, &epoch.to_be_bytes()))?;
@@ -129,7 +136,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
         policies: json(r)?,
         sources: all(r, |r| Ok((SourceHandle(r.array("source")?), index(r)?)))?,
         documents: all(r, document)?,
+        living: 0,
         aging: BTreeMap::new(),
+        restricted: all(r, |r| Ok((PersonId(r.array("person")?), index(r)?)))?,
+        corrections: all(r, |r| Ok((index(r)?, index(r)?)))?,
         key_rolls: all(r, |r| Ok((index(r)?, json(r)?)))?,
         epochs_sealed: r.u64("epochs")?,
         unsealed: all(r, |r| r.u64("epoch"))?,
@@ -143,6 +153,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
     reader.done()?;
     let aging = facts.documents.iter().filter(|((kind, _), _)| *kind == DocumentKind::Idempotency);
     facts.aging = aging.map(|((_, id), fact)| (fact.index, *id)).collect();
+    let living = |((kind, _), fact): &(&(DocumentKind, DocumentId), &DocumentFact)| {
+        *kind != DocumentKind::Idempotency && !fact.gone
+    };
+    facts.living = facts.documents.iter().filter(living).count();
     match encode(&facts)? == bytes {
         true => Ok(facts),
         false => Err(Malformed { offset: 0, what: "facts are not in their one form" }),
@@ -294,6 +308,7 @@ mod tests {
         let bytes = encode(&facts).unwrap();
         assert_eq!(decode(&bytes).unwrap(), facts);
         assert_eq!(facts.aging.keys().map(|at| at.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(facts.living, 1);
         // Each request goes with the first entry 24 hours after its newest version, the rest
         // stays; and what came out of a snapshot forgets at the same entry.
         for (later, left) in [(6 + day, 3), (7 + day - 1, 3), (7 + day, 2), (8 + day, 1)] {
@@ -304,6 +319,35 @@ mod tests {
             }
             assert_eq!(one, other);
         }
+    }
+
+    #[test]
+    fn restrictions_and_corrections_come_back_as_they_stood() {
+        let mut facts = Facts::default();
+        let person = |byte: u8| PersonId([byte; 16]);
+        let restriction =
+            |byte, begins| control::Config::Restriction { person: person(byte), begins };
+        let correction = |of: u64| control::Config::Correction { corrects: EntryIndex(of) };
+        let acts = [
+            restriction(1, true),
+            restriction(2, true),
+            correction(9),
+            restriction(1, true),
+            correction(7),
+            restriction(2, false),
+            correction(9),
+        ];
+        for (at, act) in (0..).zip(&acts) {
+            let (clear, index) = (control::encode(act).unwrap(), EntryIndex(at));
+            facts.observe_plain(std::iter::empty(), index, UtcNanos(5));
+            let kind = crate::base::entry::Kind::Config;
+            facts.observe_control(kind, &clear, index, UtcNanos(5)).unwrap();
+        }
+        let facts = decode(&encode(&facts).unwrap()).unwrap();
+        assert_eq!(facts.restricted, BTreeMap::from([(person(1), EntryIndex(0))]));
+        let of = |event| facts.corrections_of(EntryIndex(event)).collect::<Vec<_>>();
+        assert_eq!((of(7), of(8)), (vec![EntryIndex(4)], vec![]));
+        assert_eq!(of(9), [EntryIndex(2), EntryIndex(6)]);
     }
 
     #[test]

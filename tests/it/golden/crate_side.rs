@@ -367,8 +367,15 @@ fn payloads(out: &mut Vectors) {
     let person = Scope::Person { person: PersonId([0x41; 16]) };
     let fields = vec!["actor.email".to_owned()];
     let (first, last) = (EntryIndex(1), EntryIndex(2));
-    let disclose =
-        control::Disclose { act: "read".into(), records: 2, first, last, fields, mode: None };
+    let disclose = control::Disclose {
+        act: "read".into(),
+        records: 2,
+        first,
+        last,
+        fields,
+        mode: None,
+        ground: None,
+    };
     let grow = KeyRoll::GrowthIntent { generation: from };
     let mut add = |name: &str, bytes| add_control(out, name, bytes);
     add("erase-intent", control::encode(&erase));
@@ -386,6 +393,9 @@ fn payloads(out: &mut Vectors) {
     add("hold-release", control::encode(&control::HoldRelease { case, mode: Mode::Scheduled }));
     add("disclose", control::encode(&disclose));
     let mode = Some(Mode::TwoPerson);
+    let ground = Some(control::Ground::RightsOfOthers);
+    let allowed = control::Disclose { ground, ..disclose.clone() };
+    add("disclose.ground", control::encode(&allowed));
     let ordered = control::Disclose { act: "export".into(), mode, ..disclose };
     add("disclose.ordered", control::encode(&ordered));
     add("growth-intent", control::encode(&grow));
@@ -413,6 +423,10 @@ fn settings(out: &mut Vectors) {
     add("link", control::encode(&link));
     let replica = ReplicaId([0xfe; 16]);
     add("mirror-forgotten", control::encode(&Config::MirrorForgotten { mode, replica }));
+    let person = PersonId([0xfe; 16]);
+    add("restriction", control::encode(&Config::Restriction { person, begins: true }));
+    let corrects = EntryIndex(7);
+    add("correction", control::encode(&Config::Correction { corrects }));
     add("unwitnessed", control::encode(&Config::Unwitnessed { size, witnesses: 2 }));
     let (sight, time) = (control::Sight::Timestamp, NOW);
     add("anchor", control::encode(&Config::Anchor { sight, size, hash: policy, time }));

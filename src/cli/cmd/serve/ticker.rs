@@ -5,6 +5,7 @@ use crate::cli::error::Failure;
 use crate::cli::output::escape::escape;
 use crate::server::app::App;
 use crate::server::silence::tick_silence;
+use crate::store::reserve::Reserve;
 use anyhow::Result;
 use std::io::Write;
 use std::sync::Arc;
@@ -18,12 +19,17 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOKS_A_MINUTE: u32 = 300;
 
 /// Starts it; it ends soon after `stop` turns true.
-pub(crate) fn start(app: Arc<App>, stop: Arc<AtomicBool>) -> Result<JoinHandle<()>> {
+pub(crate) fn start(
+    app: Arc<App>,
+    reserve: Arc<Reserve>,
+    stop: Arc<AtomicBool>,
+) -> Result<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name("ticker".to_owned()).spawn(move || {
         let mut looks = 0_u32;
         while !stop.load(Ordering::Relaxed) {
+            look(&reserve);
             say(app.settle_all().err());
-            say(tick_silence(&app, app.system().clock().now()).err());
+            say(tick_silence(&app).err());
             looks += 1;
             if looks.is_multiple_of(LOOKS_A_MINUTE) {
                 say(app.write_refusals().err());
@@ -34,6 +40,16 @@ pub(crate) fn start(app: Arc<App>, stop: Arc<AtomicBool>) -> Result<JoinHandle<(
     });
     let thread = thread.map_err(|e| Failure::failed("SERVE_THREADS", e.to_string()))?;
     Ok(thread)
+}
+
+/// Whether there is room again, and the reserve whole. That it cannot be made is said once: then
+/// the mark alone counts.
+pub(crate) fn look(reserve: &Reserve) {
+    if let Err(error) = reserve.look() {
+        let mut sink = std::io::stderr().lock();
+        let said = format!("the reserve of the disk cannot be made: {error}");
+        let _ = writeln!(sink, "chancery: {}", escape(&said));
+    }
 }
 
 /// What failed, on standard error; nobody there to read it is no failure.
