@@ -74,7 +74,7 @@ impl Vault {
         let skipped = records.len().saturating_sub(RECORDS_MAX);
         records.drain(..skipped);
         let mut counted = self.counted(persons, &records)?;
-        counted.complete &= std::env::var("MUT").is_ok_and(|m| m == "16") || skipped == 0;
+        counted.complete &= skipped == 0;
         let (likely, all) = self.likely(&counted.others)?;
         let mut tenant_sealed = BTreeMap::new();
         for (source, bodies) in counted.tenant {
@@ -90,13 +90,7 @@ impl Vault {
         let mut here: HashSet<PersonId> = HashSet::new();
         self.for_entries_at(records, &mut |entry| {
             let head = &entry.head;
-            let tenant = head
-                .groups
-                .iter()
-                .filter(|group| {
-                    std::env::var("MUT").is_ok_and(|m| m == "12") || group.tags.is_empty()
-                })
-                .count() as u64;
+            let tenant = head.groups.iter().filter(|group| group.tags.is_empty()).count() as u64;
             if tenant > 0 {
                 *counted.tenant.entry(head.source).or_default() += tenant;
             }
@@ -136,11 +130,7 @@ impl Vault {
                 Err(Error::NotFound { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let most =
-                usize::try_from(shared.saturating_mul(
-                    if std::env::var("MUT").is_ok_and(|m| m == "7") { 3 } else { 2 },
-                ))
-                .unwrap_or(usize::MAX);
+            let most = usize::try_from(shared.saturating_mul(2)).unwrap_or(usize::MAX);
             if most > left {
                 complete = false;
                 continue;

@@ -102,14 +102,7 @@ impl Vault {
             }
             let name = Word::of(&field.name).ok_or(Error::Overloaded)?;
             let field = Field { name, value: Cow::Owned(value.clone()) };
-            groups
-                .entry(if std::env::var("MUT").is_ok_and(|m| m == "6") {
-                    SubjectSet::NONE
-                } else {
-                    places.into_iter().collect()
-                })
-                .or_default()
-                .push(field);
+            groups.entry(places.into_iter().collect()).or_default().push(field);
         }
         let own = |name: &'static str, text: &str| Field {
             name: name.into(),

@@ -121,11 +121,7 @@ impl Vault {
         let Told { purpose, who, by } = told;
         self.writable()?;
         // What cannot be handed out is refused before the log says that it was.
-        let before = if std::env::var("MUT").is_ok_and(|m| m == "14") || ground.is_some() {
-            Reading::WITHIN
-        } else {
-            Reading::OPEN
-        };
+        let before = if ground.is_some() { Reading::WITHIN } else { Reading::OPEN };
         let record = self.record(index, before)?;
         let mut names: Vec<&str> = fields.to_vec();
         names.sort_unstable();

@@ -106,9 +106,7 @@ impl Restricted {
         match self.0 {
             Access::Closed => false,
             Access::Within => true,
-            Access::Between(first, last) => {
-                std::env::var("MUT").is_ok_and(|m| m == "2") || (first..=last).contains(&index)
-            }
+            Access::Between(first, last) => (first..=last).contains(&index),
         }
     }
 }
@@ -253,9 +251,6 @@ impl Vault {
         }
         let said: control::Disclose = control::decode(&entry.head.clear)?;
         let access = match said.ground {
-            None if std::env::var("MUT").is_ok_and(|m| m == "5") => {
-                Access::Between(said.first, said.last)
-            }
             Some(_) => Access::Between(said.first, said.last),
             None => Access::Closed,
         };
@@ -332,18 +327,13 @@ impl Vault {
     fn is_restricted(&self, cache: &Cache, tags: &[SubjectTag]) -> bool {
         let facts = self.facts();
         let restricted = |person: &PersonId| facts.restricted.contains_key(person);
-        !std::env::var("MUT").is_ok_and(|m| m == "1")
-            && !facts.restricted.is_empty()
-            && tags.iter().any(|tag| cache.bears(tag, &restricted))
+        !facts.restricted.is_empty() && tags.iter().any(|tag| cache.bears(tag, &restricted))
     }
 
     fn tokens(&self, head: &Head, destination: &[u8], restricted_too: bool) -> Vec<SubjectToken> {
         let Ok(cache) = self.owners() else { return Vec::new() };
         let token = |(at, tag): (usize, &SubjectTag)| {
-            if !std::env::var("MUT").is_ok_and(|m| m == "4")
-                && !restricted_too
-                && self.is_restricted(&cache, std::slice::from_ref(tag))
-            {
+            if !restricted_too && self.is_restricted(&cache, std::slice::from_ref(tag)) {
                 return None;
             }
             let token = Keyring::token_of(&cache, tag, destination)?;

@@ -116,14 +116,7 @@ impl Vault {
         is_reason(reason)?;
         let subjects = self.subjects_of(&[person])?;
         let groups = vec![
-            group(
-                if std::env::var("MUT").is_ok_and(|m| m == "11") {
-                    SubjectSet::NONE
-                } else {
-                    [0].into_iter().collect()
-                },
-                sealed,
-            ),
+            group([0].into_iter().collect(), sealed),
             group(SubjectSet::NONE, vec![("restriction.by", json(who))]),
         ];
         let event = about(self.inner.clock.now(), ClassId(VAULT_CLASS), subjects, groups);

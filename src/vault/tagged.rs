@@ -81,9 +81,9 @@ impl Vault {
         Ok(found)
     }
 
-    /// How many entries bear any of these tags, unless they are more than `most`. Nothing is decided
-    /// by it: what the index leaves out is not noticed, and what it does not cover is not read, but
-    /// for the newest entries. The second value says whether it covered the rest.
+    /// How many entries bear any of these tags, unless they are more than `most`. Nothing is
+    /// decided by it: what the index leaves out is not noticed, and what it does not cover is not
+    /// read, but for the newest entries. The second value says whether it covered the rest.
     ///
     /// # Errors
     /// Those of the store.

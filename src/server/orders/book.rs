@@ -145,12 +145,7 @@ impl Book {
 
     /// The order under which something is done, if an order it was.
     pub fn of_job(&self, job: JobId) -> Option<DocumentId> {
-        self.jobs
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&job)
-            .copied()
-            .filter(|_| !std::env::var("MUT").is_ok_and(|m| m == "8"))
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(&job).copied()
     }
 
     /// The act of an order; nothing once somebody it is about was erased.

@@ -223,13 +223,7 @@ pub fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Proble
     let entry = caller.vault.entry(index(caller, path)?)?;
     let sources = allowed(caller, scope);
     let corrected = corrects(&entry).map(|event| caller.vault.entry(event)).transpose()?;
-    match visible(
-        corrected
-            .as_ref()
-            .filter(|_| !std::env::var("MUT").is_ok_and(|m| m == "10"))
-            .unwrap_or(&entry),
-        sources.as_ref(),
-    ) {
+    match visible(corrected.as_ref().unwrap_or(&entry), sources.as_ref()) {
         true => Ok(entry),
         false => Err(Problem::absent("ENTRY_UNKNOWN")),
     }

@@ -316,10 +316,7 @@ pub async fn identifiers(
         // Asked for first: nobody is recorded as having seen somebody who is not there.
         of_handle(vault, &path)?;
         let handles = vault.handles_of(&handle(&path)?)?;
-        if !std::env::var("MUT").is_ok_and(|m| m == "9")
-            && ground.is_none()
-            && vault.restriction_of(&handles)?.is_some()
-        {
+        if ground.is_none() && vault.restriction_of(&handles)?.is_some() {
             let fix = "the use of this person's data is restricted: name the ground that allows it";
             return Err(Error::denied("SUBJECT_RESTRICTED", fix).into());
         }

@@ -8,7 +8,7 @@ use crate::format::wire::{Malformed, Reader, Result, Write, len_of};
 use crate::vault::facts::{DocumentFact, Erasure, Facts, Prune};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Raised whenever the layout below changes.
 pub(crate) const VERSION: u8 = 5;
@@ -51,10 +51,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     } = facts;
     let mut out = vec![VERSION];
     put_json(&mut out, genesis)?;
-    put_all(&mut out, holds.iter(), |out, (case, scopes)| {
-        out.raw(&case.0);
-        put_all(out, scopes.iter(), |out, (at, scope)| put_named(out, *at, scope))
-    })?;
+    put_all(&mut out, holds.iter(), put_case)?;
     put_all(&mut out, released.iter(), |out, (case, at)| put_at(out, &case.0, *at))?;
     put_all(&mut out, erasures.values(), |out, Erasure { intent, asked, plan, done }| {
         put_act(out, *intent, *asked, plan, done.as_ref())
@@ -67,9 +64,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_all(&mut out, prunes.values(), |out, Prune { intent, asked, plan, done }| {
         put_act(out, *intent, *asked, plan, done.as_ref())
     })?;
-    let mut fenced: Vec<&PersonId> = fenced.iter().collect();
-    fenced.sort_unstable();
-    put_all(&mut out, fenced.into_iter(), |out, person| put_bytes(out, &person.0))?;
+    put_persons(&mut out, fenced)?;
     put_all(&mut out, fenced_days.iter(), |out, day| put_day(out, day, None))?;
     put_all(&mut out, expired.iter(), |out, (day, at)| put_day(out, day, Some(at.0)))?;
     put_all(&mut out, groups.iter(), |out, (day, count)| put_day(out, day, Some(*count)))?;
@@ -80,9 +75,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_all(&mut out, sources.iter(), |out, (source, at)| put_at(out, &source.0, *at))?;
     put_all(&mut out, documents.iter(), put_document)?;
     put_all(&mut out, restricted.iter(), |out, (who, at)| put_at(out, &who.0, *at))?;
-    put_all(&mut out, corrections.iter(), |out, (event, by)| {
-        put_at(out, &event.0.to_be_bytes(), *by)
-    })?;
+    put_all(&mut out, corrections.iter(), put_correction)?;
     put_all(&mut out, key_rolls.iter(), |out, (at, roll)| put_named(out, *at, roll))?;
     out.put_u64(*epochs_sealed);
     put_all(&mut out, unsealed.iter(), |out, epoch| put_bytes(out, &epoch.to_be_bytes()))?;
@@ -237,6 +230,24 @@ fn document(reader: &mut Reader<'_>) -> Result<Named> {
     let (version, index) = (reader.u64("version")?, index(reader)?);
     let (time, gone) = (UtcNanos(reader.u64("time")?), reader.u8("gone")? == 1);
     Ok(((kind, id), DocumentFact { version, index, time, gone }))
+}
+
+fn put_case(
+    out: &mut Vec<u8>,
+    (case, scopes): (&CaseId, &Vec<(EntryIndex, control::Scope)>),
+) -> Result<()> {
+    out.raw(&case.0);
+    put_all(out, scopes.iter(), |out, (at, scope)| put_named(out, *at, scope))
+}
+
+fn put_correction(out: &mut Vec<u8>, (event, by): &(EntryIndex, EntryIndex)) -> Result<()> {
+    put_at(out, &event.0.to_be_bytes(), *by)
+}
+
+fn put_persons(out: &mut Vec<u8>, persons: &HashSet<PersonId>) -> Result<()> {
+    let mut persons: Vec<&PersonId> = persons.iter().collect();
+    persons.sort_unstable();
+    put_all(out, persons.into_iter(), |out, person| put_bytes(out, &person.0))
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {

@@ -365,17 +365,7 @@ fn payloads(out: &mut Vectors) {
     let pruned = control::PruneDone { job, intent, class_days, root: root.clone(), missed: None };
     let days = Scope::ClassDays { class: CLASS, from: DAY, to: Day(20_780) };
     let person = Scope::Person { person: PersonId([0x41; 16]) };
-    let fields = vec!["actor.email".to_owned()];
-    let (first, last) = (EntryIndex(1), EntryIndex(2));
-    let disclose = control::Disclose {
-        act: "read".into(),
-        records: 2,
-        first,
-        last,
-        fields,
-        mode: None,
-        ground: None,
-    };
+    let first = EntryIndex(1);
     let grow = KeyRoll::GrowthIntent { generation: from };
     let mut add = |name: &str, bytes| add_control(out, name, bytes);
     add("erase-intent", control::encode(&erase));
@@ -391,6 +381,26 @@ fn payloads(out: &mut Vectors) {
     add("hold-set.days", control::encode(&control::HoldSet { case, scope: days, mode }));
     add("hold-set.person", control::encode(&control::HoldSet { case, scope: person, mode }));
     add("hold-release", control::encode(&control::HoldRelease { case, mode: Mode::Scheduled }));
+    add("growth-intent", control::encode(&grow));
+    add("growth-done", control::encode(&KeyRoll::GrowthDone { root }));
+    disclosures(out);
+    settings(out);
+    add_control(out, "conflict", control::encode(&control::Conflict { first }));
+}
+
+fn disclosures(out: &mut Vectors) {
+    let fields = vec!["actor.email".to_owned()];
+    let (first, last) = (EntryIndex(1), EntryIndex(2));
+    let disclose = control::Disclose {
+        act: "read".into(),
+        records: 2,
+        first,
+        last,
+        fields,
+        mode: None,
+        ground: None,
+    };
+    let mut add = |name: &str, bytes| add_control(out, name, bytes);
     add("disclose", control::encode(&disclose));
     let mode = Some(Mode::TwoPerson);
     let ground = Some(control::Ground::RightsOfOthers);
@@ -398,10 +408,6 @@ fn payloads(out: &mut Vectors) {
     add("disclose.ground", control::encode(&allowed));
     let ordered = control::Disclose { act: "export".into(), mode, ..disclose };
     add("disclose.ordered", control::encode(&ordered));
-    add("growth-intent", control::encode(&grow));
-    add("growth-done", control::encode(&KeyRoll::GrowthDone { root }));
-    settings(out);
-    add_control(out, "conflict", control::encode(&control::Conflict { first }));
 }
 
 fn add_control(out: &mut Vectors, name: &str, bytes: Result<Vec<u8>, Malformed>) {

@@ -9,7 +9,10 @@ const PERSON: &str = "P-Quellmalz-9";
 
 /// An event about a patient, and by mail about somebody else, as far as anybody knows.
 fn send(service: &Service, sender: As<'_>, id: &str) -> String {
-    let subject = |kind: &str, value: &str| json!({"role": "target", "identifiers": [{"kind": kind, "value": value}]});
+    let subject = |kind: &str, value: &str| {
+        let identifiers = json!([{"kind": kind, "value": value}]);
+        json!({"role": "target", "identifiers": identifiers})
+    };
     let event = json!({
         "id": id, "action": "patient.record.read", "actor": {"id": "job", "type": "service"},
         "subjects": [subject("patient_id", PERSON), subject("email", "quellmalz@home.example")],
