@@ -57,12 +57,15 @@ pub(crate) struct Args {
     /// That build, made before
     #[arg(long, value_name = "FILE")]
     pub(crate) masked_binary: Option<PathBuf>,
-    /// Further measurements: verify, prove, disk, erase; '' for none
-    #[arg(long, value_name = "NAME,...", default_value = "verify,prove,disk,erase")]
+    /// Further measurements: verify, prove, disk, erase, http; '' for none
+    #[arg(long, value_name = "NAME,...", default_value = "verify,prove,disk,erase,http")]
     pub(crate) parts: String,
     /// Subjects of which some are erased
     #[arg(long, value_name = "N,...", default_value = "10000,100000,1000000")]
     pub(crate) subjects: String,
+    /// The program that serves in `http` [default: this one, whose `serve` is `chancery serve`]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
 }
 
 /// What this program is when it is a child of its own.

@@ -3,7 +3,7 @@
 //! time, bytes on disk and peak memory.
 
 use crate::engine::{self, Engine};
-use crate::machine::{clear_peak, cpu_nanos, peak_mib, resident_mib, space_below};
+use crate::machine::{Process, space_below};
 use anyhow::{Context, Result, anyhow};
 use chancery::cli::demo::corpus::{SUBJECTS, corpus};
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ pub(crate) struct Cell {
     pub(crate) corpus: usize,
     pub(crate) seed: u64,
     pub(crate) dir: PathBuf,
+    /// The program that serves.
+    pub(crate) program: PathBuf,
 }
 
 impl Cell {
@@ -35,7 +37,7 @@ impl Cell {
         json!({
             "system": self.system, "batch": self.batch, "clients": self.clients,
             "on_way": self.on_way, "seconds": self.seconds, "corpus": self.corpus,
-            "seed": self.seed, "dir": self.dir,
+            "seed": self.seed, "dir": self.dir, "program": self.program,
         })
     }
 
@@ -55,6 +57,7 @@ impl Cell {
             corpus: number("corpus")? as usize,
             seed: number("seed")?,
             dir: PathBuf::from(text("dir")?),
+            program: PathBuf::from(text("program")?),
         })
     }
 }
@@ -107,6 +110,8 @@ pub(crate) struct Acks {
     /// Microseconds from sending to the answer.
     latencies: Vec<f64>,
     last: Option<Instant>,
+    /// Batches turned away as too much at once, and sent again.
+    pub(crate) refused: u64,
 }
 
 impl Acks {
@@ -123,23 +128,27 @@ impl Acks {
 pub(crate) fn run(spec: &Value) -> Result<Value> {
     let cell = Cell::parse(spec)?;
     let events = corpus(cell.seed, cell.corpus);
-    let engine = engine::open(&cell.system, &cell.dir, cell.on_way)?;
+    let engine = engine::open(&cell)?;
     let known = events.get(..events.len().min(SUBJECTS as usize)).unwrap_or_default();
     for chunk in known.chunks(WARM_BATCH) {
         engine.append("canonical/persons", chunk)?;
     }
     engine.settle();
     let before = space_below(&cell.dir);
-    clear_peak();
-    let (memory, cpu) = (resident_mib(), cpu_nanos());
+    let process = Process(engine.process());
+    process.clear_peak();
+    let (memory, cpu, own) = (process.resident_mib(), process.cpu_nanos(), Process(None));
+    let clients_cpu = own.cpu_nanos();
     let (start, acks) = clients(&*engine, &cell, &events)?;
-    let cpu = cpu_nanos().saturating_sub(cpu);
+    let cpu = process.cpu_nanos().saturating_sub(cpu);
+    let clients_cpu = own.cpu_nanos().saturating_sub(clients_cpu);
     let (behind, since) = (engine.behind(), Instant::now());
     engine.settle();
     let lag = since.elapsed().as_secs_f64();
-    let refused = engine.refused();
+    let refused = engine.refused() + acks.iter().map(|acks| acks.refused).sum::<u64>();
+    let apart = engine.process().is_some();
     // Closed first: databases tidy up then, and what they leave is what they keep.
-    let peak = peak_mib();
+    let peak = process.peak_mib();
     drop(engine);
     let space = space_below(&cell.dir);
     let count: u64 = acks.iter().map(|acks| acks.events).sum();
@@ -150,11 +159,14 @@ pub(crate) fn run(spec: &Value) -> Result<Value> {
     let stored = count + known.len() as u64;
     let raw: usize = events.iter().map(String::len).sum();
     let each = |bytes: u64| bytes as f64 / stored.max(1) as f64;
+    let for_each = |nanos: u64| nanos as f64 / count.max(1) as f64;
     Ok(json!({
         "events": count,
         "seconds": seconds,
         "events_per_s": count as f64 / seconds.max(1e-9),
-        "cpu_ns_per_event": cpu as f64 / count.max(1) as f64,
+        "cpu_ns_per_event": for_each(cpu),
+        // Where they are not in the process that the line above counts.
+        "clients_cpu_ns_per_event": apart.then(|| for_each(clients_cpu)),
         "acks": latencies.len(),
         "p50_us": quantile(&latencies, 0.5),
         "p99_us": quantile(&latencies, 0.99),
@@ -175,12 +187,27 @@ pub(crate) fn run(spec: &Value) -> Result<Value> {
 /// Lets clients send; returns when they began, and what each was told.
 fn clients(engine: &dyn Engine, cell: &Cell, events: &[String]) -> Result<(Instant, Vec<Acks>)> {
     let (stop, ready) = (AtomicBool::new(false), Barrier::new(cell.clients + 1));
+    let feed = |client| Feed::new(events, cell, client, &stop);
+    let wait = || {
+        let start = Instant::now();
+        std::thread::sleep(Duration::from_secs_f64(cell.seconds));
+        stop.store(true, Ordering::Relaxed);
+        start
+    };
+    if engine.process().is_some() {
+        return std::thread::scope(|scope| {
+            let feeds = (0..cell.clients).map(feed).collect();
+            let crowd = scope.spawn(move || engine.crowd(feeds));
+            let start = wait();
+            let acks = crowd.join().map_err(|_| anyhow!("a client panicked"))?;
+            Ok((start, acks.context("nobody sent")??))
+        });
+    }
     std::thread::scope(|scope| {
         let client = |client: usize| {
-            let (stop, ready) = (&stop, &ready);
+            let (feed, ready) = (&feed, &ready);
             move || -> Result<Acks> {
-                let mut feed = Feed::new(events, cell, client, stop);
-                let mut acks = Acks::default();
+                let (mut feed, mut acks) = (feed(client), Acks::default());
                 ready.wait();
                 engine.drive(&mut feed, &mut acks)?;
                 Ok(acks)
@@ -188,9 +215,7 @@ fn clients(engine: &dyn Engine, cell: &Cell, events: &[String]) -> Result<(Insta
         };
         let clients: Vec<_> = (0..cell.clients).map(|n| scope.spawn(client(n))).collect();
         ready.wait();
-        let start = Instant::now();
-        std::thread::sleep(Duration::from_secs_f64(cell.seconds));
-        stop.store(true, Ordering::Relaxed);
+        let start = wait();
         let mut all = Vec::new();
         for client in clients {
             all.push(client.join().map_err(|_| anyhow!("a client panicked"))??);
@@ -219,6 +244,7 @@ mod tests {
             corpus: 100,
             seed: 7,
             dir: PathBuf::from("/x"),
+            program: PathBuf::from("/y"),
         }
     }
 

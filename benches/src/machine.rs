@@ -129,31 +129,44 @@ pub(crate) fn space_below(dir: &Path) -> Space {
     space
 }
 
-/// Makes the kernel count peak memory anew; where it does not, the peak is that of the process.
-pub(crate) fn clear_peak() {
-    let _ = fs::write("/proc/self/clear_refs", "5");
-}
+/// A process as the kernel counts it; this one for none.
+#[derive(Clone, Copy)]
+pub(crate) struct Process(pub(crate) Option<u32>);
 
-/// Peak resident memory since, in MiB.
-pub(crate) fn peak_mib() -> f64 {
-    status("VmHWM")
-}
+impl Process {
+    fn file(self, name: &str) -> String {
+        match self.0 {
+            None => format!("/proc/self/{name}"),
+            Some(id) => format!("/proc/{id}/{name}"),
+        }
+    }
 
-/// Resident memory now, in MiB.
-pub(crate) fn resident_mib() -> f64 {
-    status("VmRSS")
-}
+    /// Makes the kernel count peak memory anew; where it does not, the peak is that of the process.
+    pub(crate) fn clear_peak(self) {
+        let _ = fs::write(self.file("clear_refs"), "5");
+    }
 
-fn status(name: &str) -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let value = field(&status, name);
-    value.trim_end_matches(" kB").parse::<f64>().map_or(0.0, |kib| kib / 1024.0)
-}
+    /// Peak resident memory since, in MiB.
+    pub(crate) fn peak_mib(self) -> f64 {
+        self.status("VmHWM")
+    }
 
-/// Processor time of this process so far.
-pub(crate) fn cpu_nanos() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let Some((_, rest)) = stat.rsplit_once(") ") else { return 0 };
-    let ticks = rest.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
-    ticks.sum::<u64>() * TICK_NANOS
+    /// Resident memory now, in MiB.
+    pub(crate) fn resident_mib(self) -> f64 {
+        self.status("VmRSS")
+    }
+
+    fn status(self, name: &str) -> f64 {
+        let status = fs::read_to_string(self.file("status")).unwrap_or_default();
+        let value = field(&status, name);
+        value.trim_end_matches(" kB").parse::<f64>().map_or(0.0, |kib| kib / 1024.0)
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu_nanos(self) -> u64 {
+        let stat = fs::read_to_string(self.file("stat")).unwrap_or_default();
+        let Some((_, rest)) = stat.rsplit_once(") ") else { return 0 };
+        let ticks = rest.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
+        ticks.sum::<u64>() * TICK_NANOS
+    }
 }

@@ -2,7 +2,8 @@
 //! events in the same run; then the ways of hashing, and what reading, proving and erasing cost.
 //! Every run is a process of its own, so that memory is counted by system and nothing lingers; the
 //! systems take turns, so that the ratios hold whatever else the machine does. It never judges
-//! its own numbers. Called as `bench ...` it is `chancery bench ...` of the same build.
+//! its own numbers. Called as `bench ...` or `serve ...` it is that command of `chancery`, of this
+//! build.
 
 mod args;
 mod cell;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<ExitCode> {
-    if std::env::args().nth(1).is_some_and(|act| act == "bench") {
+    if std::env::args().nth(1).is_some_and(|act| act == "bench" || act == "serve") {
         return Ok(chancery::cli::main());
     }
     run(&Args::parse())?;
@@ -73,6 +74,7 @@ fn all(args: &Args, dir: &PathBuf) -> Result<Value> {
     }
     let cells = plan::cells(args, dir)?;
     let hashing = plan::hashing(args, dir, twin.as_deref())?;
+    let http = plan::http(args, dir)?;
     let parts = plan::parts(args, dir)?;
     Ok(json!({
         "machine": machine,
@@ -83,6 +85,7 @@ fn all(args: &Args, dir: &PathBuf) -> Result<Value> {
         "event_bytes": chancery::cli::demo::corpus::EVENT_BYTES,
         "cells": cells,
         "hashing": hashing,
+        "http": http,
         "parts": parts,
     }))
 }

@@ -11,6 +11,11 @@ use std::process::{Command, Stdio};
 /// Batch, clients and batches on the way of the workload that the ways of hashing are compared on.
 const HASHED: (usize, usize, usize) = (1_000, 2, 4);
 
+/// The part that starts the service.
+const HTTP: &str = "http";
+/// Batch and clients of what is measured through it: those of the targets.
+const SERVED: [(usize, usize); 2] = [(1_000, 8), (1, 100)];
+
 /// One system of a row group: how it is called, what it runs as, and what it is compared with.
 struct Runner {
     name: String,
@@ -82,6 +87,27 @@ pub(crate) fn hashing(args: &Args, dir: &Path, twin: Option<&Path>) -> Result<Ve
     group(args, dir, HASHED, &runners)
 }
 
+/// The service, plain and TLS, beside the vault in the process.
+pub(crate) fn http(args: &Args, dir: &Path) -> Result<Vec<Value>> {
+    if !names(&args.parts).iter().any(|part| part == HTTP) {
+        return Ok(Vec::new());
+    }
+    let me = std::env::current_exe()?;
+    let runner = |name: &str| Runner {
+        name: name.to_owned(),
+        system: name.to_owned(),
+        program: me.clone(),
+        base: "chancery".to_owned(),
+    };
+    let runners = ["chancery", "http", "https"].map(runner);
+    let mut rows = Vec::new();
+    for (batch, clients) in SERVED {
+        note(&format!("served, batches of {batch}, {clients} clients"));
+        rows.extend(group(args, dir, (batch, clients, 1), &runners)?);
+    }
+    Ok(rows)
+}
+
 /// One row group: rounds in which the systems take turns.
 fn group(
     args: &Args,
@@ -108,6 +134,7 @@ fn group(
                 corpus: args.corpus as usize,
                 seed: args.seed,
                 dir: own.clone(),
+                program: args.program.clone().map_or_else(std::env::current_exe, Ok)?,
             };
             told.push(child(&runner.program, "cell", Some(&cell.spec()))?);
             let _ = std::fs::remove_dir_all(&own);
@@ -161,7 +188,7 @@ fn middle(answers: &[Value], key: &str) -> f64 {
 pub(crate) fn parts(args: &Args, dir: &Path) -> Result<Vec<Value>> {
     let (me, mut found) = (std::env::current_exe()?, Vec::new());
     let seconds = (args.seconds * f64::from(args.runs)).ceil().max(1.0) as u64;
-    for part in names(&args.parts) {
+    for part in names(&args.parts).into_iter().filter(|part| part != HTTP) {
         let subjects = match part.as_str() {
             "erase" => numbers(&args.subjects)?,
             _ => vec![10_000],

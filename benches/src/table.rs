@@ -13,7 +13,7 @@ type Row = [String; HEAD.len()];
 /// The table, the machine above it.
 pub(crate) fn print(found: &Value) -> String {
     let mut rows: Vec<Row> = vec![HEAD.map(str::to_owned)];
-    for group in ["cells", "hashing"] {
+    for group in ["cells", "hashing", "http"] {
         rows.extend(list(found, group).iter().map(|row| cell(row)));
     }
     for part in list(found, "parts") {

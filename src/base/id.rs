@@ -7,15 +7,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// Writes lower-case hex of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.extend(DIGITS.get(usize::from(nibble)));
-        }
-    }
-    text
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) };
+    let mut text = Vec::with_capacity(bytes.len() * 2);
+    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    // ASCII always.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Reads hex of exactly `N` bytes, either case.

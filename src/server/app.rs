@@ -10,6 +10,7 @@ use crate::server::hec::channels::Channels;
 use crate::server::identity::Hands;
 use crate::server::identity::directory::Directory;
 use crate::server::identity::token::Env;
+use crate::server::intake::Intake;
 use crate::server::log::Log;
 use crate::server::metrics::Metrics;
 use crate::server::observe::Observer;
@@ -68,6 +69,8 @@ pub struct App {
     pub gate: Gate,
     /// Lines and counts.
     pub observer: Observer,
+    /// Small batches that wait to be taken together.
+    pub intake: Intake,
     /// Room for bodies.
     pub bodies: Budget,
     /// Room for bodies of nobody known.
@@ -120,6 +123,7 @@ impl App {
             cursors,
             gate,
             observer,
+            intake: Intake::default(),
             bodies,
             strangers,
             clock,

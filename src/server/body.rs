@@ -23,7 +23,7 @@ pub const STRANGER_BODY_BYTES_MAX: usize = 4 << 10;
 /// Bytes of all bodies of strangers held at once, of a budget apart: they take none of what those
 /// who are known send.
 pub const STRANGERS_BYTES_MAX: usize = 4 << 20;
-/// Seconds in which a body must have come.
+/// Seconds in which a body must have come, where nobody sets another time.
 const BODY_SECONDS: u64 = 30;
 /// Seconds in which that of somebody unknown must have come.
 const STRANGER_BODY_SECONDS: u64 = 5;
@@ -36,6 +36,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 #[derive(Clone)]
 pub struct Budget {
     permits: Arc<Semaphore>,
+    seconds: u64,
 }
 
 impl Default for Budget {
@@ -55,7 +56,13 @@ pub struct Held {
 impl Budget {
     /// So many bytes.
     pub fn of(bytes: usize) -> Self {
-        Budget { permits: Arc::new(Semaphore::new(bytes / UNIT)) }
+        Budget { permits: Arc::new(Semaphore::new(bytes / UNIT)), seconds: BODY_SECONDS }
+    }
+
+    /// With another time in which a body must have come.
+    #[must_use]
+    pub fn within(self, seconds: u64) -> Self {
+        Budget { seconds, ..self }
     }
 
     fn hold(&self) -> Held {
@@ -96,7 +103,7 @@ pub async fn read(
     budget: &Budget,
 ) -> Result<Held, Problem> {
     let packing = Packing::of(headers)?;
-    let held = arrived(headers, body, most, (budget, BODY_SECONDS)).await?;
+    let held = arrived(headers, body, most, (budget, budget.seconds)).await?;
     match packing {
         Packing::None => Ok(held),
         packing => {
@@ -297,7 +304,7 @@ mod tests {
         assert_eq!(code("gzip", b"no gzip"), "BODY_BROKEN");
         assert_eq!(code("zstd", b"no zstd"), "BODY_BROKEN");
         assert_eq!(code("identity", &[0; 2 << 10]), "BODY_TOO_LARGE");
-        let tight = Budget { permits: Arc::new(Semaphore::new(1)) };
+        let tight = Budget::of(UNIT);
         let refused = run(&HeaderMap::new(), vec![0; UNIT + 1], 1 << 20, &tight).err().unwrap();
         assert_eq!((refused.code, refused.retry_after), ("OVERLOADED", Some(1)));
     }

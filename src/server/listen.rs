@@ -203,8 +203,8 @@ impl Connection {
         match &self.tls {
             None => self.speak(stream, Peer { address, certificate: None }).await,
             Some(acceptor) => {
-                let shaken =
-                    timeout(Duration::from_secs(HANDSHAKE_SECONDS), acceptor.accept(stream));
+                let most = Duration::from_secs(HANDSHAKE_SECONDS).min(self.idle);
+                let shaken = timeout(most, acceptor.accept(stream));
                 let shaken = tokio::select! {
                     shaken = shaken => shaken,
                     _ = self.stop.wait_for(|stop| *stop) => return,
@@ -237,7 +237,7 @@ impl Connection {
         builder
             .http2()
             .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(IDLE_SECONDS))
+            .keep_alive_interval(idle)
             .keep_alive_timeout(Duration::from_secs(HANDSHAKE_SECONDS))
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX as u32);

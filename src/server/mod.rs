@@ -15,6 +15,7 @@ pub mod gate;
 pub mod hec;
 pub mod http;
 pub mod identity;
+pub mod intake;
 pub mod json;
 pub mod listen;
 pub mod log;

@@ -381,6 +381,11 @@ impl<'v, 'e> Pending<'v, 'e> {
         Pending { vault, batch, sent, turn, _place: place }
     }
 
+    /// How many events it has.
+    pub fn events(&self) -> usize {
+        self.batch.receipts.len()
+    }
+
     /// Waits until the batch is durable.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod hec;
 mod holds;
 mod identity;
 mod index;
+mod intake;
 mod keys_attacks;
 mod keytree;
 mod lanes;

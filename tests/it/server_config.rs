@@ -27,11 +27,12 @@ fn without_a_file_it_listens_on_loopback_with_a_certificate_of_its_own() {
     assert_eq!(server.hosts, ["localhost", "127.0.0.1", "[::1]"]);
     assert_eq!((server.cooling_off, server.max_body_bytes), (86_400, 16 << 20));
     assert_eq!((server.max_connections, server.drain_seconds), (1_024, 10));
+    assert_eq!(server.read_seconds, 30);
     assert_eq!((server.profile, server.metrics_by_tenant), (Profile::Production, false));
     assert_eq!(server.disk_reserve_bytes, 64 << 20);
     assert!(server.trusted_proxies.is_empty());
     assert!(server.shown.iter().all(|shown| shown.origin == Origin::Default));
-    assert_eq!(server.shown.len(), 15);
+    assert_eq!(server.shown.len(), 16);
 }
 
 #[test]
@@ -48,6 +49,7 @@ cooling_off = "30m"
 max_body_bytes = 1048576
 max_connections = 64
 drain_seconds = 25
+read_seconds = 5
 disk_reserve_bytes = 8388608
 profile = "dev"
 trusted_proxies = ["192.0.2.0/24", "2001:db8::5"]
@@ -59,6 +61,7 @@ metrics_by_tenant = true
     assert_eq!(server.tls, Tls::Files { cert, key: "/etc/tls/key.pem".into() });
     assert_eq!(server.client_ca, Some("/srv/vault/ca.pem".into()));
     assert_eq!((server.cooling_off, server.profile), (1_800, Profile::Dev));
+    assert_eq!((server.read_seconds, server.drain_seconds), (5, 25));
     assert_eq!(server.disk_reserve_bytes, 8 << 20);
     assert_eq!(server.trusted_proxies.len(), 2);
     assert!(server.shown.iter().all(|s| s.origin == Origin::File), "{:?}", server.shown);

@@ -3,8 +3,10 @@
 
 mod alone;
 mod copies;
+mod emitters;
 mod full;
 mod glass;
+mod hostile;
 mod input;
 mod killed;
 mod kills;

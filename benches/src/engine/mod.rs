@@ -4,13 +4,13 @@
 
 mod naive;
 mod redb;
+mod served;
 mod sled;
 mod sqlite;
 mod vault;
 
-use crate::cell::{Acks, Feed};
+use crate::cell::{Acks, Cell, Feed};
 use anyhow::{Result, bail};
-use std::path::Path;
 use std::time::Instant;
 
 /// A system under measurement.
@@ -28,6 +28,16 @@ pub(crate) trait Engine: Sync {
         Ok(())
     }
 
+    /// All clients on one thread, where that is how they are cheapest.
+    fn crowd(&self, _feeds: Vec<Feed<'_>>) -> Option<Result<Vec<Acks>>> {
+        None
+    }
+
+    /// The process that does the work, where it is not this one.
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
     /// How many entries what follows the log is behind.
     fn behind(&self) -> u64 {
         0
@@ -42,18 +52,21 @@ pub(crate) trait Engine: Sync {
     }
 }
 
-/// Opens an empty system by its name: `chancery` with the hashing this CPU prefers, or
-/// `chancery:LANES`.
-pub(crate) fn open(name: &str, dir: &Path, on_way: usize) -> Result<Box<dyn Engine>> {
+/// Opens an empty system by its name: `chancery` with the hashing this CPU prefers,
+/// `chancery:LANES`, or `http` and `https` for the service.
+pub(crate) fn open(cell: &Cell) -> Result<Box<dyn Engine>> {
+    let (name, dir, on_way) = (cell.system.as_str(), cell.dir.as_path(), cell.on_way);
     Ok(match name.split_once(':').map_or(name, |(system, _)| system) {
         "chancery" => {
             let lanes = name.split_once(':').map(|(_, lanes)| lanes);
             Box::new(vault::Vaulted::open(dir, lanes, on_way)?)
         }
+        "http" => Box::new(served::Served::start(cell, false)?),
+        "https" => Box::new(served::Served::start(cell, true)?),
         "sqlite" => Box::new(sqlite::Sqlite::open(dir)?),
         "redb" => Box::new(redb::Redb::open(dir)?),
         "sled" => Box::new(sled::Sled::open(dir)?),
         "naive" => Box::new(naive::Naive::open(dir)?),
-        _ => bail!("no system {name}: chancery, sqlite, redb, sled or naive"),
+        _ => bail!("no system {name}: chancery, http, https, sqlite, redb, sled or naive"),
     })
 }

@@ -17,6 +17,7 @@ use crate::cli::run::Context;
 use crate::cli::world::{reserve, world_with};
 use crate::server::app::{App, SYSTEM, Settings};
 use crate::server::audit::{Act, Deed};
+use crate::server::body::Budget;
 use crate::server::identity::token::Env;
 use crate::server::log::{self, Style};
 use crate::store::disk::free_bytes;
@@ -66,7 +67,9 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
     let settings = settings(&config, &reserve);
     let vaults::Opened { tenants, system } = opened;
     let made = App::new(tenants, system, &world, settings);
-    let app = Arc::new(made.map_err(begin::failed)?);
+    let mut app = made.map_err(begin::failed)?;
+    app.bodies = Budget::default().within(config.server.read_seconds);
+    let app = Arc::new(app);
     let begun = begin::begin(context, &app, args, &config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -74,7 +77,8 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
         .map_err(|e| Failure::failed("SERVE_THREADS", e.to_string()))?;
     let now: UtcNanos = world.clock.wall();
     let (stop, stopped) = watch::channel(false);
-    let bound = runtime.block_on(listeners::bind(args, &config, &app, now))?;
+    let connections = listeners::connections(context, &config.server);
+    let bound = runtime.block_on(listeners::bind(args, &config, &app, (now, connections)))?;
     say(context, &app, &bound.started)?;
     begin::say(context, &begun)?;
     audit(&app, Deed::Started)?;

@@ -37,6 +37,8 @@ pub struct RawServer {
     pub max_body_bytes: Given<u64>,
     /// Connections at once.
     pub max_connections: Given<u64>,
+    /// Seconds in which a head, then a body, must have come.
+    pub read_seconds: Given<u64>,
     /// Seconds that a shutdown waits for open requests.
     pub drain_seconds: Given<u64>,
     /// Bytes kept on each file system for the vault's own acts.
@@ -152,6 +154,8 @@ pub struct Server {
     pub max_connections: u64,
     /// Seconds that a shutdown waits for open requests.
     pub drain_seconds: u64,
+    /// Seconds in which a head, then a body, must have come.
+    pub read_seconds: u64,
     /// Bytes kept on each file system for the vault's own acts: as a file, and free beside it.
     pub disk_reserve_bytes: u64,
     /// What it is run for.
@@ -280,6 +284,7 @@ pub fn check(
     // A connection holds some 100 KiB of buffers while it sends: 1,024 are 100 MiB.
     let given = &raw.max_connections;
     let max_connections = look.number("server.max_connections", given, 1_024, (8, 65_536))?;
+    let read_seconds = look.number("server.read_seconds", &raw.read_seconds, 30, (1, 300))?;
     // Less than the 30 s that the unit of systemd grants.
     let drain_seconds = look.number("server.drain_seconds", &raw.drain_seconds, 10, (1, 300))?;
     // Beside each other: an erasure of 64 handles (64 x 4 nodes of 4 KiB, twice: 2 MiB; its tags,
@@ -305,6 +310,7 @@ pub fn check(
         max_body_bytes,
         max_connections,
         drain_seconds,
+        read_seconds,
         disk_reserve_bytes,
         profile,
         trusted_proxies,

@@ -174,7 +174,8 @@ pub(crate) fn in_lanes<'a, const N: usize>(
         engine.run(&runs, count);
         done = count;
     }
-    for (lane, slot) in slots.iter_mut().enumerate() {
+    // Lanes are filled in order: those beyond the number of messages never had one to be wiped.
+    for (lane, slot) in slots.iter_mut().enumerate().take(source.len()) {
         if let Some(message) = slot.message {
             let mut state = engine.get(lane);
             while !slot.run().is_empty() {

@@ -47,8 +47,12 @@ pub(crate) fn in_lanes<const N: usize, const L: usize>(
     mut ends: impl Iterator<Item = (State, [u8; L])>,
     out: &mut [Hash32],
 ) {
-    let mut blocks = [padded::<L>(prefix); N];
     let (whole, rest) = out.as_chunks_mut::<N>();
+    if whole.is_empty() {
+        // Blocks of all lanes, and their wiping, would cost more than a few messages do.
+        return one_by_one(prefix, ends, rest);
+    }
+    let mut blocks = [padded::<L>(prefix); N];
     for out in whole {
         let mut filled = 0;
         for (lane, (block, (state, end))) in blocks.iter_mut().zip(&mut ends).enumerate() {

@@ -127,8 +127,7 @@ impl Sending {
     ) -> Result<Told, Told> {
         let sender = self.app.sources(&self.principal.tenant)?.sender(&self.source);
         let (began, metrics) = (self.app.clock.monotonic(), &self.app.observer.metrics);
-        let counted = Counted { metrics, protocol, sender };
-        let sender = &counted.sender;
+        let counted = Counted { metrics, protocol, sender: &sender };
         let form = Form::of(&self.vault.policies(), &self.source, sender.terms());
         let (mut before, whole) = (0, Cell::new(false));
         in_parts(
@@ -154,7 +153,7 @@ impl Sending {
                     counted.refused(&problem, batch.len() as u64);
                     Told::from(problem).behind(before)
                 })?;
-                receipts.iter().for_each(|receipt| counted.taken(receipt));
+                counted.taken(receipts.iter());
                 sender.heard(self.vault.clock().now());
                 before += batch.len();
                 Ok(())

@@ -2,26 +2,30 @@
 //! nothing unless the caller asks for each event by itself. It looks at no event: the vault does.
 
 use crate::base::event::Draft;
+use crate::base::id::Hash32;
 use crate::base::limits::BATCH_EVENTS_MAX;
+use crate::base::unit::{EntryIndex, UtcNanos};
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::body::{self, Held};
-use crate::server::caller::Appender;
+use crate::server::caller::{Appender, Caller};
 use crate::server::elements::{Stopped, elements};
 use crate::server::identity::principal::Scope;
-use crate::server::json::{Answer, media_type, text};
+use crate::server::intake::SMALL_BYTES_MAX;
+use crate::server::json::{Answer, media_type};
 use crate::server::log::RequestId;
 use crate::server::metrics::{Ingested, Metrics, Protocol};
 use crate::server::problem::{Document, Problem};
 use crate::server::query::Query;
 use crate::server::sources::{Sender, check_name};
 use crate::vault::Vault;
-use crate::vault::append::Receipt as Appended;
+use crate::vault::append::{Pending, Receipt as Appended};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::io::BufRead;
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -45,12 +49,16 @@ pub struct Sending {
 #[derive(Serialize, ToSchema)]
 pub struct Receipt {
     /// Place in the log.
-    #[schema(example = "123")]
-    index: String,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "123")]
+    index: EntryIndex,
     /// Log time, RFC 3339.
-    time: String,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String)]
+    time: Arc<str>,
     /// Leaf hash, hex.
-    leaf: String,
+    #[schema(value_type = String)]
+    leaf: Hash32,
     /// Whether the same event was there already; then this is the first one's receipt.
     duplicate: bool,
 }
@@ -96,14 +104,28 @@ pub enum Answered<'a> {
     Each(Results<'a>),
 }
 
-impl From<&Appended> for Receipt {
-    fn from(receipt: &Appended) -> Self {
-        Receipt {
-            index: text(&receipt.index),
-            time: receipt.time.to_string(),
-            leaf: receipt.leaf.to_string(),
-            duplicate: receipt.duplicate,
-        }
+fn as_text<T: std::fmt::Display, S: Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(value)
+}
+
+/// Writes receipts down. The events of one commit have one log time, which is written as text once.
+#[derive(Default)]
+struct Writing {
+    last: Option<(UtcNanos, Arc<str>)>,
+}
+
+impl Writing {
+    fn receipt(&mut self, appended: &Appended) -> Receipt {
+        let time = match &self.last {
+            Some((time, text)) if *time == appended.time => text.clone(),
+            _ => {
+                let text: Arc<str> = appended.time.to_string().into();
+                self.last = Some((appended.time, text.clone()));
+                text
+            }
+        };
+        let Appended { index, leaf, duplicate, .. } = *appended;
+        Receipt { index, time, leaf, duplicate }
     }
 }
 
@@ -133,26 +155,99 @@ pub async fn append(
     let source = source(&scope, sending.source)?;
     let framing = Framing::of(&headers)?;
     let held = body::read(&headers, body, app.settings.body_bytes_max, &app.bodies).await?;
-    let (vault, request) = (caller.vault.clone(), caller.request);
     let sender = app.sources(&caller.principal.tenant)?.sender(&source);
-    work(move || {
-        let (began, metrics) = (app.clock.monotonic(), &app.observer.metrics);
-        let protocol = framing.protocol();
-        let counted = Counted { metrics, protocol, sender };
-        let texts = framing.split(&held).inspect_err(|_| counted.unread())?;
-        let drafts: Vec<Draft<'_>> =
-            texts.iter().map(|json| Draft { source: &source, json }).collect();
-        let done = match sending.partial {
-            false => whole(&vault, &drafts, &counted),
-            true => each(&vault, &drafts, request, &counted),
-        };
-        if done.as_ref().is_ok_and(|answer| answer.status().is_success()) {
-            let took = app.clock.monotonic().saturating_sub(began);
-            metrics.acknowledged(Duration::from_nanos(took));
+    let (small, began) = (held.bytes.len() <= SMALL_BYTES_MAX, app.clock.monotonic());
+    let Caller { principal, vault, request, .. } = caller;
+    let batch = Batch { app: app.clone(), vault, request, source, framing, held, sender, began };
+    match sending.partial {
+        false if small => app.intake.take(&principal.tenant, batch).await,
+        false => work(move || batch.finish(batch.submit())).await,
+        true => work(move || batch.each()).await,
+    }
+}
+
+/// A batch whose body has come.
+pub struct Batch {
+    app: Arc<App>,
+    vault: Arc<Vault>,
+    request: RequestId,
+    source: String,
+    framing: Framing,
+    held: Held,
+    sender: Sender,
+    /// When it was all there, in nanoseconds of the process's clock.
+    began: u64,
+}
+
+impl Batch {
+    fn drafts(&self) -> Result<Vec<Draft<'_>>, Problem> {
+        let texts = self.framing.split(&self.held).inspect_err(|_| self.counted().unread())?;
+        Ok(texts.into_iter().map(|json| Draft { source: &self.source, json }).collect())
+    }
+
+    fn counted(&self) -> Counted<'_> {
+        Counted {
+            metrics: &self.app.observer.metrics,
+            protocol: self.framing.protocol(),
+            sender: &self.sender,
         }
-        done
-    })
-    .await
+    }
+
+    fn acknowledged(&self) {
+        let took = self.app.clock.monotonic().saturating_sub(self.began);
+        self.app.observer.metrics.acknowledged(Duration::from_nanos(took));
+    }
+
+    /// Sends it off, all or nothing; what became of it is `finish`'s.
+    ///
+    /// # Errors
+    /// What is wrong with it, or with the vault; nothing of it was taken.
+    pub fn submit(&self) -> Result<Pending<'_, '_>, Problem> {
+        let drafts = self.drafts()?;
+        self.vault.submit_under(&drafts, self.sender.terms()).map_err(|error| {
+            let problem = Problem::from(error);
+            self.counted().refused(&problem, drafts.len() as u64);
+            problem
+        })
+    }
+
+    /// Waits until it is durable; the answer.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn finish(&self, pending: Result<Pending<'_, '_>, Problem>) -> Result<Response, Problem> {
+        let pending = pending?;
+        let (counted, events) = (self.counted(), pending.events());
+        let appended = pending.wait().map_err(|error| {
+            let problem = Problem::from(error);
+            counted.refused(&problem, events as u64);
+            problem
+        })?;
+        self.acknowledged();
+        counted.taken(appended.iter());
+        self.sender.heard(self.vault.clock().now());
+        let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
+        let mut writing = Writing::default();
+        let receipts = appended.iter().map(|receipt| writing.receipt(receipt)).collect();
+        let receipts = Answered::Whole(Receipts { receipts, checkpoint });
+        Ok(Answer(StatusCode::OK, receipts).into_response())
+    }
+
+    /// Appends each event for itself; the answer.
+    fn each(&self) -> Result<Response, Problem> {
+        let (drafts, counted) = (self.drafts()?, self.counted());
+        let done = self.vault.append_each_under(&drafts, self.sender.terms()).map_err(|error| {
+            let problem = Problem::from(error);
+            counted.refused(&problem, drafts.len() as u64);
+            problem
+        })?;
+        let done = done.into_iter().map(|one| one.map_err(Problem::from)).collect();
+        let answer = each(done, &counted, (&self.vault, self.request));
+        if answer.status().is_success() {
+            self.acknowledged();
+        }
+        Ok(answer)
+    }
 }
 
 /// Counts what became of events that came in one way from one sender.
@@ -162,7 +257,7 @@ pub struct Counted<'a> {
     /// The way.
     pub protocol: Protocol,
     /// The sender.
-    pub sender: Sender,
+    pub sender: &'a Sender,
 }
 
 impl Counted<'_> {
@@ -171,9 +266,16 @@ impl Counted<'_> {
     }
 
     /// Counts what is durable.
-    pub fn taken(&self, receipt: &Appended) {
-        let outcome = if receipt.duplicate { Ingested::Duplicate } else { Ingested::Accepted };
-        self.count(outcome, 1);
+    pub fn taken<'r>(&self, receipts: impl Iterator<Item = &'r Appended>) {
+        let (mut accepted, mut duplicates) = (0, 0);
+        receipts.for_each(|receipt| match receipt.duplicate {
+            true => duplicates += 1,
+            false => accepted += 1,
+        });
+        let both = [(Ingested::Accepted, accepted), (Ingested::Duplicate, duplicates)];
+        both.into_iter().filter(|(_, events)| *events > 0).for_each(|(outcome, events)| {
+            self.count(outcome, events);
+        });
     }
 
     /// Counts a body that cannot be told apart into events, as one.
@@ -194,50 +296,24 @@ impl Counted<'_> {
     }
 }
 
-fn whole(vault: &Vault, drafts: &[Draft<'_>], counted: &Counted<'_>) -> Result<Response, Problem> {
-    let appended = vault.append_under(drafts, counted.sender.terms()).map_err(|error| {
-        let problem = Problem::from(error);
-        counted.refused(&problem, drafts.len() as u64);
-        problem
-    })?;
-    appended.iter().for_each(|receipt| counted.taken(receipt));
-    counted.sender.heard(vault.clock().now());
-    let checkpoint = appended.last().map(|last| last.checkpoint.to_string());
-    let receipts = appended.iter().map(Receipt::from).collect();
-    let receipts = Answered::Whole(Receipts { receipts, checkpoint });
-    Ok(Answer(StatusCode::OK, receipts).into_response())
-}
-
 fn each(
-    vault: &Vault,
-    drafts: &[Draft<'_>],
-    request: RequestId,
+    done: Vec<Result<Appended, Problem>>,
     counted: &Counted<'_>,
-) -> Result<Response, Problem> {
-    let done = vault.append_each_under(drafts, counted.sender.terms()).map_err(|error| {
-        let problem = Problem::from(error);
-        counted.refused(&problem, drafts.len() as u64);
-        problem
-    })?;
-    let done: Vec<Result<Appended, Problem>> =
-        done.into_iter().map(|one| one.map_err(Problem::from)).collect();
-    for one in &done {
-        match one {
-            Ok(receipt) => counted.taken(receipt),
-            Err(problem) => counted.refused(problem, 1),
-        }
-    }
+    (vault, request): (&Vault, RequestId),
+) -> Response {
+    counted.taken(done.iter().filter_map(|one| one.as_ref().ok()));
+    done.iter().filter_map(|one| one.as_ref().err()).for_each(|why| counted.refused(why, 1));
     let last = done.iter().rev().find_map(|one| one.as_ref().ok());
     let checkpoint = last.map(|last| last.checkpoint.to_string());
     if last.is_some() {
         counted.sender.heard(vault.clock().now());
     }
     let status = if last.is_some() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let request = request.to_string();
+    let (request, mut writing) = (request.to_string(), Writing::default());
     let results = done
         .iter()
         .map(|one| Each {
-            receipt: one.as_ref().ok().map(Receipt::from),
+            receipt: one.as_ref().ok().map(|receipt| writing.receipt(receipt)),
             problem: one.as_ref().err().map(|problem| problem.document(&request)),
         })
         .collect();
@@ -246,7 +322,7 @@ fn each(
     if let Some(seconds) = done.iter().filter_map(|one| one.as_ref().err()?.retry_after).max() {
         response.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds.into());
     }
-    Ok(response)
+    response
 }
 
 /// The source a caller speaks for.
@@ -270,6 +346,20 @@ pub fn source(scope: &Scope, named: Option<String>) -> Result<String, Problem> {
             Err(Problem::new(StatusCode::FORBIDDEN, "SOURCE_FORBIDDEN", detail).field("source"))
         }
     }
+}
+
+/// The lines of a body without their ends. `skip_until` searches by the machine's word and wider,
+/// which matters for lines of some hundred bytes.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let whole = rest;
+        // Reading from memory does not fail.
+        let read = rest.skip_until(b'\n').ok().filter(|read| *read > 0)?;
+        let line = whole.get(..read).unwrap_or_default();
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 /// How events lie in a body.
@@ -304,12 +394,10 @@ impl Framing {
     fn split(self, held: &Held) -> Result<Vec<&[u8]>, Problem> {
         let bytes = held.bytes.as_slice();
         let texts = match self {
-            Framing::Lines => bytes
-                .split(|byte| *byte == b'\n')
-                .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-                .filter(|line| !line.is_empty())
-                .take(BATCH_EVENTS_MAX + 1)
-                .collect(),
+            Framing::Lines => {
+                let lines = lines(bytes).filter(|line| !line.is_empty());
+                lines.take(BATCH_EVENTS_MAX + 1).collect()
+            }
             Framing::Json if bytes.trim_ascii_start().first() != Some(&b'[') => vec![bytes],
             Framing::Json => {
                 let mut list = Vec::new();
@@ -334,5 +422,30 @@ impl Framing {
             return Err(problem.limit(BATCH_EVENTS_MAX as u64));
         }
         Ok(texts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_as_they_always_did() {
+        let plain = |bytes: &[u8]| -> Vec<Vec<u8>> {
+            let lines = bytes.split(|byte| *byte == b'\n');
+            let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+            lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
+        };
+        let parts = ["", "\n", "\r\n", "\r", "a", "bc\r", "\r\r\n", "\n\n"];
+        for one in parts {
+            for two in parts {
+                for three in parts {
+                    let body = [one, two, three].concat().into_bytes();
+                    let found = lines(&body).filter(|line| !line.is_empty());
+                    let found: Vec<Vec<u8>> = found.map(<[u8]>::to_vec).collect();
+                    assert_eq!(found, plain(&body), "{body:?}");
+                }
+            }
+        }
     }
 }

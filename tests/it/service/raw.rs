@@ -13,18 +13,24 @@ use ureq::http::header::{HeaderName, HeaderValue};
 /// A connection.
 pub(crate) struct Wire(StreamOwned<ClientConnection, TcpStream>);
 
+/// Connects from one address of this machine.
+pub(crate) fn connect(to: SocketAddr, from: Ipv4Addr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((from, 0))).unwrap();
+        socket.connect(to).await.unwrap().into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
 impl Wire {
     /// Connects to the administration's listener from one address of this machine: each address
     /// has failures of its own.
     pub(crate) fn from(service: &Service, from: Ipv4Addr) -> Wire {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let stream = runtime.block_on(async {
-            let socket = tokio::net::TcpSocket::new_v4().unwrap();
-            socket.bind(SocketAddr::from((from, 0))).unwrap();
-            socket.connect(service.admin).await.unwrap().into_std().unwrap()
-        });
-        stream.set_nonblocking(false).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let stream = connect(service.admin, from);
         let mut roots = RootCertStore::empty();
         for root in &service.roots {
             roots.add(CertificateDer::from(root.clone())).unwrap();

@@ -178,9 +178,22 @@ impl Home {
 
     /// Starts the service in it.
     pub(crate) fn serve(self, more: &[&str]) -> Service {
+        self.serve_at(SocketAddr::from(([127, 0, 0, 1], 0)), more)
+    }
+
+    /// As `serve`, with the public listener at an address.
+    pub(crate) fn serve_at(self, public: SocketAddr, more: &[&str]) -> Service {
+        self.serve_with(public, None, more)
+    }
+
+    fn serve_with(self, public: SocketAddr, files: Option<u32>, more: &[&str]) -> Service {
         let errors = OpenOptions::new().create(true).append(true).open(self.path("errors"));
-        let mut command = self.command(&SERVE);
-        command.args(more).stdout(Stdio::piped()).stderr(errors.unwrap());
+        let public = public.to_string();
+        let mut command =
+            self.command(&["serve", "--listen", &public, "--admin-listen", "127.0.0.1:0"]);
+        command.args(more);
+        let mut command = files.map(|files| limited(&command, files)).unwrap_or(command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors.unwrap());
         let mut child = Running(command.spawn().unwrap());
         let mut out = BufReader::new(child.0.stdout.take().unwrap());
         let said = loop {
@@ -193,18 +206,37 @@ impl Home {
             }
         };
         let address = |name: &str| said[name].as_str().unwrap().parse().unwrap();
-        let pem = std::fs::read(self.path("h/tls/ca.pem")).unwrap();
-        let roots = chancery::forward::http::roots_of_pem(&pem).unwrap();
+        let scheme = if said["scheme"] == "http" { "http" } else { "https" };
+        let roots = match scheme {
+            "http" => Vec::new(),
+            _ => {
+                let pem = std::fs::read(self.path("h/tls/ca.pem")).unwrap();
+                chancery::forward::http::roots_of_pem(&pem).unwrap()
+            }
+        };
         Service {
             public: address("listen"),
             admin: address("admin_listen"),
             agent: agent(&roots),
+            scheme,
             roots,
             child,
             out,
             home: self,
         }
     }
+}
+
+/// The same command, which may have so many files open and cannot raise that.
+fn limited(command: &Command, files: u32) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("ulimit -n {files}; exec \"$@\"")).arg("sh");
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.current_dir(command.get_current_dir().unwrap());
+    ["CHANCERY_HOME", "CHANCERY_TENANT", "NO_COLOR"].iter().for_each(|name| {
+        shell.env_remove(name);
+    });
+    shell
 }
 
 fn agent(roots: &[Vec<u8>]) -> ureq::Agent {
@@ -240,6 +272,7 @@ pub(crate) struct Service {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) roots: Vec<Vec<u8>>,
+    scheme: &'static str,
     agent: ureq::Agent,
     // Ended before its home goes.
     child: Running,
@@ -251,6 +284,29 @@ impl Service {
     /// Starts one in a fresh home.
     pub(crate) fn start(more: &[&str]) -> Service {
         Home { dir: tempfile::tempdir().unwrap() }.serve(more)
+    }
+
+    /// As `start`, with settings below `[server]`, where the system lets the program have so many
+    /// files open.
+    pub(crate) fn start_set(settings: &str, files: Option<u32>, more: &[&str]) -> Service {
+        let home = Home { dir: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(home.path("h")).unwrap();
+        std::fs::write(home.path("h/chancery.toml"), format!("[server]\n{settings}\n")).unwrap();
+        home.serve_with(SocketAddr::from(([127, 0, 0, 1], 0)), files, more)
+    }
+
+    /// What the kernel counts of its memory, in MiB: `VmRSS` now, `VmHWM` at most since `forget`.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.child.0.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let kib: u64 = line.trim_matches([':', '\t', ' ', 'k', 'B']).parse().unwrap();
+        kib / 1_024
+    }
+
+    /// Begins to count the most memory anew.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.0.id()), "5").unwrap();
     }
 
     pub(crate) fn read(&self, path: &str) -> String {
@@ -318,7 +374,8 @@ impl Service {
     /// What sends batches to the public listener on connections of its own: receipts, or none when
     /// no answer came.
     pub(crate) fn sender(&self) -> impl Fn(&str, &str) -> Option<Vec<Value>> + Send + use<> {
-        let (agent, url) = (self.agent.clone(), format!("https://{}/v1/events", self.public));
+        let url = format!("{}://{}/v1/events", self.scheme, self.public);
+        let agent = self.agent.clone();
         move |token, lines| {
             let request = agent.post(format!("{url}?source=clinic"));
             let request = request.header("authorization", format!("Bearer {token}"));
@@ -340,7 +397,8 @@ impl Service {
         headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Reply {
-        let mut request = Request::builder().method(method).uri(format!("https://{at}{path}"));
+        let uri = format!("{}://{at}{path}", self.scheme);
+        let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

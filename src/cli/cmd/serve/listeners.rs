@@ -8,15 +8,21 @@ use crate::cli::cmd::serve::Started;
 use crate::cli::config::Config;
 use crate::cli::config::server::{Server, Tls as Files};
 use crate::cli::error::Failure;
+use crate::cli::run::Context;
 use crate::server::app::App;
 use crate::server::listen::{Bounds, Listening, Tls};
 use crate::server::router::{admin_router, public_router};
 use crate::server::tls::server_config;
 use anyhow::Result;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Files that a connection to one listener stands for: itself, one to the other listener, and as
+/// many again for the vaults.
+const FILES_OF_A_CONNECTION: u64 = 4;
 
 /// Bound listeners.
 pub(crate) struct Bound {
@@ -41,22 +47,47 @@ pub(crate) fn check(args: &Serve, server: &Server) -> Result<()> {
     }
 }
 
+/// How many connections each listener may have at once: as many as are configured, as long as
+/// those of both take no more than half of the files that this process may have open. The other
+/// half is the vaults': whoever fills the listeners must not keep a vault from opening a file. The
+/// limit of files is raised as far as the system lets it.
+pub(crate) fn connections(context: &Context, server: &Server) -> usize {
+    let wished = server.max_connections;
+    let need = wished.saturating_mul(FILES_OF_A_CONNECTION);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let mut files = current.unwrap_or(u64::MAX);
+    if files < need {
+        let more = Rlimit { current: Some(maximum.unwrap_or(need).min(need)), maximum };
+        if setrlimit(Resource::Nofile, more).is_ok() {
+            files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        }
+    }
+    let most = (files / FILES_OF_A_CONNECTION).max(1);
+    if most < wished {
+        let text = format!(
+            "{most} connections at once instead of {wished}: this process may have {files} files \
+             open; raise the limit to {need} (ulimit -n, LimitNOFILE)"
+        );
+        context.note("CONNECTIONS_LIMITED", &text);
+    }
+    usize::try_from(wished.min(most)).unwrap_or(usize::MAX)
+}
+
 /// Binds both listeners.
 pub(crate) async fn bind(
     args: &Serve,
     config: &Config,
     app: &Arc<App>,
-    now: UtcNanos,
+    (now, connections): (UtcNanos, usize),
 ) -> Result<Bound> {
     let (tls, ca) = tls(args, config, now)?;
     let server = &config.server;
-    let connections = usize::try_from(server.max_connections).unwrap_or(usize::MAX);
     let bounds = Bounds {
         connections,
         // A quarter for one address, but for a proxy's: behind that are many.
         per_address: connections.div_ceil(4),
+        idle: Duration::from_secs(server.read_seconds),
         drain: Duration::from_secs(server.drain_seconds),
-        ..Bounds::default()
     };
     let public = listen(server.listen, tls.clone(), public_router(app.clone()), bounds).await?;
     let admin = listen(server.admin_listen, tls.clone(), admin_router(app.clone()), bounds).await?;
