@@ -3,8 +3,8 @@
 //! a request's head, of a shutdown. It never reads a request: that is the router's.
 
 use crate::server::flight::Flights;
+use crate::server::linger::{Lingering, Unread};
 use axum::Router;
-use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -220,12 +220,13 @@ impl Connection {
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let Connection { router, mut stop, idle, _held, .. } = self;
-        let flights = Flights::default();
+        let (flights, unread) = (Flights::default(), Unread::default());
+        let stream = Lingering::new(stream, unread.clone());
         let counted = flights.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             let (flight, answer) = (counted.begin(), router.clone());
-            let answer = answer.oneshot(request.map(Body::new));
+            let answer = answer.oneshot(request.map(|body| unread.watch(body)));
             async move { Ok::<_, Infallible>(flight.until_sent(answer.await?)) }
         });
         let mut builder = Builder::new(TokioExecutor::new());

@@ -17,6 +17,7 @@ pub mod http;
 pub mod identity;
 pub mod intake;
 pub mod json;
+mod linger;
 pub mod listen;
 pub mod log;
 pub mod metrics;

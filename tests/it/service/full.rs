@@ -196,7 +196,9 @@ fn a_disk_that_is_filled_stops_events_alone_and_what_expires_lets_them_in_again(
     let home = service.stop();
     home.trust();
     home.ok(&["verify", "--trust", "trust.policy"]);
-    home.ok(&["--tenant", "system", "doctor"]);
+    let doctor = home.run(&["--tenant", "system", "doctor"]);
+    let told: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert_eq!(told["level"], "weak", "one copy, no witness, and nothing bad: {told}");
 }
 
 #[test]

@@ -398,6 +398,23 @@ fn leavers(desk: &Desk) {
     assert_eq!(desk.events(), events + 1);
 }
 
+/// Whoever is refused before the body was sent may finish sending, and then reads why.
+fn talkers(desk: &Desk) {
+    let mut wire = Wire::new(&desk.service);
+    wire.write(
+        b"POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+          content-length: 65536\r\n\r\n{",
+    );
+    let mut answer = wire.first();
+    for piece in 0..60 {
+        assert!(wire.takes(&[b' '; 1000]), "piece {piece}: the connection was closed on it");
+    }
+    wire.end();
+    answer.extend(wire.rest());
+    let all = replies(&answer);
+    assert_eq!((all.len(), all[0].status, all[0].code()), (1, 401, "UNAUTHENTICATED".to_owned()));
+}
+
 #[test]
 fn bad_input_is_a_problem_that_names_it_and_leaves_nothing_in_the_log() {
     let desk = Desk::open();
@@ -412,6 +429,7 @@ fn bad_input_is_a_problem_that_names_it_and_leaves_nothing_in_the_log() {
     assert_eq!(desk.events(), events, "none of it is in the log");
     batches(&desk);
     leavers(&desk);
+    talkers(&desk);
     let home = desk.service.stop();
     // Nothing that was under way came in behind it.
     home.trust();

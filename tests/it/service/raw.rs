@@ -58,6 +58,18 @@ impl Wire {
         }
     }
 
+    /// Sends bytes; whether the other side still takes them.
+    pub(crate) fn takes(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).and_then(|()| self.0.flush()).is_ok()
+    }
+
+    /// The first piece of what comes.
+    pub(crate) fn first(&mut self) -> Vec<u8> {
+        let mut piece = [0; 4096];
+        let read = self.0.read(&mut piece).unwrap();
+        piece[..read].to_vec()
+    }
+
     /// Everything until the other side closes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let (mut all, mut piece) = (Vec::new(), [0; 4096]);
