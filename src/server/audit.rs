@@ -53,11 +53,13 @@ pub enum Deed {
     GlassReviewed,
     /// The founding ended.
     Founded,
+    /// Other certificates are used.
+    CertificateReplaced,
 }
 
 impl Deed {
     /// All of them.
-    pub const ALL: [Deed; 18] = [
+    pub const ALL: [Deed; 19] = [
         Deed::Started,
         Deed::Stopped,
         Deed::Login,
@@ -76,6 +78,7 @@ impl Deed {
         Deed::GlassBroken,
         Deed::GlassReviewed,
         Deed::Founded,
+        Deed::CertificateReplaced,
     ];
 
     /// Action, category, verb, outcome, severity.
@@ -98,6 +101,7 @@ impl Deed {
             Deed::TokenRevoked => ("token.revoke", "key", "revoke", "success", 3),
             Deed::GlassBroken => ("glass.break", "authorization", "alert", "success", 9),
             Deed::GlassReviewed => ("glass.review", "authorization", "approve", "success", 3),
+            Deed::CertificateReplaced => ("tls.replace", "configuration", "update", "success", 3),
             Deed::Founded => ("founding.end", "configuration", "update", "success", 3),
         }
     }

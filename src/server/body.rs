@@ -84,19 +84,7 @@ pub async fn read(
     budget: &Budget,
 ) -> Result<Held, Problem> {
     let packing = Packing::of(headers)?;
-    if let Some(length) = headers.get(header::CONTENT_LENGTH)
-        && length.to_str().ok().and_then(|l| l.parse::<u64>().ok()).is_some_and(|l| l > most as u64)
-    {
-        return Err(too_large(most));
-    }
-    let reading = collect(body, most, budget.hold());
-    let held = match timeout(Duration::from_secs(BODY_SECONDS), reading).await {
-        Ok(held) => held?,
-        Err(_) => {
-            let detail = "the body did not come within 30 seconds: send less, or faster";
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail));
-        }
-    };
+    let held = raw(headers, body, most, budget).await?;
     match packing {
         Packing::None => Ok(held),
         packing => {
@@ -104,6 +92,28 @@ pub async fn read(
             unpacked.await.unwrap_or_else(|_| Err(Problem::internal()))
         }
     }
+}
+
+/// Reads a body of at most `most` bytes as it came.
+///
+/// # Errors
+/// 413 `BODY_TOO_LARGE`, 408 `BODY_TIMEOUT`, 400 `BODY_BROKEN`, 503 `OVERLOADED`.
+pub async fn raw(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    budget: &Budget,
+) -> Result<Held, Problem> {
+    if let Some(length) = headers.get(header::CONTENT_LENGTH)
+        && length.to_str().ok().and_then(|l| l.parse::<u64>().ok()).is_some_and(|l| l > most as u64)
+    {
+        return Err(too_large(most));
+    }
+    let reading = collect(body, most, budget.hold());
+    timeout(Duration::from_secs(BODY_SECONDS), reading).await.unwrap_or_else(|_| {
+        let detail = "the body did not come within 30 seconds: send less, or faster";
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail))
+    })
 }
 
 async fn collect(mut body: Body, most: usize, mut held: Held) -> Result<Held, Problem> {

@@ -2,6 +2,8 @@
 //! port; every bound stated: connections in all and from one address, seconds of a handshake, of
 //! a request's head, of a shutdown. It never reads a request: that is the router's.
 
+use crate::server::certificate::Certificate;
+use crate::server::tls::Settings;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
@@ -19,7 +21,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 
 /// Pause after the system refused a connection, for want of descriptors most likely.
@@ -58,29 +59,29 @@ impl Default for Bounds {
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
-    /// Its certificate in DER, verified against the authorities of the listener.
-    pub certificate: Option<Arc<[u8]>>,
+    /// The certificate it showed, if any.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// TLS settings that can be replaced while the listener runs.
 #[derive(Clone)]
 pub struct Tls {
-    config: Arc<RwLock<Arc<ServerConfig>>>,
+    settings: Arc<RwLock<Arc<Settings>>>,
 }
 
 impl Tls {
     /// Begins with these settings.
-    pub fn new(config: Arc<ServerConfig>) -> Self {
-        Tls { config: Arc::new(RwLock::new(config)) }
+    pub fn new(settings: Settings) -> Self {
+        Tls { settings: Arc::new(RwLock::new(Arc::new(settings))) }
     }
 
     /// Uses other settings from the next connection on.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    pub fn replace(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.config.read().unwrap_or_else(PoisonError::into_inner).clone())
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -133,7 +134,7 @@ impl Listening {
             let Some(place) = crowd.enter(address.ip()) else { continue };
             let _ = stream.set_nodelay(true);
             let connection = Connection {
-                tls: tls.as_ref().map(Tls::acceptor),
+                tls: tls.as_ref().map(Tls::settings),
                 router: router.clone(),
                 watcher: graceful.watcher(),
                 address,
@@ -162,7 +163,7 @@ async fn accept(
 }
 
 struct Connection {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Settings>>,
     router: Router,
     watcher: Watcher,
     address: SocketAddr,
@@ -174,13 +175,14 @@ impl Connection {
         let address = self.address;
         match &self.tls {
             None => self.speak(stream, Peer { address, certificate: None }).await,
-            Some(acceptor) => {
+            Some(settings) => {
+                let acceptor = TlsAcceptor::from(settings.config.clone());
                 let shaken =
                     timeout(Duration::from_secs(HANDSHAKE_SECONDS), acceptor.accept(stream));
                 // Noise and strangers: nothing of it is worth a line.
                 let Ok(Ok(stream)) = shaken.await else { return };
                 let chain = stream.get_ref().1.peer_certificates();
-                let certificate = chain.and_then(|chain| chain.first()).map(|c| Arc::from(&**c));
+                let certificate = chain.and_then(|chain| settings.shown(chain)).map(Arc::new);
                 self.speak(stream, Peer { address, certificate }).await;
             }
         }

@@ -23,7 +23,8 @@ fn without_a_file_it_listens_on_loopback_with_a_certificate_of_its_own() {
     let server = check("").unwrap();
     assert_eq!(server.listen.to_string(), "127.0.0.1:8843");
     assert_eq!(server.admin_listen.to_string(), "127.0.0.1:8844");
-    assert_eq!((server.tls, server.client_ca), (Tls::Generated, None));
+    assert_eq!(server.tls, Tls::Generated);
+    assert!(server.clients.is_empty());
     assert_eq!(server.hosts, ["localhost", "127.0.0.1", "[::1]"]);
     assert_eq!((server.cooling_off, server.max_body_bytes), (86_400, 16 << 20));
     assert_eq!((server.max_connections, server.drain_seconds), (1_024, 10));
@@ -55,7 +56,7 @@ metrics_by_tenant = true
     let server = check(text).unwrap();
     let cert = PathBuf::from("/srv/vault/tls/chain.pem");
     assert_eq!(server.tls, Tls::Files { cert, key: "/etc/tls/key.pem".into() });
-    assert_eq!(server.client_ca, Some("/srv/vault/ca.pem".into()));
+    assert_eq!(server.clients["main"], PathBuf::from("/srv/vault/ca.pem"));
     assert_eq!((server.cooling_off, server.profile), (1_800, Profile::Dev));
     assert_eq!(server.trusted_proxies.len(), 2);
     assert!(server.shown.iter().all(|s| s.origin == Origin::File), "{:?}", server.shown);
