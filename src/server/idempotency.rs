@@ -49,7 +49,7 @@ pub fn instead(route: &str) -> Option<&'static str> {
         "/v1/events/{index}/open"
         | "/v1/events/{index}/disclose"
         | "/v1/subjects/lookup"
-        | "/v1/subjects/{handle}/preview"
+        | "/v1/orders/{id}/open"
         | "/v1/subjects/{handle}/identifiers" => {
             Some("leave it out: this reads, and each reading is in the log")
         }

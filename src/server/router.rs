@@ -96,6 +96,7 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(retention::history))
         .routes(routes!(orders::file, orders::list))
         .routes(routes!(orders::get))
+        .routes(routes!(orders::open))
         .routes(routes!(orders::approve))
         .routes(routes!(orders::reject))
         .routes(routes!(orders::withdraw))

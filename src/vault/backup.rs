@@ -20,7 +20,7 @@ mod restore;
 pub use restore::{Restored, Restoring};
 
 use crate::base::id::Hash32;
-use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize};
+use crate::base::unit::{ClassDay, EntryIndex, Generation, TreeSize, UtcNanos};
 use crate::crypto::hash::sha256;
 use crate::format::backup::{DATA, FileLine, LIST, MANIFEST, Manifest, list};
 use crate::format::body::FILE_HEAD_BYTES;
@@ -62,6 +62,7 @@ enum Part {
 /// Everything that belongs to one checkpoint, by name below the data directory.
 struct Whole {
     checkpoint: Checkpoint,
+    time: UtcNanos,
     generation: Generation,
     parts: BTreeMap<String, Part>,
 }
@@ -171,6 +172,7 @@ impl Vault {
         let (units, known) = (inner.log.unit_count(), inner.bodies.list()?);
         let known: BTreeSet<ClassDay> = known.into_iter().map(|(day, _)| day).collect();
         let note = self.checkpoint()?;
+        let time = self.clock().now();
         let checkpoint = checkpoint_of(&note)
             .ok_or_else(|| Error::evidence("MALFORMED", "the vault's own checkpoint"))?;
         let mut parts = BTreeMap::new();
@@ -191,7 +193,7 @@ impl Vault {
         self.log_parts(&tenant.join("log"), checkpoint.size, &mut file)?;
         let growing = |day: &ClassDay| day.day.0 + 1 >= today.0;
         self.body_parts(checkpoint.size, (units, &known), &growing, &mut file)?;
-        Ok(Whole { checkpoint, generation, parts })
+        Ok(Whole { checkpoint, time, generation, parts })
     }
 
     /// What people outside signed, and what says that the mirror of the keys lacks something.
@@ -308,7 +310,7 @@ impl Vault {
         let text = list(files);
         let manifest = Manifest {
             origin: self.origin().to_owned(),
-            time: self.clock().now(),
+            time: whole.time,
             size: whole.checkpoint.size,
             root: whole.checkpoint.root,
             generation: whole.generation,

@@ -70,12 +70,14 @@ pub struct Look<'a> {
     pub purpose: &'a str,
     /// For whom.
     pub who: &'a str,
+    /// Who hands it out, where that is not whom it is for.
+    pub by: Option<&'a str>,
     /// Who stands behind it, where one person's word is not enough.
     pub order: Option<&'a Order>,
 }
 
 impl Vault {
-    /// Discloses fields of one record to `who`, for `purpose`. All fields or none.
+    /// Discloses fields of one record for a purpose, to somebody, by somebody. All fields or none.
     ///
     /// # Errors
     /// `Invalid` `FIELD_UNKNOWN` for a field the record has not; `Denied` `FIELD_ERASED`,
@@ -87,6 +89,7 @@ impl Vault {
         fields: &[&str],
         purpose: &str,
         who: &str,
+        by: &str,
     ) -> Result<Disclosure> {
         self.writable()?;
         let record = self.record(index, Reading { open: true, destination: None })?;
@@ -101,7 +104,16 @@ impl Vault {
         };
         open(&record)?;
         let range = index..EntryIndex(index.0 + 1);
-        let recorded = self.record_reading("disclosure", range, 1, &names, purpose, who)?;
+        let recorded = self.record_look(&Look {
+            act: "disclosure",
+            range,
+            records: 1,
+            fields: &names,
+            purpose,
+            who,
+            by: Some(by),
+            order: None,
+        })?;
         // Read again: an erasure may have passed while the entry was written.
         let fields = open(&self.record(index, Reading { open: true, destination: None })?)?;
         let proof = self.prove(index)?;
@@ -127,7 +139,7 @@ impl Vault {
         purpose: &str,
         who: &str,
     ) -> Result<EntryIndex> {
-        self.record_look(&Look { act, range, records, fields, purpose, who, order: None })
+        self.record_look(&Look { act, range, records, fields, purpose, who, by: None, order: None })
     }
 
     /// As `record_reading`, with who ordered it where that takes an order.
@@ -138,8 +150,9 @@ impl Vault {
         let Look { range, purpose, who, .. } = look;
         self.writable()?;
         let mode = look.order.map(Order::mode).transpose()?;
-        if purpose.trim().is_empty() || who.trim().is_empty() {
-            let fix = "say for whom and why: --recipient and --reason";
+        let unnamed = look.by.is_some_and(|by| by.trim().is_empty());
+        if purpose.trim().is_empty() || who.trim().is_empty() || unnamed {
+            let fix = "say who hands it out, for whom and why: --by, --recipient and --reason";
             return Err(Error::denied("DISCLOSURE_UNEXPLAINED", fix));
         }
         let mut names: Vec<String> = look.fields.iter().map(|f| (*f).to_owned()).collect();
@@ -161,6 +174,7 @@ impl Vault {
             ("disclosure.purpose", (*purpose).to_owned()),
             ("disclosure.recipient", (*who).to_owned()),
         ];
+        sealed.extend(look.by.map(|by| ("disclosure.by", by.to_owned())));
         sealed.extend(look.order.into_iter().flat_map(Order::fields));
         let prepared = self.prepare_act(Verb::Disclose, ClassId(VAULT_CLASS), sealed)?;
         Ok(self.commit_act(Kind::Disclose, clear, prepared, None)?.first)

@@ -26,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const RUN_DAYS_MAX: usize = 64;
 /// Times a run is planned again because holds or policies changed or another run passed meanwhile.
 const REPLANS_MAX: usize = 8;
+/// Who asked for a run nobody asked for.
+const SCHEDULE: &str = "schedule";
 /// Code of a plan that no longer fits the state at its index.
 pub(crate) const PLAN_CHANGED: &str = "PLAN_CHANGED";
 
@@ -142,18 +144,27 @@ impl Vault {
         Ok(held)
     }
 
-    /// Expires what is due at log time now, and completes what erasures had to leave.
-    /// `confirm` is today's date, needed once after log time jumped more than seven days.
+    /// As `expire_for`, on the schedule's account.
+    ///
+    /// # Errors
+    /// As `expire_for`.
+    pub fn expire(&self, confirm: Option<Day>) -> Result<Expired> {
+        self.expire_for(confirm, SCHEDULE)
+    }
+
+    /// Expires what is due at log time now, and completes what erasures had to leave. `confirm` is
+    /// today's date, needed once after log time jumped more than seven days; `by` is whoever asked
+    /// for the run, sealed in its entries.
     ///
     /// # Errors
     /// `Denied` `EXPIRY_SUSPENDED` after an unconfirmed jump; those of the store.
-    pub fn expire(&self, confirm: Option<Day>) -> Result<Expired> {
+    pub fn expire_for(&self, confirm: Option<Day>, by: &str) -> Result<Expired> {
         self.writable()?;
         let now = self.inner.clock.now();
         let confirmed = self.confirmed(now, confirm)?;
         let mut done = Expired::default();
         for _ in 0..REPLANS_MAX {
-            match self.expire_due(now, confirmed, &mut done) {
+            match self.expire_due((now, confirmed), by, &mut done) {
                 // Holds or policies changed or another run passed between plan and intent.
                 Err(Error::Conflict { code: PLAN_CHANGED, .. }) => {}
                 other => {
@@ -192,7 +203,12 @@ impl Vault {
         Err(Error::denied("EXPIRY_SUSPENDED", fix))
     }
 
-    fn expire_due(&self, now: UtcNanos, confirmed: bool, done: &mut Expired) -> Result<()> {
+    fn expire_due(
+        &self,
+        (now, confirmed): (UtcNanos, bool),
+        by: &str,
+        done: &mut Expired,
+    ) -> Result<()> {
         // Taken before the plan: whatever is held, released or put in force after it makes the
         // plan void.
         let grounds = Grounds::of(&self.facts());
@@ -209,11 +225,11 @@ impl Vault {
             }
         }
         for run in ready.chunks(RUN_DAYS_MAX) {
-            self.expire_run(run, &grounds, done)?;
+            self.expire_run(run, &grounds, by, done)?;
         }
         // The entry of a run is also what records that a person confirmed the date.
         if confirmed && ready.is_empty() && done.runs.is_empty() {
-            self.expire_run(&[], &grounds, done)?;
+            self.expire_run(&[], &grounds, by, done)?;
         }
         Ok(())
     }
@@ -222,10 +238,11 @@ impl Vault {
         &self,
         run: &[(Planned, UtcNanos)],
         grounds: &Grounds,
+        by: &str,
         done: &mut Expired,
     ) -> Result<()> {
         let policy = grounds.policies.map_or(Hash32::ZERO, |(_, _, hash)| hash);
-        let by = vec![("order.requested_by", "schedule".to_owned())];
+        let by = vec![("order.requested_by", by.to_owned())];
         let intent = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by.clone())?;
         let finish = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by)?;
         let mut tree = self.inner.keys.tree();
@@ -291,7 +308,7 @@ impl Vault {
             open.map(|p| (p.intent, p.plan.clone())).collect()
         };
         for (intent, plan) in open {
-            let by = vec![("order.requested_by", "schedule".to_owned())];
+            let by = vec![("order.requested_by", SCHEDULE.to_owned())];
             let act = self.prepare_act(Verb::Retain, ClassId(VAULT_CLASS), by)?;
             let mut tree = self.inner.keys.tree();
             self.announce_root(&tree)?;

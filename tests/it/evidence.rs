@@ -223,7 +223,8 @@ fn a_disclosed_value_is_shown_as_it_was_sealed() {
     let json = visit(6, "n1", "p1").replace(r#"{"ward":"3b","note":"bed p1"}"#, data);
     assert!(json.contains(data));
     let receipts = vault.append(&[Draft { source: "ehr", json: json.as_bytes() }]).unwrap();
-    let made = vault.disclose(receipts[0].index, &["data"], "order 4 C 118/26", "court").unwrap();
+    let made =
+        vault.disclose(receipts[0].index, &["data"], "order 4 C 118/26", "court", "dana").unwrap();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("told"), made.text).unwrap();
     fs::write(dir.path().join("trust"), trust_of(&vault)).unwrap();

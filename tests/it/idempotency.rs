@@ -212,7 +212,8 @@ fn keys_that_are_none_and_routes_without_them_are_refused() {
                 continue;
             }
             refusing += 1;
-            let path = path.replace("{index}", "0").replace("{handle}", &"0".repeat(32));
+            let path = path.replace("{index}", "0");
+            let path = path.replace("{handle}", &"0".repeat(32)).replace("{id}", &"0".repeat(32));
             let refused = desk.ask(&path, "a", &json!({}));
             assert_eq!(code(&refused), (400, "IDEMPOTENCY_KEY_UNSUPPORTED".to_owned()), "{path}");
             assert_eq!(json_of(&refused.2)["field"], HEADER);

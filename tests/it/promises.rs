@@ -17,6 +17,7 @@ use chancery::vault::Vault;
 use chancery::vault::config::Config;
 use chancery::vault::error::{Error, Result};
 use chancery::vault::hold::Order;
+use chancery::vault::read::Reading;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -275,7 +276,15 @@ fn evidence_that_expired_still_does_not_make_an_erasure_look_like_a_loss() {
     let late = append(&vault, &[Visit::new(3, "p2", "p2b").class("6y")]).unwrap()[0].index;
     erase(&vault, "p1").unwrap();
     house.clock.pass_days(1200);
-    assert!(!vault.expire(None).unwrap().class_days.is_empty());
+    let expired = vault.expire_for(None, "dana").unwrap();
+    assert!(!expired.class_days.is_empty());
+    let opened = Reading { open: true, destination: None };
+    for (_, intent, done) in &expired.runs {
+        for entry in [intent, done] {
+            let said = vault.record(*entry, opened).unwrap();
+            assert_eq!(said.value("order.requested_by"), Some(&b"\"dana\""[..]), "who asked");
+        }
+    }
     drop(vault);
     let vault = house.open().unwrap();
     let fates: BTreeSet<Fate> = read_all(&vault).iter().flat_map(|r| r.groups.clone()).collect();

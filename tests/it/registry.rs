@@ -379,7 +379,7 @@ fn no_reader_of_records_gets_a_body() {
     // Others of the vault's own fields are as they were.
     assert!(records.iter().any(|record| record.value("config.policies").is_some()));
     let size = vault.size();
-    let disclosed = vault.disclose(at, &["config.document"], "order 4", "court");
+    let disclosed = vault.disclose(at, &["config.document"], "order 4", "court", "dana");
     assert_eq!(code(disclosed), "FIELD_PRIVATE");
     assert_eq!(vault.size(), size, "and no entry says that it was");
     let found = vault.document(DocumentKind::Human, id(1)).unwrap().unwrap();

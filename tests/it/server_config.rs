@@ -115,6 +115,37 @@ fn a_generated_certificate_stays_on_loopback_unless_somebody_wants_it_elsewhere(
 }
 
 #[test]
+fn every_tenants_clients_have_one_authority() {
+    let client = |tenant: &str, ca: &str| {
+        format!("[[server.client]]\ntenant = \"{tenant}\"\nca = \"{ca}\"\n")
+    };
+    let main = "[server]\nclient_ca = \"main.pem\"\n".to_owned();
+    let two = main.clone() + &client("clinic", "/etc/clinic.pem") + &client("lab-2", "lab.pem");
+    let clients = check(&two).unwrap().clients;
+    let path = |name: &str| clients[name].display().to_string();
+    assert_eq!(clients.len(), 3);
+    assert_eq!(path("main"), "/srv/vault/main.pem");
+    assert_eq!(
+        (path("clinic"), path("lab-2")),
+        ("/etc/clinic.pem".into(), "/srv/vault/lab.pem".into())
+    );
+    for wrong in [
+        main + &client("main", "other.pem"),
+        client("lab", "a.pem") + &client("lab", "b.pem"),
+        client("Lab", "a.pem"),
+        client("../lab", "a.pem"),
+        client("", "a.pem"),
+        client("lab", ""),
+        "[[server.client]]\ntenant = \"lab\"\n".to_owned(),
+    ] {
+        let said = refused(&wrong);
+        assert!(said.starts_with("CONFIG_VALUE") && said.contains("server.client"), "{said}");
+    }
+    let said = refused("[[server.client]]\ntenant = \"lab\"\ncert = \"a.pem\"\n");
+    assert!(said.starts_with("CONFIG_UNKNOWN_KEY"), "{said}");
+}
+
+#[test]
 fn what_is_wrong_is_refused_with_its_line_and_what_is_allowed() {
     for (line, key, allowed) in [
         ("listen = \"localhost:8843\"", "server.listen", "an address and a port"),

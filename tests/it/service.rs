@@ -4,6 +4,7 @@
 mod alone;
 mod input;
 mod kills;
+mod named;
 mod openapi;
 mod person;
 pub(crate) mod raw;

@@ -16,8 +16,7 @@ pub(crate) fn run(context: &mut Context, args: &Disclose) -> Result<ExitCode> {
     let vault = context.open()?;
     let index = find(&vault, &args.record)?;
     let fields: Vec<&str> = args.fields.iter().map(String::as_str).collect();
-    let who = format!("{}; handed out by {}", args.recipient, args.by);
-    let disclosed = vault.disclose(index, &fields, &args.purpose, &who)?;
+    let disclosed = vault.disclose(index, &fields, &args.purpose, &args.recipient, &args.by)?;
     write_new(Some(&args.out), disclosed.text.as_bytes())?;
     context.out.object(&json!({
         "index": index.0,

@@ -270,6 +270,7 @@ pub(crate) fn write(
         fields,
         purpose: wanted.purpose,
         who: wanted.by,
+        by: None,
         order: wanted.order,
     })?;
     let checkpoint = vault.checkpoint()?;

@@ -252,6 +252,12 @@ impl Act {
         }
     }
 
+    /// Whether it names somebody who may be no user of the service, or is to become one: then it
+    /// is shown for a purpose only, and the log says to whom.
+    pub fn is_personal(&self) -> bool {
+        matches!(self, Act::Erase { .. } | Act::Link { .. } | Act::CreateHuman { .. })
+    }
+
     /// Whether it is about people, tokens or rules, and so belongs to the system tenant.
     pub fn is_of_the_system(&self) -> bool {
         match self {

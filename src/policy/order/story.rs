@@ -51,6 +51,24 @@ impl Actor {
             Actor::Service => "service",
         }
     }
+
+    /// The name as an entry of the vault has it, which says what is no person; the record instead
+    /// of a name that could be taken for another.
+    pub fn spoken(&self) -> String {
+        let name = self.name();
+        let plain = |b: u8| b.is_ascii_graphic() || b == b' ';
+        let fits = name.len() <= 64 && !name.trim().is_empty() && name.bytes().all(plain);
+        let fits = fits && !name.contains("  ");
+        match self {
+            Actor::Human { .. } if fits => name.to_owned(),
+            Actor::Human { id, .. } => format!("human {id}"),
+            Actor::Machine { .. } if fits => format!("token {name}"),
+            Actor::Machine { id, .. } => format!("token {id}"),
+            Actor::Console { .. } if fits => format!("console {name}"),
+            Actor::Console { .. } => "console".to_owned(),
+            Actor::Service => "service".to_owned(),
+        }
+    }
 }
 
 impl fmt::Debug for Actor {

@@ -5,6 +5,7 @@
 use crate::base::id::DocumentId;
 use crate::base::unit::{NANOS_PER_SECOND, UtcNanos};
 use crate::policy::access::{HOME, Permission, Reach, Role, allows, breaks_glass};
+use crate::policy::order::Actor;
 use crate::server::identity::refused::Refused;
 use std::collections::BTreeSet;
 
@@ -87,6 +88,16 @@ impl Principal {
     pub fn roles(&self) -> Vec<Role> {
         let roles: BTreeSet<Role> = self.held.iter().map(|held| held.role).collect();
         roles.into_iter().collect()
+    }
+
+    /// The name as entries have it: a token's never passes for a login.
+    pub fn spoken(&self) -> String {
+        let name = self.name.clone();
+        match self.who {
+            Who::Human(id) => Actor::Human { id, login: name },
+            Who::Token(id) => Actor::Machine { id, name },
+        }
+        .spoken()
     }
 
     /// The document of the person.

@@ -249,8 +249,8 @@ fn named(identifiers: &[Named]) -> Vec<Identifier> {
 pub fn behind(order: &Order) -> Behind {
     let approved = |step: &&crate::policy::order::Step| matches!(step.what, What::Approved { .. });
     let approvers: Vec<String> =
-        order.steps.iter().filter(approved).map(|step| spoken(&step.by)).collect();
-    let requester = order.requester().map(spoken).unwrap_or_default();
+        order.steps.iter().filter(approved).map(|step| step.by.spoken()).collect();
+    let requester = order.requester().map(Actor::spoken).unwrap_or_default();
     let asked_by_human = order.requester().is_some_and(|asked| asked.human().is_some());
     match (asked_by_human, approvers.as_slice()) {
         (true, []) => Behind { requested_by: requester, approved_by: None, single_operator: true },
@@ -262,23 +262,6 @@ pub fn behind(order: &Order) -> Behind {
             approved_by: Some(joined(approvers)),
             single_operator: false,
         },
-    }
-}
-
-/// A name as an entry of the vault may have it; the record instead of one that may not.
-fn spoken(actor: &Actor) -> String {
-    let name = actor.name();
-    let plain = |b: u8| b.is_ascii_graphic() || b == b' ';
-    let fits = name.len() <= 64 && !name.trim().is_empty() && name.bytes().all(plain);
-    let fits = fits && !name.contains("  ");
-    match actor {
-        Actor::Human { .. } if fits => name.to_owned(),
-        Actor::Human { id, .. } => format!("human {id}"),
-        Actor::Machine { .. } if fits => format!("token {name}"),
-        Actor::Machine { id, .. } => format!("token {id}"),
-        Actor::Console { .. } if fits => format!("console {name}"),
-        Actor::Console { .. } => "console".to_owned(),
-        Actor::Service => "service".to_owned(),
     }
 }
 

@@ -296,7 +296,8 @@ pub async fn open(
             records: 1,
             fields: &names,
             purpose: &opening.purpose,
-            who: &caller.principal.name,
+            who: &caller.principal.spoken(),
+            by: None,
             order: None,
         })?;
         app.observer.metrics.opened(metrics::Opened::Read, 1);
@@ -340,8 +341,10 @@ pub async fn disclose(
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let fields: Vec<&str> = wish.fields.iter().map(String::as_str).collect();
+        let by = caller.principal.spoken();
+        let Disclosing { purpose, recipient, .. } = &wish;
+        let made = caller.vault.disclose(index, &fields, purpose, recipient, &by)?;
         app.observer.metrics.opened(metrics::Opened::Disclose, 1);
-        let made = caller.vault.disclose(index, &fields, &wish.purpose, &wish.recipient)?;
         Ok(([(header::CONTENT_TYPE, "application/json")], made.text).into_response())
     })
     .await
@@ -369,7 +372,9 @@ pub async fn prove(
     Path(path): Path<String>,
     Query(against): Query<Against>,
 ) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::ProofsRead)?;
+    caller.may(Permission::ProofsRead)?;
+    // The proof holds the entry, as it lies.
+    let scope = caller.may(Permission::EventsRead)?;
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let proof = match against.newest {

@@ -166,17 +166,15 @@ pub async fn set(
         let scopes = scopes(vault, &setting)?;
         let mut case = widened(vault, &setting)?;
         let order = Order {
-            requested_by: caller.principal.name.clone(),
+            requested_by: caller.principal.spoken(),
             approved_by: None,
             single_operator: true,
         };
         let (mut entries, mut last) = (Vec::new(), None);
+        let all = scopes.len();
         for scope in scopes {
-            let set = vault.set_hold(case, &setting.name, scope, &order).map_err(Problem::from);
-            let (set, index) = match last {
-                None => set?,
-                Some(_) => set.map_err(Problem::half_done)?,
-            };
+            let held = vault.set_hold(case, &setting.name, scope, &order);
+            let (set, index) = held.map_err(|error| in_part(error.into(), case, &entries, all))?;
             (case, last) = (Some(set), Some(index.0));
             entries.push(text(&index.0));
         }
@@ -198,6 +196,19 @@ pub fn again(caller: &Caller, case: &str) -> Result<Response, Problem> {
     let scopes = CaseId::parse(case).and_then(|case| holds.get(&case));
     let entries = scopes.into_iter().flatten().map(|(at, _)| text(&at.0)).collect();
     Ok(ok(Set { case: case.to_owned(), entries }).into_response())
+}
+
+/// A refusal after some of what was asked for is held already: it says what stands, so that
+/// nobody sets a second case for the rest.
+fn in_part(problem: Problem, case: Option<CaseId>, entries: &[String], all: usize) -> Problem {
+    let (Some(case), false) = (case, entries.is_empty()) else { return problem };
+    let detail = format!(
+        "{}; {} of {all} parts are held under case {case} (entries {}): ask again with this case",
+        problem.detail,
+        entries.len(),
+        entries.join(", "),
+    );
+    Problem { detail: detail.into(), ..problem }.half_done()
 }
 
 fn refused(code: &'static str, field: &str, fix: &str) -> Problem {

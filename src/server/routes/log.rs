@@ -59,10 +59,14 @@ pub async fn growth(caller: Caller, Query(growth): Query<Growth>) -> Result<Resp
               (status = 404, description = "The log has not grown to it"))
 )]
 pub async fn tile(caller: Caller, Path(path): Path<String>) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::ProofsRead)?;
-    // Bundles show the skeletons of every source: whoever is held to some of them sees hashes only.
-    let tile = TilePath::parse(&format!("tile/{path}"));
-    let tile = tile.filter(|_| scope == Scope::All || !path.starts_with("entries"));
+    caller.may(Permission::ProofsRead)?;
+    let mut tile = TilePath::parse(&format!("tile/{path}"));
+    if path.starts_with("entries") {
+        // Bundles show the skeletons of every source: whoever is held to some of them sees hashes
+        // only.
+        let scope = caller.may(Permission::EventsRead)?;
+        tile = tile.filter(|_| scope == Scope::All);
+    }
     let tile = tile.ok_or_else(|| Problem::absent("TILE_UNKNOWN"))?;
     work(move || {
         let bytes = caller.vault.tile(tile)?;

@@ -6,8 +6,8 @@ pub mod view;
 pub mod wish;
 
 use crate::base::id::{DocumentId, Hash32};
-use crate::base::unit::UtcNanos;
-use crate::policy::access::Permission;
+use crate::base::unit::{EntryIndex, UtcNanos};
+use crate::policy::access::{HOME, Permission};
 use crate::policy::order::act::Act;
 use crate::policy::order::rule::RuleMode;
 use crate::policy::order::{Actor, Party};
@@ -15,12 +15,14 @@ use crate::server::app::{App, SYSTEM, work};
 use crate::server::caller::Caller;
 use crate::server::desk::Place;
 use crate::server::idempotency::Made;
-use crate::server::json::{Answer, ok};
+use crate::server::json::{Answer, ok, text};
 use crate::server::orders::{self, Held, rules};
 use crate::server::problem::Problem;
 use crate::server::query::Query;
 use crate::server::routes::orders::view::Order;
 use crate::server::routes::orders::wish::{Wish, wrong};
+use crate::server::routes::subjects::Purpose;
+use crate::vault::disclose::Look;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -46,7 +48,7 @@ pub async fn file(
     let wish: Wish = app.wish(&headers, body).await?;
     caller.may(wish.permission())?;
     work(move || {
-        let act = wish.act(&caller)?;
+        let act = wish.act(&app, &caller)?;
         let held = app.file(&caller, act)?;
         let made = Made { resource: held.id.to_string(), entry: Some(held.index.0) };
         let at = [(header::LOCATION, format!("/v1/orders/{}", held.id))];
@@ -82,10 +84,12 @@ pub struct Orders {
 }
 
 /// The books a caller may look into: the tenant's own, and that of people and rules for whoever
-/// may see people.
+/// may see people, or is to approve what is asked about them.
 fn books(caller: &Caller) -> Vec<&str> {
-    let mut books = vec![caller.principal.tenant.as_str()];
-    if caller.principal.may(Permission::HumansRead).is_ok() {
+    let principal = &caller.principal;
+    let mut books = vec![principal.tenant.as_str()];
+    let approves = principal.tenant == HOME && principal.may(Permission::OrdersApprove).is_ok();
+    if approves || principal.may(Permission::HumansRead).is_ok() {
         books.push(SYSTEM);
     }
     books
@@ -156,13 +160,14 @@ fn among_books<'a>(app: &'a App, caller: &Caller, id: &str) -> Result<(Place<'a>
 pub struct Whole {
     /// The order.
     order: Order,
-    /// The act as it was filed, identifiers included; none once whom it is about was erased.
+    /// The act as it was filed. None where it names persons, who are shown for a purpose, and none
+    /// once whom it is about was erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     act: Option<Act>,
 }
 
-/// One order, with the identifiers in it.
+/// One order. Whom it names is not shown: `open` it for a purpose.
 #[utoipa::path(
     get, path = "/v1/orders/{id}", tag = "orders",
     params(("id" = String, Path, description = "Document of the order")),
@@ -177,7 +182,52 @@ pub async fn get(
     work(move || {
         let (place, held) = find(&app, &caller, &id)?;
         let act = place.book.act(&place.vault, &held.order)?;
+        let act = act.filter(|act| !act.is_personal());
         Ok(ok(Whole { order: Order::of(&held), act }))
+    })
+    .await
+}
+
+/// An order with whom it names.
+#[derive(Serialize, ToSchema)]
+pub struct Opened {
+    /// Index of the entry that records who saw it, and why.
+    recorded: String,
+    /// The order and its act.
+    #[serde(flatten)]
+    whole: Whole,
+}
+
+/// One order with whom it names. An entry says who looked, and why, before anything leaves.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/open", tag = "orders", request_body = Purpose,
+    params(("id" = String, Path, description = "Document of the order")),
+    responses((status = 200, description = "The order, identifiers included", body = Opened),
+              (status = 404, description = "No such order here"))
+)]
+pub async fn open(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer<Opened>, Problem> {
+    let Purpose { purpose } = app.wish(&headers, body).await?;
+    work(move || {
+        let (place, held) = find(&app, &caller, &id)?;
+        let recorded = place.vault.record_look(&Look {
+            act: "read",
+            range: held.index..EntryIndex(held.index.0 + 1),
+            records: 1,
+            fields: &["order.act"],
+            purpose: &purpose,
+            who: &caller.principal.spoken(),
+            by: None,
+            order: None,
+        })?;
+        let act = place.book.act(&place.vault, &held.order)?;
+        let recorded = text(&recorded.0);
+        Ok(ok(Opened { recorded, whole: Whole { order: Order::of(&held), act } }))
     })
     .await
 }

@@ -191,7 +191,7 @@ pub async fn run(
     });
     let confirm = confirm.transpose()?;
     work(move || {
-        let done = caller.vault.expire(confirm)?;
+        let done = caller.vault.expire_for(confirm, &caller.principal.spoken())?;
         Ok(ok(Ran {
             jobs: done.runs.iter().map(|(job, _, _)| job.to_string()).collect(),
             class_days: done.class_days.len() as u64,

@@ -138,7 +138,7 @@ pub async fn preview(
 #[serde(deny_unknown_fields)]
 pub struct Purpose {
     /// Why; sealed in the entry that records this.
-    purpose: String,
+    pub purpose: String,
 }
 
 /// A person's identifiers.
@@ -178,7 +178,8 @@ pub async fn identifiers(
             records: 0,
             fields: &["subject.identifiers"],
             purpose: &purpose,
-            who: &caller.principal.name,
+            who: &caller.principal.spoken(),
+            by: None,
             order: None,
         })?;
         let named = vault.preview_erasure(&of_handle(vault, &handle)?)?.identifiers;

@@ -35,7 +35,8 @@ fn a_disclosure_is_logged_first_and_verifies_alone() {
     let site = Site::with(2);
     let vault = site.open().unwrap();
     let index = event(&vault, 3);
-    let made = vault.disclose(index, &FIELDS, "order 4 C 118/26", "district court").unwrap();
+    let made =
+        vault.disclose(index, &FIELDS, "order 4 C 118/26", "district court", "dana").unwrap();
     let found = verify_disclosure(&made.text, &site.trust).unwrap();
     assert_eq!(found.entry.index, index);
     let reason = ("reason".to_owned(), "\"ward round\"".to_owned());
@@ -48,9 +49,10 @@ fn a_disclosure_is_logged_first_and_verifies_alone() {
     assert!(clear.contains(r#""fields":["actor.id","reason"]"#), "{clear}");
     assert!(!clear.contains("court") && !clear.contains("118"), "{clear}");
     assert_eq!(record.value("disclosure.recipient"), Some(&b"\"district court\""[..]));
+    assert_eq!(record.value("disclosure.by"), Some(&b"\"dana\""[..]));
     let size = vault.size();
     let refused = |fields: &[&str], why: &str, who: &str| {
-        vault.disclose(index, fields, why, who).map(|_| "made").unwrap_or_else(|e| e.code())
+        vault.disclose(index, fields, why, who, "dana").map(|_| "made").unwrap_or_else(|e| e.code())
     };
     assert_eq!(refused(&["no.such"], "a", "b"), "FIELD_UNKNOWN");
     assert_eq!(refused(&[], "a", "b"), "FIELD_UNKNOWN");
@@ -68,7 +70,7 @@ fn a_disclosure_is_logged_first_and_verifies_alone() {
 fn attack_17_a_disclosure_with_a_changed_part() {
     let site = Site::with(2);
     let vault = site.open().unwrap();
-    let text = vault.disclose(event(&vault, 3), &FIELDS, "audit", "auditor").unwrap().text;
+    let text = vault.disclose(event(&vault, 3), &FIELDS, "audit", "auditor", "dana").unwrap().text;
     let good: Disclosure = control::decode(text.as_bytes()).unwrap();
     let check = |edit: &dyn Fn(&mut Disclosure), verdict: &str| {
         let mut bad = good.clone();
@@ -106,7 +108,8 @@ fn attack_18_a_disclosure_replayed_for_another_record_tenant_or_log() {
     let (site, other) = (Site::with(2), Site::seeded(2, 2));
     let (vault, foreign) = (site.open().unwrap(), other.open().unwrap());
     let disclose = |vault: &Vault, number: u64| -> Disclosure {
-        let made = vault.disclose(event(vault, number), &FIELDS, "audit", "auditor").unwrap();
+        let made =
+            vault.disclose(event(vault, number), &FIELDS, "audit", "auditor", "dana").unwrap();
         control::decode(made.text.as_bytes()).unwrap()
     };
     let (one, two) = (disclose(&vault, 3), disclose(&vault, 6));

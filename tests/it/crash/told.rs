@@ -468,7 +468,8 @@ impl Teller {
 
     pub(super) fn disclose(&mut self, vault: &Vault, index: EntryIndex) -> Result<()> {
         let fields = ["actor.id"];
-        self.tell(Act::Other, |_| vault.disclose(index, &fields, "order 4", "court")).map(drop)
+        self.tell(Act::Other, |_| vault.disclose(index, &fields, "order 4", "court", "dana"))
+            .map(drop)
     }
 
     /// Whether the vault was acknowledged at an instant.

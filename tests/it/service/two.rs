@@ -38,13 +38,34 @@ fn founded(service: &Service, dana: &Person) -> Person {
     let own = service.post(As::Token(&admin), "/v1/orders", &wish);
     assert_eq!(own["approvals_missing"], 2, "{own}");
     let path = format!("/v1/orders/{}", own["id"].as_str().unwrap());
-    assert_eq!(service.get(As::Token(&admin), &path)["act"]["login"], "ada");
+    let why = json!({"purpose": "what did I ask for?"});
+    let opened = service.post(As::Token(&admin), &format!("{path}/open"), &why);
+    assert_eq!(opened["act"]["login"], "ada");
     assert_eq!(
         service.ask(As::Token(&admin), "POST", &format!("{path}/withdraw"), None).status,
         200
     );
     assert_eq!((&third["state"], &third["founding"]), (&json!("filed"), &json!(false)), "{third}");
+    decides_on_people(service, &omar, &foreign, &third);
     omar
+}
+
+/// Who approves, and is nothing else, sees what is asked about people and lets it happen; whom it
+/// names is shown for a purpose, and an entry says so.
+fn decides_on_people(service: &Service, omar: &Person, path: &str, order: &Value) {
+    let listed = service.get(omar.who(), "/v1/orders");
+    assert!(listed.to_string().contains(order["id"].as_str().unwrap()), "{listed}");
+    let shown = service.get(omar.who(), path);
+    assert_eq!(shown["act"], Value::Null, "nobody is named without a purpose: {shown}");
+    assert!(!shown.to_string().contains("eve"), "{shown}");
+    let nothing = service.refused(omar.who(), &format!("{path}/open"), &json!({"purpose": " "}));
+    assert_eq!(nothing, refused(403, "DISCLOSURE_UNEXPLAINED"));
+    let why = json!({"purpose": "asked to approve"});
+    let opened = service.post(omar.who(), &format!("{path}/open"), &why);
+    assert_eq!(opened["act"]["login"], "eve");
+    assert!(opened["recorded"].as_str().unwrap().parse::<u64>().is_ok(), "{opened}");
+    assert_eq!(step(service, omar.who(), order, "approve", &order["hash"]), refused(200, ""));
+    assert_eq!(service.get(omar.who(), path)["order"]["state"], "executed");
 }
 
 /// Asks for a step on an order: status, code.

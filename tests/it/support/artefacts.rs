@@ -152,7 +152,8 @@ pub(crate) fn artefacts(seed: u64) -> Vec<Artefact> {
     growth.since = Some(young.clone().into_bytes());
     made.push(growth);
     let fields = ["actor.id", "data"];
-    let bundle = vault.disclose(first[1].index, &fields, "order 4 C 118/26", "court").unwrap();
+    let bundle =
+        vault.disclose(first[1].index, &fields, "order 4 C 118/26", "court", "dana").unwrap();
     made.push(single("disclosure", bundle.text, &trust));
     let erased = vault.erase(&[patient("p1")], "gdpr-17-1", &two_people()).unwrap();
     made.push(single("receipt", vault.erasure_receipt(erased.job).unwrap(), &trust));

@@ -19,7 +19,7 @@ use std::path::Path;
 const FIELDS: [&str; 2] = ["actor.id", "reason"];
 
 fn disclose(vault: &Vault, number: u64) -> Result<Disclosure> {
-    let made = vault.disclose(event(vault, number)?, &FIELDS, "order 4 C 118", "court")?;
+    let made = vault.disclose(event(vault, number)?, &FIELDS, "order 4 C 118", "court", "clerk")?;
     Ok(control::decode(made.text.as_bytes())?)
 }
 

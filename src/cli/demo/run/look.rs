@@ -140,8 +140,13 @@ impl<W: Write> Story<'_, W> {
         let open = record.fields.iter().filter(|f| f.value.is_some());
         let wanted: Vec<&str> =
             open.map(|f| &*f.name).filter(|name| *name != "data").take(2).collect();
-        let made =
-            vault.disclose(roles.shown, &wanted, "demo: complaint", "the person concerned")?;
+        let made = vault.disclose(
+            roles.shown,
+            &wanted,
+            "demo: complaint",
+            "the person concerned",
+            "clerk",
+        )?;
         self.world.disk.replace(&self.dir.join("disclosure.json"), made.text.as_bytes())?;
         let told = verify_disclosure(&made.text, trust)?;
         for (name, value) in &told.fields {

@@ -2,9 +2,10 @@
 //! names become documents. It looks people up and changes nothing.
 
 use crate::base::id::{CaseId, DocumentId, Hash32};
-use crate::policy::access::Permission;
+use crate::policy::access::{HOME, Permission};
 use crate::policy::order::act::{Act, Grant, Named as Spelled};
 use crate::policy::order::rule::RuleMode;
+use crate::server::app::App;
 use crate::server::caller::Caller;
 use crate::server::json::instant;
 use crate::server::problem::Problem;
@@ -121,7 +122,7 @@ impl Wish {
     ///
     /// # Errors
     /// 404 for nobody or nothing of that name, 422 for what cannot be one.
-    pub fn act(self, caller: &Caller) -> Result<Act, Problem> {
+    pub fn act(self, app: &App, caller: &Caller) -> Result<Act, Problem> {
         let vault = &*caller.vault;
         let spelled = |named: &[Named]| -> Result<Vec<Spelled>, Problem> {
             Ok(normal(vault, named)?.iter().map(Spelled::from).collect())
@@ -155,6 +156,12 @@ impl Wish {
             Wish::ResetFactor { human: id } => Act::ResetFactor { human: human(&id)? },
             Wish::DisableHuman { human: id } => Act::DisableHuman { human: human(&id)? },
             Wish::ChangeRule { tenant, mode, approvals, cooling_off_seconds } => {
+                // A tenant that is not there cannot be told from one that is another's.
+                let own = caller.principal.tenant.as_str();
+                if own != tenant && own != HOME {
+                    return Err(Problem::absent("TENANT_UNKNOWN"));
+                }
+                app.tenant(&tenant)?;
                 let cooling_off_seconds = u64::from(cooling_off_seconds);
                 Act::ChangeRule { tenant, mode, approvals, cooling_off_seconds }
             }
