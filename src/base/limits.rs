@@ -79,14 +79,23 @@ pub const CLOCK_ACCEPT_DAYS: u64 = 7;
 /// order over 64 identifiers of 256 bytes 20 KiB, a whole folder of policies 60 KiB; four times
 /// that.
 pub const DOCUMENT_BYTES_MAX: usize = 256 << 10;
-/// Documents of a registry, those of requests apart: 262,144 x about 100 bytes = 25 MiB of facts,
-/// kept by the sequencer and once for readers, and 42 bytes each = 11 MiB of a snapshot.
+/// Documents in force in a registry, those of requests apart: 262,144 x about 100 bytes = 25 MiB of
+/// facts, kept by the sequencer and once for readers, and 42 bytes each = 11 MiB of a snapshot. One
+/// that is given up makes room for another and is remembered beside them, in as many bytes.
 pub const DOCUMENTS_MAX: usize = 1 << 18;
 /// Documents of requests (`idempotency`) at once, beside the others, so that requests never take
 /// the room of people and orders: 262,144 in 24 hours are three a second, and as much memory.
 pub const IDEMPOTENCY_DOCUMENTS_MAX: usize = 1 << 18;
 /// Nanoseconds of log time after which a document of a request is known no more: 24 hours.
 pub const IDEMPOTENCY_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// Persons whose data is restricted at once: 131,072 x about 60 bytes = 8 MiB of facts, kept by the
+/// sequencer and once for readers.
+pub const RESTRICTED_MAX: usize = 1 << 17;
+/// Corrections of a log: 524,288 x about 40 bytes = 20 MiB of facts, kept as often.
+pub const CORRECTIONS_MAX: usize = 1 << 19;
+/// Corrections of one event: each reader of it is told of all.
+pub const CORRECTIONS_OF_ONE_MAX: usize = 64;
 
 /// Retention class of the vault's own acts: `vault` in `policies/classes.toml`.
 pub const VAULT_CLASS: u16 = 10;

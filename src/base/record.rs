@@ -18,6 +18,8 @@ pub enum Fate {
     Open,
     /// Not opened because nobody asked for it.
     Sealed,
+    /// Somebody it is about had its use restricted, and nobody named what allows it all the same.
+    Restricted,
     /// Its subject was erased: an erase-done entry says so.
     Erased,
     /// Its class-day expired: a prune-done entry says so.
@@ -38,6 +40,7 @@ impl Fate {
         match self {
             Fate::Open => "open",
             Fate::Sealed => "sealed",
+            Fate::Restricted => "restricted",
             Fate::Erased => "erased",
             Fate::Expired => "expired",
             Fate::KeyLost => "KEY_LOST",

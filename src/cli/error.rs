@@ -266,7 +266,8 @@ fn advice(code: &str, kind: ErrorKind) -> &'static str {
             }
             ErrorKind::Full => "what was acknowledged is safe; free space and run it again",
             ErrorKind::Locked => {
-                "nothing was changed; two writers are never allowed: stop the other"
+                "nothing was changed; two writers are never allowed: stop the other; where it is \
+                 `chancery serve`, its API does the same"
             }
             ErrorKind::Missing => "nothing was changed; check --home, restore what is missing",
             ErrorKind::TooNew => "nothing was changed; use the newer program",
@@ -308,7 +309,7 @@ mod tests {
             VaultError::from(StoreError::new(ErrorKind::Locked, path, "in use")),
             3,
             "STORE_LOCKED: k/kek: in use; nothing was changed; two writers are never allowed: \
-             stop the other",
+             stop the other; where it is `chancery serve`, its API does the same",
         );
         let system = io::Error::from(io::ErrorKind::StorageFull);
         let stopped = "cannot write: no space; what was acknowledged is safe, nothing more is \

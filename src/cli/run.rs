@@ -6,7 +6,7 @@ use crate::cli::config::{Config, MAIN};
 use crate::cli::error::{self, EXIT_DONE, EXIT_USAGE, Failure};
 use crate::cli::output::Output;
 use crate::cli::output::escape::escape;
-use crate::cli::world::{vault_config, world};
+use crate::cli::world::{reserve, vault_config, world_with};
 use crate::vault::Vault;
 use anyhow::Result;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -53,7 +53,7 @@ impl Context {
             let message = format!("there is no tenant {}; nothing was opened", config.tenant);
             return Err(Failure::usage("TENANT_UNKNOWN", message).into());
         }
-        let vault = Vault::open(world(), &files)?;
+        let vault = Vault::open(world_with(&reserve(config, false)), &files)?;
         for notice in vault.notices() {
             if !QUIET_NOTICES.contains(&notice.code) {
                 self.note(notice.code, &notice.text);

@@ -13,6 +13,7 @@ use crate::policy::classify::Policies;
 use crate::policy::default_files;
 use crate::policy::schedule::Zones;
 use crate::store::disk::OsDisk;
+use crate::store::reserve::{Reserve, Reserved, Spot};
 use crate::vault::World;
 use crate::vault::anchor::Authority;
 use crate::vault::config::{Config as VaultConfig, Tuning};
@@ -147,6 +148,23 @@ fn draw(bytes: &mut [u8]) {
         );
         std::process::abort();
     }
+}
+
+/// The reserves of the directories of a configuration. Whoever `makes` them is the service; a
+/// command uses what it finds.
+pub(crate) fn reserve(config: &Config, makes: bool) -> Arc<Reserve> {
+    let spot = |name, dir: &Path| Spot { name, dir: dir.to_owned() };
+    let mut spots = vec![spot("data", &config.data), spot("keys", &config.keys)];
+    spots.extend(config.keys_mirror.as_deref().map(|mirror| spot("mirror", mirror)));
+    let reserve = Reserve::new(Arc::new(OsDisk), spots, config.server.disk_reserve_bytes, makes);
+    // What it cannot find out now, it finds out when somebody looks again.
+    let _ = reserve.look();
+    Arc::new(reserve)
+}
+
+/// The real world, with a disk that keeps a reserve.
+pub(crate) fn world_with(reserve: &Arc<Reserve>) -> World {
+    World { disk: Arc::new(Reserved::over(reserve.clone())), ..world() }
 }
 
 /// The real world.

@@ -74,7 +74,12 @@ impl Tail {
         if let Err(error) = self.file.write_at(self.len, frames) {
             return Err(self.undo(error));
         }
-        self.synced(self.file.sync())?;
+        if let Err(error) = self.file.sync() {
+            // Taken away again where that can be: else the next opening finds it and sends it.
+            let _ = self.file.set_len(self.len);
+            self.failed = true;
+            return Err(error.into());
+        }
         self.len = self.len.saturating_add(grown);
         shared.board().end = self.end();
         shared.bell.notify_all();
@@ -83,8 +88,8 @@ impl Tail {
 
     /// A full disk may have taken a part; anything else is not to be believed.
     fn undo(&mut self, error: StoreError) -> Error {
-        let undone = error.kind == ErrorKind::Full && self.file.set_len(self.len).is_ok();
-        self.failed = !undone;
+        let cut = self.file.set_len(self.len).is_ok();
+        self.failed = !(cut && error.kind == ErrorKind::Full);
         error.into()
     }
 

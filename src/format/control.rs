@@ -326,6 +326,35 @@ payload! {
     }
 }
 
+/// What still allows to use the data of somebody who had its use restricted (GDPR Art. 18(2)). A
+/// closed list: what is not here opens nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ground {
+    /// Legal claims: to establish, exercise or defend them.
+    LegalClaims,
+    /// The person's own consent.
+    Consent,
+    /// The rights of another natural or legal person.
+    RightsOfOthers,
+    /// Important public interest of the Union or of a Member State.
+    PublicInterest,
+}
+
+/// Why the use of somebody's data is restricted (GDPR Art. 18(1)(a) to (d)).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// (a) The person says that the data is wrong, and it is being checked.
+    AccuracyContested,
+    /// (b) The use is unlawful, and the person wants no erasure.
+    UnlawfulUse,
+    /// (c) Nobody needs the data but the person, for legal claims.
+    NeededForClaims,
+    /// (d) The person has objected, and it is being weighed.
+    ObjectionPending,
+}
+
 payload! {
     /// Sealed fields were opened for somebody.
     Disclose {
@@ -342,6 +371,9 @@ payload! {
         /// Who stood behind it, where it took an order: an export of sealed fields.
         #[serde(skip_serializing_if = "Option::is_none")]
         mode: Option<Mode>,
+        /// What allows to open fields of restricted persons too, where somebody named it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ground: Option<Ground>,
     }
 }
 
@@ -434,6 +466,19 @@ pub enum Config {
         version: u64,
         /// Whether it is given up by this version.
         gone: bool,
+    },
+    /// From here on the personal fields of somebody are opened on a `Ground` only, or as before
+    /// again. Cause and reason are sealed under that person.
+    Restriction {
+        /// The person; all handles of the same person are meant.
+        person: PersonId,
+        /// Whether it begins.
+        begins: bool,
+    },
+    /// Other values for sealed fields of an event, which itself stays as it is.
+    Correction {
+        /// The event.
+        corrects: EntryIndex,
     },
 }
 

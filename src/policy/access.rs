@@ -77,10 +77,12 @@ words! {
         EventsAppend = "events-append", "append events";
         EventsRead = "events-read", "read masked records: clear part, field names, fates";
         EventsOpen = "events-open", "read personal fields, with a purpose; the log says so";
+        EventsCorrect = "events-correct", "correct personal fields by a linked entry";
         EventsDisclose = "events-disclose", "write fields out so that outsiders verify them";
         ProofsRead = "proofs-read", "read proofs, checkpoints, tiles and receipts of appends";
         SubjectsLookup = "subjects-lookup", "find a person by identifier, for a random handle";
         SubjectsPreview = "subjects-preview", "see what an erasure would take, defer and leave";
+        SubjectsRestrict = "subjects-restrict", "restrict the use of a person's data, and lift it";
         SubjectsLink = "subjects-link", "say that identifiers are one person";
         ErasureRequest = "erasure-request", "ask for the erasure of a person";
         ErasureRead = "erasure-read", "see how erasures stand, and their receipts";

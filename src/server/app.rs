@@ -2,7 +2,7 @@
 //! logic of a resource, and nothing in it is changed while a lock is held across an await.
 
 use crate::base::world::{Clock, Entropy};
-use crate::server::body::Budget;
+use crate::server::body::{Budget, STRANGERS_BYTES_MAX};
 use crate::server::cursor::Cursors;
 use crate::server::desk::Books;
 use crate::server::gate::Gate;
@@ -18,6 +18,7 @@ use crate::server::orders::book::Book;
 use crate::server::problem::Problem;
 use crate::server::scheduler::run::Runner;
 use crate::server::sources::Sources;
+use crate::store::reserve::Kept;
 use crate::vault::Vault;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Free bytes by what lies there: `data`, `keys`, `mirror`.
     pub free: Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+    /// What each file system keeps for the vault's own acts.
+    pub reserves: Arc<dyn Fn() -> Vec<Kept> + Send + Sync>,
     /// Whether metrics bear the names of tenants.
     pub metrics_by_tenant: bool,
     /// Part of the text of tokens.
@@ -70,6 +73,8 @@ pub struct App {
     pub observer: Observer,
     /// Room for bodies.
     pub bodies: Budget,
+    /// Room for bodies of nobody known.
+    pub strangers: Budget,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -101,7 +106,7 @@ impl App {
         let cursors = Cursors::new(&system, entropy.clone())?;
         let ledger = Ledger::new(&system)?;
         let gate = Gate::new(&*entropy);
-        let bodies = Budget::default();
+        let (bodies, strangers) = (Budget::default(), Budget::of(STRANGERS_BYTES_MAX));
         let observer = Observer {
             log: Log::new(crate::server::router::templates()),
             metrics: Arc::new(Metrics::new(settings.metrics_by_tenant)),
@@ -121,6 +126,7 @@ impl App {
             gate,
             observer,
             bodies,
+            strangers,
             clock,
             entropy,
             settings,

@@ -55,11 +55,13 @@ pub enum Deed {
     Founded,
     /// Other certificates are used.
     CertificateReplaced,
+    /// Steps on an order were refused, and the order does not hold them.
+    OrderRefused,
 }
 
 impl Deed {
     /// All of them.
-    pub const ALL: [Deed; 19] = [
+    pub const ALL: [Deed; 20] = [
         Deed::Started,
         Deed::Stopped,
         Deed::Login,
@@ -79,6 +81,7 @@ impl Deed {
         Deed::GlassReviewed,
         Deed::Founded,
         Deed::CertificateReplaced,
+        Deed::OrderRefused,
     ];
 
     /// Action, category, verb, outcome, severity.
@@ -103,6 +106,7 @@ impl Deed {
             Deed::GlassReviewed => ("glass.review", "authorization", "approve", "success", 3),
             Deed::CertificateReplaced => ("tls.replace", "configuration", "update", "success", 3),
             Deed::Founded => ("founding.end", "configuration", "update", "success", 3),
+            Deed::OrderRefused => ("order.refuse", "authorization", "approve", "denied", 4),
         }
     }
 }
@@ -116,6 +120,7 @@ pub struct Act<'a> {
     tenant: Option<&'a str>,
     reason: Option<&'a str>,
     count: Option<u64>,
+    step: Option<(Option<DocumentId>, &'a str, &'a str)>,
 }
 
 impl std::fmt::Debug for Act<'_> {
@@ -138,7 +143,8 @@ impl<'a> Act<'a> {
 
     /// By the service itself, or by nobody known.
     pub fn by_service(deed: Deed) -> Self {
-        Act { deed, actor: None, target: None, tenant: None, reason: None, count: None }
+        let (actor, target, tenant, reason, count, step) = Default::default();
+        Act { deed, actor, target, tenant, reason, count, step }
     }
 
     /// By nobody known, about a person.
@@ -178,6 +184,13 @@ impl<'a> Act<'a> {
     #[must_use]
     pub fn count(mut self, count: u64) -> Self {
         self.count = Some(count);
+        self
+    }
+
+    /// A step on an order that was tried, and the code of its refusal.
+    #[must_use]
+    pub fn step(mut self, order: Option<DocumentId>, tried: &'a str, code: &'a str) -> Self {
+        self.step = Some((order, tried, code));
         self
     }
 
@@ -222,6 +235,11 @@ impl<'a> Act<'a> {
         if let Some(count) = self.count {
             data.insert("count".to_owned(), json!(count));
         }
+        if let Some((order, tried, code)) = self.step {
+            data.extend(order.map(|order| ("order".to_owned(), json!(order.to_string()))));
+            data.insert("tried".to_owned(), json!(tried));
+            data.insert("code".to_owned(), json!(code));
+        }
         if !data.is_empty() {
             set("data", Value::Object(data));
         }
@@ -240,5 +258,5 @@ pub fn record(system: &Vault, act: &Act<'_>) -> Result<()> {
     let event = act.event(&system.clock().now().to_string());
     let json = serde_json::to_vec(&event);
     let json = json.map_err(|_| Error::evidence("MALFORMED", "an act without JSON"))?;
-    system.append(&[Draft { source: SOURCE, json: &json }]).map(drop)
+    system.append_own(&[Draft { source: SOURCE, json: &json }]).map(drop)
 }

@@ -18,8 +18,15 @@ pub const BODIES_BYTES_MAX: usize = 256 << 20;
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the body of a request that manages something: an order, a policy file.
 pub const SMALL_BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the body of somebody unknown: a login, an enrolment.
+pub const STRANGER_BODY_BYTES_MAX: usize = 4 << 10;
+/// Bytes of all bodies of strangers held at once, of a budget apart: they take none of what those
+/// who are known send.
+pub const STRANGERS_BYTES_MAX: usize = 4 << 20;
 /// Seconds in which a body must have come.
 const BODY_SECONDS: u64 = 30;
+/// Seconds in which that of somebody unknown must have come.
+const STRANGER_BODY_SECONDS: u64 = 5;
 /// Bytes one permit stands for.
 const UNIT: usize = 4 << 10;
 /// Largest window of zstd, as a power of two: 8 MiB, what its first 19 levels use.
@@ -33,7 +40,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { permits: Arc::new(Semaphore::new(BODIES_BYTES_MAX / UNIT)) }
+        Budget::of(BODIES_BYTES_MAX)
     }
 }
 
@@ -46,6 +53,11 @@ pub struct Held {
 }
 
 impl Budget {
+    /// So many bytes.
+    pub fn of(bytes: usize) -> Self {
+        Budget { permits: Arc::new(Semaphore::new(bytes / UNIT)) }
+    }
+
     fn hold(&self) -> Held {
         Held { bytes: Vec::new(), budget: self.clone(), permits: None }
     }
@@ -84,7 +96,7 @@ pub async fn read(
     budget: &Budget,
 ) -> Result<Held, Problem> {
     let packing = Packing::of(headers)?;
-    let held = raw(headers, body, most, budget).await?;
+    let held = arrived(headers, body, most, (budget, BODY_SECONDS)).await?;
     match packing {
         Packing::None => Ok(held),
         packing => {
@@ -104,14 +116,41 @@ pub async fn raw(
     most: usize,
     budget: &Budget,
 ) -> Result<Held, Problem> {
+    arrived(headers, body, most, (budget, BODY_SECONDS)).await
+}
+
+/// Reads the body of somebody unknown: small, not packed, soon there.
+///
+/// # Errors
+/// As `read`.
+pub async fn read_of_stranger(
+    headers: &HeaderMap,
+    body: Body,
+    budget: &Budget,
+) -> Result<Held, Problem> {
+    if Packing::of(headers)? != Packing::None {
+        let detail = "send this body without a Content-Encoding";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "CONTENT_ENCODING", detail));
+    }
+    arrived(headers, body, STRANGER_BODY_BYTES_MAX, (budget, STRANGER_BODY_SECONDS)).await
+}
+
+/// The bytes of a body as they come.
+async fn arrived(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    (budget, seconds): (&Budget, u64),
+) -> Result<Held, Problem> {
     if let Some(length) = headers.get(header::CONTENT_LENGTH)
         && length.to_str().ok().and_then(|l| l.parse::<u64>().ok()).is_some_and(|l| l > most as u64)
     {
         return Err(too_large(most));
     }
     let reading = collect(body, most, budget.hold());
-    timeout(Duration::from_secs(BODY_SECONDS), reading).await.unwrap_or_else(|_| {
-        let detail = "the body did not come within 30 seconds: send less, or faster";
+    timeout(Duration::from_secs(seconds), reading).await.unwrap_or_else(|_| {
+        let detail =
+            format!("the body did not come within {seconds} seconds: send less, or faster");
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail))
     })
 }

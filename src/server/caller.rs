@@ -44,17 +44,44 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Refuses what the caller's roles do not allow; says for which sources they do.
+    /// Refuses what the caller's roles do not allow on the whole tenant: what every route asks that
+    /// does not look at sources itself.
+    ///
+    /// # Errors
+    /// 403 `FORBIDDEN`, also for whoever may for some sources alone.
+    pub fn may(&self, permission: Permission) -> Result<(), Problem> {
+        match self.scope(permission)? {
+            Scope::All => Ok(()),
+            Scope::Sources(_) => {
+                self.denied();
+                Err(Refused::Forbidden { permission }.into())
+            }
+        }
+    }
+
+    /// As `may`, for what is the same whichever source: hashes, public keys, names of classes.
     ///
     /// # Errors
     /// 403 `FORBIDDEN`.
-    pub fn may(&self, permission: Permission) -> Result<Scope, Problem> {
+    pub fn may_for_some(&self, permission: Permission) -> Result<(), Problem> {
+        self.scope(permission).map(drop)
+    }
+
+    /// The sources for which the caller may; the route shows and takes no others.
+    ///
+    /// # Errors
+    /// 403 `FORBIDDEN`.
+    pub fn scope(&self, permission: Permission) -> Result<Scope, Problem> {
         let scope = self.principal.scope(permission);
         if scope.is_err() {
-            let roles = self.principal.roles();
-            self.app.observer.metrics.denied(roles.first().map_or("none", |role| role.name()));
+            self.denied();
         }
         Ok(scope?)
+    }
+
+    fn denied(&self) {
+        let roles = self.principal.roles();
+        self.app.observer.metrics.denied(roles.first().map_or("none", |role| role.name()));
     }
 
     /// Refuses what the caller's roles do not allow, and who has not shown the second factor
@@ -64,7 +91,8 @@ impl Caller {
     /// 403 `FORBIDDEN` or `HUMANS_ONLY`, 401 `STEP_UP_REQUIRED`.
     pub fn may_now(&self, permission: Permission) -> Result<(), Problem> {
         self.may(permission)?;
-        self.principal.fresh(self.vault.clock().now())?;
+        // By the clock that the code was taken by: the tenant's own may be ahead of it.
+        self.principal.fresh(self.app.system().clock().now())?;
         Ok(())
     }
 }
@@ -145,7 +173,8 @@ impl Caller {
         let request = name_of(&parts.extensions);
         let from = address(parts, app);
         let principal = authenticate(parts, app).map_err(|problem| {
-            // The count decides what is answered: a reason, or that nobody looks any more.
+            // The count decides what is told: a reason, or to wait. A right token is heard all the
+            // same: nobody guesses one, and a neighbour behind the same address must not stop it.
             match app.gate.refused(problem.code, from) {
                 Ok(()) => problem,
                 Err(too_many) => too_many,

@@ -5,7 +5,7 @@
 use crate::base::id::DocumentId;
 use crate::base::refusal::Refusal;
 use crate::base::unit::{EntryIndex, NANOS_PER_SECOND, UtcNanos};
-use crate::policy::access::Role;
+use crate::policy::access::{HOME, Role};
 use crate::policy::order::act::{Act, Grant as Ordered};
 use crate::policy::order::rule::Rule;
 use crate::policy::order::{Actor, Order, Party};
@@ -13,9 +13,9 @@ use crate::server::app::{App, SYSTEM};
 use crate::server::caller::{Caller, STEP_UP};
 use crate::server::identity::Hands as Deeds;
 use crate::server::identity::directory::NewHuman;
-use crate::server::identity::human::Grant;
+use crate::server::identity::human::{Grant, check_grants};
 use crate::server::identity::principal::Who;
-use crate::server::identity::refused::Error as IdentityError;
+use crate::server::identity::refused::{Error as IdentityError, Refused};
 use crate::server::orders::book::{Application, Book};
 use crate::server::orders::execute::Progress;
 use crate::server::orders::{self, Hands, Held, People, Trouble, rules};
@@ -97,7 +97,8 @@ impl App {
         let Ok(person) = self.directory.person(id, now) else { return machine(id) };
         let approves = |tenant: &&str| {
             person.grants.iter().any(|grant| {
-                grant.tenant == **tenant && grant.role == Role::Approver && grant.is_active(now)
+                let whole = grant.role == Role::Approver && grant.sources.is_none();
+                grant.tenant == **tenant && whole && grant.is_active(now)
             })
         };
         Party {
@@ -105,6 +106,22 @@ impl App {
             approver: principal.break_glass.is_none() && tenants.iter().all(approves),
             approver_from: person.approver_from,
             code_at: principal.stepped_up,
+        }
+    }
+
+    /// A party by the clock of where an order lies: what is said of people is said by the system's
+    /// log, the steps of an order by its own, and the two may be apart.
+    pub fn by_clock_of(&self, place: &Place<'_>, party: Party) -> Party {
+        let (from, to) = (self.system().clock().now().0, place.vault.clock().now().0);
+        let moved = |at: UtcNanos| UtcNanos(at.0.saturating_add(to).saturating_sub(from));
+        let never = UtcNanos(u64::MAX);
+        Party {
+            approver_from: match party.approver_from {
+                from if from == never => never,
+                from => moved(from),
+            },
+            code_at: party.code_at.map(moved),
+            ..party
         }
     }
 
@@ -116,7 +133,7 @@ impl App {
         let own = caller.principal.tenant.as_str();
         let place = self.place(if act.is_of_the_system() { SYSTEM } else { own })?;
         let rule = self.rule(own, &act)?;
-        let by = self.party(caller, &BTreeSet::from([own]));
+        let by = self.by_clock_of(&place, self.party(caller, &BTreeSet::from([own])));
         let now = place.vault.clock().now();
         let application = Application { act, by: &by, rule };
         let held = self.with_hands(place.tenant, |hands| {
@@ -185,20 +202,50 @@ impl App {
             Ok(_) => Ok(()),
             Err(_) => Err(Refusal::new("HUMAN_UNKNOWN", "nobody of that name is here")),
         };
+        let steps_down = |human: &DocumentId| {
+            let fix = "make somebody else admin on main for good first";
+            let may = self.directory.may_step_down(*human, now);
+            may.map_err(|refused| Refusal::new(refused.code(), fix))
+        };
         match act {
             Act::GrantRole { human, grants } => {
-                known(human).and_then(|()| granted(grants, now).map(drop))
+                known(human)?;
+                fitting(grants, now)?;
+                let ends = |grant: &&Ordered| grant.tenant == HOME && grant.until.is_some();
+                let mut ending = grants.iter().filter(ends);
+                match ending.any(|grant| grant.role == Role::Admin.name()) {
+                    true => steps_down(human),
+                    false => Ok(()),
+                }
             }
-            Act::CreateHuman { grants, .. } => granted(grants, now).map(drop),
-            Act::ResetFactor { human } | Act::DisableHuman { human } => known(human),
+            Act::CreateHuman { grants, .. } => fitting(grants, now),
+            Act::RevokeRole { human, tenant, role } => {
+                let role = role_named(role)?;
+                let person = self.directory.person(*human, now);
+                let grants = person.map_err(|refused| unknown(&refused))?.grants;
+                if !grants.iter().any(|had| had.tenant == *tenant && had.role == role) {
+                    return Err(unknown(&Refused::Unknown { code: "GRANT_UNKNOWN" }));
+                }
+                match tenant == HOME && role == Role::Admin {
+                    true => steps_down(human),
+                    false => Ok(()),
+                }
+            }
+            Act::ResetFactor { human } | Act::DisableHuman { human } => {
+                known(human).and_then(|()| steps_down(human))
+            }
             _ => Ok(()),
         }
     }
 
     /// Carries out an act on people; asked again for the same order, it changes nothing.
     fn carry_out(&self, ordered: &orders::Ordered<'_>) -> VaultResult<Option<EntryIndex>> {
-        let by = ordered.story.requester().and_then(Actor::human);
-        let by = Who::Human(by.unwrap_or(ordered.order));
+        let by = match ordered.story.requester() {
+            Some(Actor::Human { id, .. }) => Who::Human(*id),
+            Some(Actor::Machine { id, .. }) => Who::Token(*id),
+            // Nobody who has a document: the order stands for them.
+            _ => Who::Human(ordered.order),
+        };
         let mut pause = 0;
         for tenant in ordered.act.tenants().into_iter().chain([SYSTEM]) {
             let rule = rules::rule_of(self.system(), tenant).map_err(inner)?.unwrap_or_default();
@@ -216,6 +263,10 @@ impl App {
             Act::GrantRole { human, grants } => {
                 let grants = granted(grants, deeds.now).map_err(Error::from)?;
                 people.grant(&deeds, by, *human, &grants)
+            }
+            Act::RevokeRole { human, tenant, role } => {
+                let role = role_named(role).map_err(Error::from)?;
+                people.revoke_role(&deeds, by, *human, tenant, role)
             }
             Act::ResetFactor { human } => people.reset_factor(&deeds, by, *human),
             Act::DisableHuman { human } => people.disable(&deeds, by, *human),
@@ -235,16 +286,29 @@ fn inner(trouble: Trouble) -> Error {
     }
 }
 
+fn unknown(refused: &Refused) -> Refusal {
+    Refusal::new(refused.code(), "nothing of that name is here")
+}
+
+fn role_named(name: &str) -> Result<Role, Refusal> {
+    let fix = "use a role that `chancery access matrix` prints";
+    Role::from_name(name).ok_or_else(|| Refusal::new("GRANT_ROLE", fix).field("role"))
+}
+
+/// Whether grants of an act could be given.
+fn fitting(grants: &[Ordered], now: UtcNanos) -> Result<(), Refusal> {
+    check_grants(&granted(grants, now)?, now).map_err(|refused| match refused {
+        Refused::Invalid(refusal) => refusal,
+        other => Refusal::new(other.code(), "give other grants"),
+    })
+}
+
 /// The grants of an act as a person's document has them.
 fn granted(grants: &[Ordered], now: UtcNanos) -> Result<Vec<Grant>, Refusal> {
     let one = |grant: &Ordered| {
-        let unknown = || {
-            let fix = "use a role that `chancery access matrix` prints";
-            Refusal::new("GRANT_ROLE", fix).field("role")
-        };
-        let role = Role::from_name(&grant.role).ok_or_else(unknown)?;
-        let (until, sources) = (grant.until, grant.sources.clone());
-        Ok(Grant { until, sources, ..Grant::of(&grant.tenant, role, now) })
+        let role = role_named(&grant.role)?;
+        let (until, sources, break_glass) = (grant.until, grant.sources.clone(), grant.break_glass);
+        Ok(Grant { until, sources, break_glass, ..Grant::of(&grant.tenant, role, now) })
     };
     grants.iter().map(one).collect()
 }

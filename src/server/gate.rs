@@ -17,6 +17,9 @@ use std::sync::{Mutex, PoisonError};
 const SLOTS: usize = 4_096;
 /// Failures that one slot may have a minute, after a first burst of as many.
 const FAILURES_PER_MINUTE: u32 = 30;
+/// Attempts of somebody unknown that one slot may make a minute, after a first burst of as many:
+/// logins, enrolments. Each may cost a password check, of which there are two places.
+const ATTEMPTS_PER_MINUTE: u32 = 30;
 /// Rows of refusals kept until they are written down.
 const REFUSALS_MAX: usize = 1_024;
 /// Requests that manage or read a second, for one caller, after a burst of twice as many.
@@ -35,6 +38,7 @@ pub struct Refusals {
 pub struct Gate {
     salt: u64,
     failures: Vec<DefaultDirectRateLimiter>,
+    attempts: Vec<DefaultDirectRateLimiter>,
     callers: Vec<DefaultDirectRateLimiter>,
     refused: Mutex<BTreeMap<Refusals, u64>>,
     clock: DefaultClock,
@@ -45,22 +49,35 @@ impl Gate {
     pub fn new(entropy: &dyn Entropy) -> Self {
         let one = NonZeroU32::MIN;
         let failures = NonZeroU32::new(FAILURES_PER_MINUTE).unwrap_or(one);
+        let attempts = NonZeroU32::new(ATTEMPTS_PER_MINUTE).unwrap_or(one);
         let requests = NonZeroU32::new(REQUESTS_PER_SECOND).unwrap_or(one);
         let burst = requests.saturating_add(REQUESTS_PER_SECOND);
         let limiters = |quota: Quota| (0..SLOTS).map(|_| RateLimiter::direct(quota)).collect();
         Gate {
             salt: u64::from_be_bytes(random(entropy)),
             failures: limiters(Quota::per_minute(failures)),
+            attempts: limiters(Quota::per_minute(attempts)),
             callers: limiters(Quota::per_second(requests).allow_burst(burst)),
             refused: Mutex::default(),
             clock: DefaultClock::default(),
         }
     }
 
-    /// Counts a refusal of somebody unknown, and asks whether the next one may be looked at.
+    /// Whether somebody unknown at an address may try. To be asked before anything of the attempt
+    /// is read; each is charged, right ones too, and one too many costs no more than this answer.
     ///
     /// # Errors
-    /// 429 `TOO_MANY_FAILURES` once an address failed too often: it is answered without a look.
+    /// 429 `TOO_MANY_FAILURES`.
+    pub fn may_try(&self, from: IpAddr) -> Result<(), Problem> {
+        let slot = mixed(self.salt, &octets(network(from)));
+        let taken = self.take(&self.attempts, &slot, "TOO_MANY_FAILURES");
+        taken.inspect_err(|problem| self.count(problem.code, from))
+    }
+
+    /// Counts a refused token or session, and says what is told: why, or to wait.
+    ///
+    /// # Errors
+    /// 429 `TOO_MANY_FAILURES` once an address failed too often.
     pub fn refused(&self, code: &'static str, from: IpAddr) -> Result<(), Problem> {
         self.count(code, from);
         self.take(&self.failures, &mixed(self.salt, &octets(network(from))), "TOO_MANY_FAILURES")
@@ -89,20 +106,31 @@ impl Gate {
         })
     }
 
-    fn count(&self, code: &'static str, from: IpAddr) {
+    /// Counts a refusal.
+    pub fn count(&self, code: &'static str, from: IpAddr) {
         let mut rows = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut row = Refusals { code, from: Some(coarse(from)) };
-        if rows.len() >= REFUSALS_MAX && !rows.contains_key(&row) {
-            // One row more than the limit at most, for each code.
-            row.from = None;
-        }
-        *rows.entry(row).or_default() += 1;
+        add(&mut rows, Refusals { code, from: Some(coarse(from)) }, 1);
+    }
+
+    /// Takes back what `drain` gave and could not be written down.
+    pub fn restore(&self, drained: BTreeMap<Refusals, u64>) {
+        let mut rows = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        drained.into_iter().for_each(|(row, count)| add(&mut rows, row, count));
     }
 
     /// The refusals counted since the last call.
     pub fn drain(&self) -> BTreeMap<Refusals, u64> {
         std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn add(rows: &mut BTreeMap<Refusals, u64>, mut row: Refusals, count: u64) {
+    if rows.len() >= REFUSALS_MAX && !rows.contains_key(&row) {
+        // One row more than the limit at most, for each code.
+        row.from = None;
+    }
+    let total = rows.entry(row).or_default();
+    *total = total.saturating_add(count);
 }
 
 /// A /24 or a /64.
@@ -150,6 +178,13 @@ mod tests {
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
         assert!(refused.retry_after.is_some_and(|s| (1..=60).contains(&s)));
         assert!(gate.refused("UNAUTHENTICATED", "198.51.100.9".parse().unwrap()).is_ok());
+        // What is known to be refused does not use up what may be tried, and the other way round.
+        let tried = (0..1_000).take_while(|_| gate.may_try(here).is_ok());
+        assert_eq!(tried.count(), ATTEMPTS_PER_MINUTE as usize);
+        assert_eq!(gate.may_try(here).unwrap_err().code, "TOO_MANY_FAILURES");
+        assert!(gate.may_try("198.51.100.9".parse().unwrap()).is_ok());
+        let row = Refusals { code: "TOO_MANY_FAILURES", from: "192.0.2.0".parse().ok() };
+        assert_eq!(gate.drain().get(&row), Some(&2));
     }
 
     #[test]
@@ -166,5 +201,12 @@ mod tests {
         let rest = Refusals { code: "UNAUTHENTICATED", from: None };
         assert_eq!(rows.get(&rest), Some(&(3_000 - REFUSALS_MAX as u64)));
         assert!(gate.drain().is_empty());
+        // What comes back finds its rows, or the one of what does not fit.
+        gate.count("UNAUTHENTICATED", "0.0.0.77".parse().unwrap());
+        gate.count("UNAUTHENTICATED", "198.51.100.1".parse().unwrap());
+        gate.restore(rows.clone());
+        let again = gate.drain();
+        assert_eq!(again.values().sum::<u64>(), rows.values().sum::<u64>() + 2);
+        assert_eq!((again.len(), again.get(&first)), (REFUSALS_MAX + 1, Some(&3)));
     }
 }

@@ -3,6 +3,7 @@
 //! a request's head, of a shutdown. It never reads a request: that is the router's.
 
 use crate::server::certificate::Certificate;
+use crate::server::flight::Flights;
 use crate::server::tls::Settings;
 use axum::Router;
 use axum::body::Body;
@@ -10,10 +11,11 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,9 +29,12 @@ use tower::ServiceExt;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Seconds a TLS handshake may take.
 const HANDSHAKE_SECONDS: u64 = 10;
-/// Seconds in which the head of a request must have come, pauses between requests included: whoever
-/// dribbles is cut, whoever idles connects again.
-const HEAD_SECONDS: u64 = 30;
+/// Seconds without a request after which a connection is ended, in whichever version of HTTP, also
+/// before it said which: whoever idles connects again. The head of a request must have come in the
+/// same time, so whoever dribbles is cut.
+const IDLE_SECONDS: u64 = 30;
+/// Seconds that the other side has to say farewell to a connection that is being ended.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Bytes of a request's head in HTTP/1.1, and of a header list in HTTP/2.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Requests at once on one HTTP/2 connection.
@@ -42,6 +47,8 @@ pub struct Bounds {
     pub connections: usize,
     /// Connections at once from one address, an IPv6 /64 counting as one.
     pub per_address: usize,
+    /// How long a connection may be without a request, and a request's head may take.
+    pub idle: Duration,
     /// How long requests may go on once the service is asked to stop.
     pub drain: Duration,
 }
@@ -50,7 +57,8 @@ impl Default for Bounds {
     /// 2,048 connections hold at most 2,048 x (32 KiB of head + 64 KiB of buffers) = 192 MiB;
     /// bodies have a budget of their own. An eighth may come from one address.
     fn default() -> Self {
-        Bounds { connections: 2_048, per_address: 256, drain: Duration::from_secs(10) }
+        let (idle, drain) = (Duration::from_secs(IDLE_SECONDS), Duration::from_secs(10));
+        Bounds { connections: 2_048, per_address: 256, idle, drain }
     }
 }
 
@@ -85,12 +93,16 @@ impl Tls {
     }
 }
 
+/// Whether an address is a proxy's, behind which many are.
+pub type Trusted = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
 /// A bound socket with what it serves.
 pub struct Listening {
     listener: TcpListener,
     tls: Option<Tls>,
     router: Router,
     bounds: Bounds,
+    trusted: Trusted,
 }
 
 impl Listening {
@@ -106,7 +118,13 @@ impl Listening {
         bounds: Bounds,
     ) -> io::Result<Listening> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Listening { listener, tls, router, bounds })
+        Ok(Listening { listener, tls, router, bounds, trusted: Arc::new(|_| false) })
+    }
+
+    /// Lets these addresses have as many connections as there are.
+    #[must_use]
+    pub fn trusting(self, trusted: Trusted) -> Listening {
+        Listening { trusted, ..self }
     }
 
     /// Where it listens.
@@ -120,30 +138,39 @@ impl Listening {
     /// Serves until `stop` turns true; then no connection is taken, and requests that have begun
     /// get `drain` to end.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let Listening { listener, tls, router, bounds } = self;
+        let Listening { listener, tls, router, bounds, trusted } = self;
         let permits = Arc::new(Semaphore::new(bounds.connections));
         let crowd = Crowd::new(bounds.per_address);
-        let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&listener, &permits) => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             let Some((stream, address, permit)) = accepted else { continue };
-            // One too many from there: closed at once, so that others find a place.
-            let Some(place) = crowd.enter(address.ip()) else { continue };
+            let place = match trusted(address.ip().to_canonical()) {
+                true => None,
+                false => {
+                    let place = crowd.enter(address.ip());
+                    // One too many from there: closed at once, so that others find a place.
+                    let Some(place) = place else { continue };
+                    Some(place)
+                }
+            };
             let _ = stream.set_nodelay(true);
             let connection = Connection {
                 tls: tls.as_ref().map(Tls::settings),
                 router: router.clone(),
-                watcher: graceful.watcher(),
+                stop: stop.clone(),
+                idle: bounds.idle,
                 address,
                 _held: (permit, place),
             };
             tokio::spawn(connection.serve(stream));
         }
         drop(listener);
-        let _ = timeout(bounds.drain, graceful.shutdown()).await;
+        // All are back when the last connection has ended.
+        let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
+        let _ = timeout(bounds.drain, permits.acquire_many(all)).await;
     }
 }
 
@@ -165,13 +192,14 @@ async fn accept(
 struct Connection {
     tls: Option<Arc<Settings>>,
     router: Router,
-    watcher: Watcher,
+    stop: watch::Receiver<bool>,
+    idle: Duration,
     address: SocketAddr,
-    _held: (OwnedSemaphorePermit, Place),
+    _held: (OwnedSemaphorePermit, Option<Place>),
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream) {
+    async fn serve(mut self, stream: TcpStream) {
         let address = self.address;
         match &self.tls {
             None => self.speak(stream, Peer { address, certificate: None }).await,
@@ -179,8 +207,12 @@ impl Connection {
                 let acceptor = TlsAcceptor::from(settings.config.clone());
                 let shaken =
                     timeout(Duration::from_secs(HANDSHAKE_SECONDS), acceptor.accept(stream));
+                let shaken = tokio::select! {
+                    shaken = shaken => shaken,
+                    _ = self.stop.wait_for(|stop| *stop) => return,
+                };
                 // Noise and strangers: nothing of it is worth a line.
-                let Ok(Ok(stream)) = shaken.await else { return };
+                let Ok(Ok(stream)) = shaken else { return };
                 let chain = stream.get_ref().1.peer_certificates();
                 let certificate = chain.and_then(|chain| settings.shown(chain)).map(Arc::new);
                 self.speak(stream, Peer { address, certificate }).await;
@@ -189,26 +221,39 @@ impl Connection {
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let Connection { router, watcher, _held, .. } = self;
+        let Connection { router, mut stop, idle, _held, .. } = self;
+        let flights = Flights::default();
+        let counted = flights.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            router.clone().oneshot(request.map(Body::new))
+            let (flight, answer) = (counted.begin(), router.clone());
+            let answer = answer.oneshot(request.map(Body::new));
+            async move { Ok::<_, Infallible>(flight.until_sent(answer.await?)) }
         });
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(HEAD_SECONDS))
+            .header_read_timeout(idle)
             .max_buf_size(HEAD_BYTES_MAX);
         builder
             .http2()
             .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(HEAD_SECONDS))
+            .keep_alive_interval(Duration::from_secs(IDLE_SECONDS))
             .keep_alive_timeout(Duration::from_secs(HANDSHAKE_SECONDS))
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX as u32);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let _ = watcher.watch(connection).await;
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = flights.none_for(idle) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = flights.none_for(FAREWELL) => {}
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 use crate::base::id::PersonId;
 use crate::base::unit::{EntryIndex, UtcNanos};
 use crate::format::control::Scan;
+use crate::server::scheduler::task::Task;
+use crate::store::reserve::Kept;
 use crate::vault::Vault;
 use crate::vault::error::Result;
 use crate::vault::facts::Facts;
@@ -148,6 +150,8 @@ pub struct Around {
     pub sources_silent: u64,
     /// Free bytes by what lies there: `data`, `keys`, `mirror`.
     pub disk_free: Vec<(&'static str, u64)>,
+    /// What is kept on each file system for the vault's own acts.
+    pub reserves: Vec<Kept>,
 }
 
 type Labels = Vec<(&'static str, String)>;
@@ -161,6 +165,7 @@ struct Reading {
     witnesses: BTreeMap<String, f64>,
     clock_alarm: bool,
     read_only: bool,
+    documents: u64,
     erasures_left: u64,
     erasure_due: Option<UtcNanos>,
     slow: Slow,
@@ -192,7 +197,7 @@ pub struct Metrics {
 }
 
 /// Gauges by name without prefix, with what they mean. Ages and times are in seconds.
-const GAUGES: [(&str, &str); 17] = [
+const GAUGES: [(&str, &str); 20] = [
     ("tls_certificate_expiry_seconds", "When the certificate of the listeners ends, Unix time"),
     ("log_size_events", "Entries committed"),
     (
@@ -210,8 +215,11 @@ const GAUGES: [(&str, &str); 17] = [
     ("retention_overdue_segments", "Class-days that are due, not held, and still there"),
     ("keys_copies", "Key directories that follow"),
     ("disk_free_bytes", "Free bytes by what lies there"),
+    ("disk_reserve_missing_bytes", "Bytes that the reserve lacks, by file system"),
+    ("disk_events_refused", "1 while events are refused for want of room, by file system"),
     ("sessions", "Sessions of people"),
     ("orders_open", "Orders that wait for somebody or something"),
+    ("registry_documents", "Documents in force; a registry takes 262,144"),
     ("sources_silent", "Sources whose heartbeat is missing"),
     ("clock_alarm", "1 while the wall clock is over five minutes from log time"),
     ("read_only", "1 while nothing may be appended"),
@@ -231,7 +239,10 @@ impl Metrics {
         let http = family("http_requests", "Requests by route template, method and status");
         let decrypt = family("decrypt", "Records whose sealed fields were opened, by kind of act");
         let denied = family("authz_denied", "Refusals for want of a permission, by role");
-        let missed = family("scheduler_missed", "Runs that came late or not at all, by job");
+        let missed = family(
+            "scheduler_missed",
+            "Runs that began late, and earlier firings that nothing ran for, by job",
+        );
         let ack = Histogram::new(ACK_SECONDS);
         let help = "Time from a whole request to its durable acknowledgement, fsync included";
         registry.register("ingest_ack_seconds", help, ack.clone());
@@ -274,6 +285,7 @@ impl Metrics {
             }
         }
         Opened::ALL.into_iter().for_each(|kind| self.opened(kind, 0));
+        Task::ALL.into_iter().for_each(|job| self.missed(job, 0));
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         self.set("build_info", version, 1.0);
     }
@@ -310,9 +322,9 @@ impl Metrics {
         self.denied.get_or_create(&vec![("role", role.to_owned())]).inc();
     }
 
-    /// A scheduled run was missed. `job` is a kind of job from the closed set.
-    pub fn missed(&self, job: &'static str) {
-        self.missed.get_or_create(&vec![("job", job.to_owned())]).inc();
+    /// So many scheduled runs were missed.
+    pub fn missed(&self, job: Task, runs: u64) {
+        self.missed.get_or_create(&vec![("job", job.name().to_owned())]).inc_by(runs);
     }
 
     /// The certificate in use ends then.
@@ -361,6 +373,12 @@ impl Metrics {
         for (place, bytes) in &around.disk_free {
             self.set("disk_free_bytes", vec![("place", (*place).to_owned())], *bytes as f64);
         }
+        for kept in &around.reserves {
+            let place = || vec![("place", kept.name.to_owned())];
+            let missing = kept.size.saturating_sub(kept.left);
+            self.set("disk_reserve_missing_bytes", place(), missing as f64);
+            self.set("disk_events_refused", place(), f64::from(u8::from(kept.closed)));
+        }
         let left: u64 = readings.values().map(|r| r.erasures_left).sum();
         self.set("erasure_pending", Labels::new(), (left + around.erasures_open) as f64);
         let due = readings.values().filter_map(|r| r.erasure_due).chain(around.erasure_due).min();
@@ -403,13 +421,17 @@ impl Metrics {
             let lacks = standing.size < published;
             (standing.name, if lacks { age(standing.time) } else { 0.0 })
         });
-        let left = erasures_left(&vault.facts());
+        let (left, documents) = {
+            let facts = vault.facts();
+            (erasures_left(&facts), facts.living as u64)
+        };
         Ok(Reading {
             size: vault.size().0,
             unpublished_seconds: unpublished.map_or(0.0, age),
             witnesses: witnesses.collect(),
             clock_alarm: vault.clock().alarm().is_some(),
-            read_only: vault.read_only().is_some(),
+            read_only: vault.stopped().is_some(),
+            documents,
             erasures_left: left.len() as u64,
             erasure_due: left.into_iter().flatten().min(),
             slow: self.slow(tenant, vault, now)?,
@@ -448,6 +470,7 @@ impl Metrics {
             ("last_checkpoint_age_seconds", reading.unpublished_seconds),
             ("clock_alarm", flag(reading.clock_alarm)),
             ("read_only", flag(reading.read_only)),
+            ("registry_documents", reading.documents as f64),
             ("retention_overdue_segments", slow.overdue as f64),
             ("verify_findings", slow.findings as f64),
             ("keys_copies", slow.key_copies as f64),
@@ -497,6 +520,8 @@ impl Reading {
         }
         self.clock_alarm |= other.clock_alarm;
         self.read_only |= other.read_only;
+        // The fullest registry is what counts.
+        self.documents = self.documents.max(other.documents);
         self.erasures_left += other.erasures_left;
         self.erasure_due = [self.erasure_due, other.erasure_due].into_iter().flatten().min();
         let (mine, theirs) = (&mut self.slow, other.slow);

@@ -240,7 +240,8 @@ impl From<Error> for Problem {
 /// What the vault's rules forbid: most for good, some for now.
 fn denied(code: &'static str, fix: String) -> Problem {
     match code {
-        "DAY_CHANGED" => Problem::busy(code, fix),
+        // Of a batch in parts each request names some events: the rest is then sent again.
+        "DAY_CHANGED" | "BATCH_REFUSED" => Problem::busy(code, fix),
         "FIELD_ERASED" | "FIELD_EXPIRED" => Problem::new(StatusCode::GONE, code, fix),
         "CLOCK_NOT_ACCEPTED" | "LOG_BEHIND_KEYS" | "KEYS_MIRROR_AWAY" | "UNWITNESSED" => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, fix).retry(RETRY_STORE_SECONDS)

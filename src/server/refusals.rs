@@ -3,7 +3,7 @@
 
 use crate::base::event::Draft;
 use crate::server::app::App;
-use crate::server::audit::SOURCE;
+use crate::server::audit::{self, Act, Deed, SOURCE};
 use crate::server::problem::Problem;
 use serde_json::{Value, json};
 
@@ -11,14 +11,15 @@ impl App {
     /// Writes down what was refused since the last call; nothing if nothing was.
     ///
     /// # Errors
-    /// Those of the append; what was counted is then lost but for the sum in the next message.
+    /// Those of the append; what was counted is then written down by the next call.
     pub fn write_refusals(&self) -> Result<(), Problem> {
         self.directory.record_refusals(self.system())?;
+        self.write_unnoted()?;
         let rows = self.gate.drain();
         if rows.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Value> = rows
+        let shown: Vec<Value> = rows
             .iter()
             .map(|(row, count)| {
                 let from = row.from.map_or_else(|| "elsewhere".to_owned(), |a| a.to_string());
@@ -31,10 +32,34 @@ impl App {
             "verb": "deny",
             "outcome": "denied",
             "severity": 4,
-            "refusals": rows,
+            "refusals": shown,
         });
         let json = event.to_string();
-        self.system().append(&[Draft { source: SOURCE, json: json.as_bytes() }])?;
-        Ok(())
+        let draft = Draft { source: SOURCE, json: json.as_bytes() };
+        let written = self.system().append_own(&[draft]);
+        if written.is_err() {
+            self.gate.restore(rows);
+        }
+        written.map(drop).map_err(Problem::from)
+    }
+
+    /// Writes down the refused steps that no order holds; what cannot be written is kept.
+    fn write_unnoted(&self) -> Result<(), Problem> {
+        let mut failed = None;
+        for (tenant, book) in &self.books {
+            for (row, count) in book.unnoted() {
+                let act = match row.whose {
+                    Some((_, who)) => Act::new(Deed::OrderRefused, who),
+                    None => Act::by_service(Deed::OrderRefused),
+                };
+                let order = row.whose.map(|(order, _)| order);
+                let act = act.step(order, row.tried, row.code).on(tenant).count(count);
+                if let Err(error) = audit::record(self.system(), &act) {
+                    book.count_again(row, count);
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }

@@ -8,8 +8,8 @@ use crate::server::idempotency;
 use crate::server::observe::observe;
 use crate::server::problem::{Document, PROBLEM_JSON, Problem};
 use crate::server::routes::{
-    erasures, events, hec, holds, humans, ingest, log, orders, retention, schedules, session,
-    sources, subjects, system, tokens,
+    corrections, erasures, events, hec, holds, humans, ingest, log, orders, restriction, retention,
+    reviews, schedules, session, sources, subjects, system, tokens,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -84,8 +84,12 @@ fn collector() -> OpenApiRouter<Arc<App>> {
 fn administration() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(subjects::lookup))
+        .routes(routes!(subjects::get))
         .routes(routes!(subjects::preview))
         .routes(routes!(subjects::identifiers))
+        .routes(routes!(restriction::begin))
+        .routes(routes!(restriction::lift))
+        .routes(routes!(corrections::correct))
         .routes(routes!(erasures::list))
         .routes(routes!(erasures::get))
         .routes(routes!(erasures::receipt))
@@ -114,6 +118,8 @@ fn administration() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(system::system))
         .routes(routes!(humans::list))
         .routes(routes!(humans::invite))
+        .routes(routes!(reviews::list))
+        .routes(routes!(reviews::close))
 }
 
 /// Every route, for the description.

@@ -13,18 +13,23 @@ pub mod book;
 pub mod job;
 pub mod run;
 pub mod task;
+pub mod tell;
 
 mod defaults;
 
 use crate::base::id::DocumentId;
-use crate::base::unit::UtcNanos;
+use crate::base::unit::{NANOS_PER_SECOND, UtcNanos};
 use crate::server::scheduler::book::{Book, Listed};
 use crate::server::scheduler::job::{Due, Job, Outcome};
-use crate::server::scheduler::task::{Summary, Work};
+use crate::server::scheduler::task::{Summary, Task, Work};
 use crate::vault::Vault;
 use crate::vault::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// A run that begins later than this after its time was missed, and is made up for: longer than
+/// other jobs keep it waiting as a rule.
+const LATE_NANOS: u64 = 10 * 60 * NANOS_PER_SECOND;
 
 /// The open vault of a tenant, if there is one.
 pub type Tenants = Box<dyn Fn(&str) -> Option<Arc<Vault>> + Send>;
@@ -39,6 +44,11 @@ pub struct Scheduler {
     asked: BTreeMap<DocumentId, String>,
     /// The book was changed by others.
     stale: bool,
+    /// Documents in it that are no job, until a tick says so.
+    strange: Vec<DocumentId>,
+    /// What the next tick that succeeds says of missed runs and findings.
+    missed: Vec<(Task, u64)>,
+    findings: u64,
 }
 
 /// Where a run of this process stands.
@@ -66,6 +76,10 @@ pub struct Progress {
     /// Jobs that cannot run as they are written: no job at all, or a schedule that is none any
     /// more, with the code.
     pub troubled: Vec<(DocumentId, &'static str)>,
+    /// Runs that began late or stand for earlier ones that did not come, and how many that were.
+    pub missed: Vec<(Task, u64)>,
+    /// What scrubs have found.
+    pub findings: u64,
     /// When there will be something to do; none if never by itself.
     pub wake: Option<UtcNanos>,
 }
@@ -84,6 +98,9 @@ impl Scheduler {
             work: BTreeMap::new(),
             asked: BTreeMap::new(),
             stale: true,
+            strange: Vec::new(),
+            missed: Vec::new(),
+            findings: 0,
         };
         scheduler.load(now)?;
         Ok(scheduler)
@@ -127,9 +144,9 @@ impl Scheduler {
     pub fn tick(&mut self, now: UtcNanos) -> Result<Progress> {
         let mut progress = Progress::default();
         if self.stale {
-            let strange = self.load(now)?;
-            progress.troubled.extend(strange.into_iter().map(|id| (id, "MALFORMED")));
+            self.load(now)?;
         }
+        progress.troubled.extend(self.strange.drain(..).map(|id| (id, "MALFORMED")));
         for id in self.under_way() {
             self.step(id, now, &mut progress)?;
         }
@@ -140,6 +157,8 @@ impl Scheduler {
             // What is left was asked of a job that is there no more.
             self.asked.clear();
         }
+        progress.missed = std::mem::take(&mut self.missed);
+        progress.findings = std::mem::take(&mut self.findings);
         progress.wake = self.wakes(now);
         Ok(progress)
     }
@@ -162,8 +181,9 @@ impl Scheduler {
 
     /// Reads the book. A run that it calls under way and that is none of this process was cut
     /// short: by the end of the process before, or of a beginning whose answer was lost.
-    fn load(&mut self, now: UtcNanos) -> Result<Vec<DocumentId>> {
+    fn load(&mut self, now: UtcNanos) -> Result<()> {
         let (jobs, strange) = self.book.jobs()?;
+        self.strange = strange;
         self.jobs = jobs.into_iter().map(|listed| (listed.id, listed)).collect();
         let cut = |listed: &&Listed| {
             listed.job.running().is_some() && !self.work.contains_key(&listed.id)
@@ -173,7 +193,7 @@ impl Scheduler {
             self.keep(known.id, newer);
         }
         self.stale = false;
-        Ok(strange)
+        Ok(())
     }
 
     fn keep(&mut self, id: DocumentId, newer: Option<Listed>) {
@@ -194,9 +214,13 @@ impl Scheduler {
             return Ok(());
         };
         let by = self.asked.get(&id).cloned();
+        let mut late = 0;
         let due = match (known.job.plan.schedule(self.book.zones()), &by) {
             (_, Some(_)) => Some(Due { at: now, missed: 0 }),
-            (Ok(schedule), None) => known.job.due(id, &schedule, now),
+            (Ok(schedule), None) => known.job.due(id, &schedule, now).inspect(|due| {
+                let begins = known.job.begins(id, &schedule, due.at);
+                late = u64::from(now.0.saturating_sub(begins.0) > LATE_NANOS);
+            }),
             (Err(refusal), None) => {
                 progress.troubled.push((id, refusal.code));
                 None
@@ -216,6 +240,9 @@ impl Scheduler {
         let vault = (self.tenants)(&listed.job.plan.tenant);
         self.jobs.insert(id, listed);
         progress.began.push(id);
+        if due.missed + late > 0 {
+            self.missed.push((task, due.missed + late));
+        }
         let work = match vault {
             Some(vault) => Work::begin(task, vault),
             None => Err(Error::NotFound { code: "SCHEDULE_TENANT" }),
@@ -233,7 +260,9 @@ impl Scheduler {
 
     fn step(&mut self, id: DocumentId, now: UtcNanos, progress: &mut Progress) -> Result<()> {
         if let Some(Stage::Working(work)) = self.work.get_mut(&id) {
-            let (outcome, code, summary) = match work.step(now) {
+            let stepped = work.step(now);
+            self.findings += work.take_findings();
+            let (outcome, code, summary) = match stepped {
                 Ok(None) => return Ok(()),
                 Ok(Some(summary)) => (Outcome::Done, None, summary),
                 Err(error) => (Outcome::Failed, Some(error.code()), Summary::new()),

@@ -4,10 +4,11 @@
 //!
 //! What a caller may rely on: `write_at` is durable only after `sync` of that file; a new,
 //! renamed or removed name is durable only after `sync_dir` of its directory. After a failed
-//! sync nothing on that descriptor may be believed: callers poison themselves.
+//! sync nothing on that descriptor may be believed: callers poison themselves. A sync that fails is
+//! never `Full`, whatever the system calls it: `Full` says that something was not begun.
 
 use crate::store::error::{Error, ErrorKind, Result};
-use rustix::fs::{Advice, AtFlags, CWD, OFlags};
+use rustix::fs::{Advice, AtFlags, CWD, FallocateFlags, OFlags};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind as IoKind, Read};
@@ -17,6 +18,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Zeros written at once where a file system cannot allocate.
+const FILL_BYTES: usize = 1 << 20;
 
 /// How to open a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +33,24 @@ pub enum Mode {
     Create,
     /// Must not exist; read and write.
     CreateNew,
+}
+
+/// For whom room is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Writer {
+    /// Events of a source: never of what is kept for the vault's own acts.
+    Source,
+    /// The vault's own acts.
+    Own,
+}
+
+/// Where a directory lies, and what is free there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// Number of the file system.
+    pub device: u64,
+    /// Bytes free for whoever is not the superuser.
+    pub free: u64,
 }
 
 /// One directory entry.
@@ -50,6 +72,12 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> Result<()>;
     /// Cuts or extends (with zeros) to `len` bytes.
     fn set_len(&self, len: u64) -> Result<()>;
+    /// Makes the file at least `len` bytes long, with all of them really taken from the disk.
+    /// Whether it could be done shows at once: `Full` leaves the file as it was. A disk without
+    /// such a thing only says how long the file is.
+    fn allocate(&self, len: u64) -> Result<()> {
+        if self.len()? < len { self.set_len(len) } else { Ok(()) }
+    }
     /// Length in bytes.
     fn len(&self) -> Result<u64>;
     /// Says that these bytes, which are durable, need not stay in memory. A hint: nothing depends
@@ -95,6 +123,16 @@ pub trait Disk: Send + Sync {
     fn is_private(&self, path: &Path) -> Result<bool>;
     /// Takes the lock file at `path`; `Locked` if another opener holds it.
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>>;
+    /// Which file system a directory lies on, and what is free there. Nothing where that is not
+    /// known.
+    fn space(&self, _dir: &Path) -> Option<Space> {
+        None
+    }
+    /// Whether `bytes` more may be written now. Asked before anything is: a `Full` from here has
+    /// changed nothing and poisons nothing. A disk that keeps no reserve always says yes.
+    fn room(&self, _bytes: u64, _writer: Writer) -> Result<()> {
+        Ok(())
+    }
 
     /// Reads a whole file.
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
@@ -163,11 +201,25 @@ impl DiskFile for OsFile {
     }
 
     fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::io(&self.path, "cannot sync", e))
+        self.file.sync_data().map_err(|e| Error::unsynced(&self.path, "cannot sync", e))
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
         self.file.set_len(len).map_err(|e| Error::io(&self.path, "cannot resize", e))
+    }
+
+    fn allocate(&self, len: u64) -> Result<()> {
+        let before = self.len()?;
+        if len <= before {
+            return Ok(());
+        }
+        let taken = match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            // File systems that know no such call: bytes that are written are taken as well.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(before, len),
+            other => other.map_err(|e| Error::io(&self.path, "cannot allocate", e.into())),
+        };
+        // What was taken of it is given back, so that the length says what is held.
+        taken.inspect_err(|_| drop(self.set_len(before)))
     }
 
     fn forget(&self, bytes: Range<u64>) {
@@ -185,6 +237,20 @@ impl DiskFile for OsFile {
     fn len(&self) -> Result<u64> {
         let meta = self.file.metadata().map_err(|e| Error::io(&self.path, "cannot stat", e))?;
         Ok(meta.len())
+    }
+}
+
+impl OsFile {
+    /// Writes zeros.
+    fn fill(&self, from: u64, to: u64) -> Result<()> {
+        let zeros = vec![0; FILL_BYTES];
+        let mut at = from;
+        while at < to {
+            let len = usize::try_from(to - at).unwrap_or(FILL_BYTES).min(FILL_BYTES);
+            self.write_at(at, zeros.get(..len).unwrap_or_default())?;
+            at += len as u64;
+        }
+        Ok(())
     }
 }
 
@@ -273,7 +339,7 @@ impl Disk for OsDisk {
         // The parent of a bare name is empty and means the working directory.
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let handle = File::open(dir).map_err(|e| Error::io(dir, "cannot open directory", e))?;
-        handle.sync_all().map_err(|e| Error::io(dir, "cannot sync directory", e))
+        handle.sync_all().map_err(|e| Error::unsynced(dir, "cannot sync directory", e))
     }
 
     fn is_private(&self, path: &Path) -> Result<bool> {
@@ -296,6 +362,11 @@ impl Disk for OsDisk {
             }
             Err(fs::TryLockError::Error(e)) => Err(Error::io(path, "cannot lock", e)),
         }
+    }
+
+    fn space(&self, dir: &Path) -> Option<Space> {
+        let device = rustix::fs::stat(dir).ok()?.st_dev;
+        Some(Space { device, free: free_bytes(dir)? })
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {

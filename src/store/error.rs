@@ -50,6 +50,12 @@ impl Error {
         Error::new(ErrorKind::Corrupt, path, what)
     }
 
+    /// Wraps what the system said of a sync: what it covered may be gone, so it is never `Full`.
+    pub fn unsynced(path: &Path, what: &str, source: std::io::Error) -> Self {
+        let kind = ErrorKind::Io;
+        Error { kind, path: path.to_owned(), what: what.to_owned(), source: Some(source) }
+    }
+
     /// Wraps what the system said.
     pub fn io(path: &Path, what: &str, source: std::io::Error) -> Self {
         let kind = match source.kind() {
@@ -113,7 +119,10 @@ impl Error {
             "CORRUPT_TAIL" | "UNIT_CHAIN" => {
                 "nothing was cut; keep the files, restore this log from a copy and open it again"
             }
-            _ if self.kind == ErrorKind::Locked => "nothing was changed; close the other one first",
+            _ if self.kind == ErrorKind::Locked => {
+                "nothing was changed; close the other one first: where `chancery serve` runs, stop \
+                 it, or ask it over its API instead"
+            }
             _ => return None,
         })
     }

@@ -11,6 +11,7 @@ pub mod keytree;
 pub mod log;
 pub mod packed;
 pub mod replica;
+pub mod reserve;
 pub mod root;
 pub mod runs;
 pub mod tiles;

@@ -18,6 +18,7 @@ use crate::base::world::Entropy;
 use crate::format::cell::CellKey;
 use crate::format::control::{self, KeyRoll, RootChange};
 use crate::policy::terms::Terms;
+use crate::store::disk::Writer;
 use crate::store::keytree::{KeyTree, Put, Rekeyed};
 use crate::vault::append::duplicates::Settled;
 use crate::vault::clerk::{Clerk, gone};
@@ -33,6 +34,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use zeroize::Zeroizing;
+
+/// What a batch may take on the disk, entries, bodies and keys, as a multiple of its weight.
+const STORED_TIMES: usize = 2;
+/// Keys that one act of the vault writes at most by far: 256 nodes of the key tree.
+const ACT_BYTES: u64 = 1 << 20;
 
 /// Times a batch is sealed again because a fence or midnight passed meanwhile.
 pub(crate) const RESEALS_MAX: usize = 8;
@@ -103,6 +109,15 @@ impl Vault {
         self.submit(drafts)?.wait()
     }
 
+    /// As `append`, for events about the vault's own service: they may have what the disk keeps
+    /// for its own acts.
+    ///
+    /// # Errors
+    /// As `append`.
+    pub fn append_own(&self, drafts: &[Draft<'_>]) -> Result<Vec<Receipt>> {
+        self.submit_as(Writer::Own, drafts, &Terms::NONE)?.wait()
+    }
+
     /// As `append`, for a source that is registered.
     ///
     /// # Errors
@@ -126,6 +141,15 @@ impl Vault {
     /// # Errors
     /// As `submit` and `append_under`.
     pub fn submit_under<'e>(&self, drafts: &[Draft<'e>], terms: &Terms) -> Result<Pending<'_, 'e>> {
+        self.submit_as(Writer::Source, drafts, terms)
+    }
+
+    fn submit_as<'e>(
+        &self,
+        writer: Writer,
+        drafts: &[Draft<'e>],
+        terms: &Terms,
+    ) -> Result<Pending<'_, 'e>> {
         let (policies, mut lap) = (self.policies(), self.meter().start());
         let mut scratch = self.inner.scratches.take();
         let mut events = Vec::with_capacity(drafts.len());
@@ -143,7 +167,7 @@ impl Vault {
         lap.end(Stage::Read);
         match refused {
             Some(error) => Err(error),
-            None => self.submit_events(events),
+            None => self.submit_events_as(writer, events),
         }
     }
 
@@ -160,19 +184,28 @@ impl Vault {
     /// # Errors
     /// As `submit`.
     pub fn submit_events<'e>(&self, events: Vec<Event<'e>>) -> Result<Pending<'_, 'e>> {
-        let place = self.admit(&events)?;
+        self.submit_events_as(Writer::Source, events)
+    }
+
+    fn submit_events_as<'e>(
+        &self,
+        writer: Writer,
+        events: Vec<Event<'e>>,
+    ) -> Result<Pending<'_, 'e>> {
+        let place = self.admit(writer, &events)?;
         let sent = self.dispatch(&events, None)?;
         Ok(Pending::resume(self, (events, sent), None, place))
     }
 
     /// Whether a batch may come in: it then has its place in the pool, and its sources are known.
-    pub(crate) fn admit(&self, events: &[Event<'_>]) -> Result<Place<'_>> {
+    pub(crate) fn admit(&self, writer: Writer, events: &[Event<'_>]) -> Result<Place<'_>> {
         self.writable()?;
         if events.len() > BATCH_EVENTS_MAX {
             let refusal = Refusal::new("BATCH_TOO_LARGE", "send smaller batches");
             return Err(refusal.limit(BATCH_EVENTS_MAX as u64).into());
         }
         let place = self.place(events.iter().map(weight).sum())?;
+        self.has_room(writer)?;
         self.register_sources(&sources_of(events))?;
         Ok(place)
     }
@@ -234,6 +267,18 @@ impl Vault {
         Ok(())
     }
 
+    /// Whether all that is in flight, and so may still have to be written, finds room on the disk.
+    pub(crate) fn has_room(&self, writer: Writer) -> Result<()> {
+        let bytes = self.inner.pool.load(Ordering::SeqCst).saturating_mul(STORED_TIMES);
+        Ok(self.inner.world.disk.room(bytes as u64, writer)?)
+    }
+
+    /// Whether an act of the vault finds room. Asked before its first entry, so that want of room
+    /// leaves nothing half done.
+    pub(crate) fn has_room_to_act(&self) -> Result<()> {
+        Ok(self.inner.world.disk.room(ACT_BYTES, Writer::Own)?)
+    }
+
     fn place(&self, bytes: usize) -> Result<Place<'_>> {
         let before = self.inner.pool.fetch_add(bytes, Ordering::SeqCst);
         let place = Place { vault: self, bytes };
@@ -248,20 +293,24 @@ impl Vault {
         for _ in 0..RESEALS_MAX {
             match self.inner.keys.lookup(events, day) {
                 Ok(keys) => return Ok(keys),
-                Err(wanted) => self.learn(&wanted, day)?,
+                Err(wanted) => self.learn(&wanted, day, true)?,
             }
         }
         Err(Error::Overloaded)
     }
 
-    /// Makes persons and keys; nothing is handed out before it is synced.
-    pub(crate) fn learn(&self, wanted: &Wanted, day: Day) -> Result<()> {
+    /// Makes persons and keys; nothing is handed out before it is synced. Without `newcomers` all
+    /// persons must be known.
+    pub(crate) fn learn(&self, wanted: &Wanted, day: Day, newcomers: bool) -> Result<()> {
         let keys = &self.inner.keys;
         let mut tree = keys.tree();
         let entropy: &dyn Entropy = &*self.inner.world.entropy;
         let (changes, identifiers, persons, class_days) = {
             let facts = self.facts();
             let mut lesson = Lesson::new(&tree, keys.directory(), &facts, entropy, day);
+            if !newcomers {
+                lesson.knows(wanted)?;
+            }
             lesson.take(wanted)?;
             let (changes, persons) = (lesson.changes(), lesson.persons());
             (changes, lesson.identifiers, persons, lesson.class_days)

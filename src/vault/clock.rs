@@ -1,5 +1,6 @@
-//! Log time: never falls, advances by the monotonic clock, looks at the wall clock only at open
-//! and to raise an alarm. It never lets a wrong wall clock destroy anything.
+//! Log time: never falls, advances by the monotonic clock, looks at the wall clock only at open,
+//! to raise an alarm, and where somebody asks for the wall clock itself. It never lets a wrong
+//! wall clock destroy anything.
 
 use crate::base::limits::{CLOCK_ACCEPT_DAYS, CLOCK_ALARM_NANOS};
 use crate::base::unit::{NANOS_PER_DAY, UtcNanos};
@@ -37,6 +38,12 @@ impl LogClock {
         let passed = self.clock.monotonic().saturating_sub(self.monotonic_start);
         let running = self.start.0.saturating_add(passed);
         UtcNanos(self.last.fetch_max(running, Ordering::SeqCst).max(running))
+    }
+
+    /// The wall clock as it is set now, for what is compared with other people's clocks and binds
+    /// no entry: one-time codes. Log time may be ahead of it for days.
+    pub fn wall(&self) -> UtcNanos {
+        self.clock.wall()
     }
 
     /// Whether the wall clock was too far ahead at open and nobody has accepted it.

@@ -222,8 +222,11 @@ impl Committer {
             return Err(failed.error());
         }
         let result = self.publish_inner();
-        if let Err(Error::Unavailable(error)) = &result {
-            let _ = self.failed.set(Failure::of(error));
+        match &result {
+            // Nothing was replaced, and no sync failed: it is tried again with the next one.
+            Err(Error::Unavailable(error)) if error.kind == ErrorKind::Full => {}
+            Err(Error::Unavailable(error)) => drop(self.failed.set(Failure::of(error))),
+            _ => {}
         }
         result
     }

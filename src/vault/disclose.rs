@@ -11,7 +11,7 @@ use crate::base::refusal::Refusal;
 use crate::base::unit::{ClassId, EntryIndex};
 use crate::format::bundle::{self, FORMAT};
 use crate::format::checkpoint::Checkpoint;
-use crate::format::control;
+use crate::format::control::{self, Ground};
 use crate::format::json::Tape;
 use crate::format::trust::{Trust, Trusted};
 use crate::vault::Vault;
@@ -74,6 +74,19 @@ pub struct Look<'a> {
     pub by: Option<&'a str>,
     /// Who stands behind it, where one person's word is not enough.
     pub order: Option<&'a Order>,
+    /// What allows to open fields of restricted persons too; without it they stay closed.
+    pub ground: Option<Ground>,
+}
+
+/// What is said of a disclosure.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Why.
+    pub purpose: &'a str,
+    /// For whom.
+    pub who: &'a str,
+    /// Who hands it out.
+    pub by: &'a str,
 }
 
 impl Vault {
@@ -81,8 +94,8 @@ impl Vault {
     ///
     /// # Errors
     /// `Invalid` `FIELD_UNKNOWN` for a field the record has not; `Denied` `FIELD_ERASED`,
-    /// `FIELD_EXPIRED`, or `FIELD_PRIVATE` for the body of a document; `Evidence` when its body or
-    /// key is not what it must be; those of append.
+    /// `FIELD_EXPIRED`, `FIELD_RESTRICTED`, or `FIELD_PRIVATE` for the body of a document;
+    /// `Evidence` when its body or key is not what it must be; those of append.
     pub fn disclose(
         &self,
         index: EntryIndex,
@@ -91,8 +104,25 @@ impl Vault {
         who: &str,
         by: &str,
     ) -> Result<Disclosure> {
+        self.disclose_on(index, fields, Told { purpose, who, by }, None)
+    }
+
+    /// As `disclose`, on a ground that opens fields of restricted persons too.
+    ///
+    /// # Errors
+    /// As `disclose`.
+    pub fn disclose_on(
+        &self,
+        index: EntryIndex,
+        fields: &[&str],
+        told: Told<'_>,
+        ground: Option<Ground>,
+    ) -> Result<Disclosure> {
+        let Told { purpose, who, by } = told;
         self.writable()?;
-        let record = self.record(index, Reading { open: true, destination: None })?;
+        // What cannot be handed out is refused before the log says that it was.
+        let before = if ground.is_some() { Reading::WITHIN } else { Reading::OPEN };
+        let record = self.record(index, before)?;
         let mut names: Vec<&str> = fields.to_vec();
         names.sort_unstable();
         names.dedup();
@@ -113,9 +143,10 @@ impl Vault {
             who,
             by: Some(by),
             order: None,
+            ground,
         })?;
         // Read again: an erasure may have passed while the entry was written.
-        let fields = open(&self.record(index, Reading { open: true, destination: None })?)?;
+        let fields = open(&self.record(index, self.reading_of(recorded)?)?)?;
         let proof = self.prove(index)?;
         let bundle = bundle::Disclosure { fields, format: FORMAT.to_owned(), proof };
         let text = String::from_utf8(control::encode(&bundle)?)
@@ -139,7 +170,8 @@ impl Vault {
         purpose: &str,
         who: &str,
     ) -> Result<EntryIndex> {
-        self.record_look(&Look { act, range, records, fields, purpose, who, by: None, order: None })
+        let (by, order, ground) = (None, None, None);
+        self.record_look(&Look { act, range, records, fields, purpose, who, by, order, ground })
     }
 
     /// As `record_reading`, with who ordered it where that takes an order.
@@ -169,6 +201,7 @@ impl Vault {
             last: EntryIndex(range.end.0.saturating_sub(1).max(range.start.0)),
             fields: names,
             mode,
+            ground: look.ground,
         })?;
         let mut sealed = vec![
             ("disclosure.purpose", (*purpose).to_owned()),
@@ -207,9 +240,15 @@ fn open_field(record: &Record, name: &str) -> Result<bundle::Disclosed> {
     })
 }
 
-fn closed(fate: Fate) -> Error {
+/// Why a field cannot be opened.
+pub(crate) fn closed(fate: Fate) -> Error {
     match fate {
         Fate::Erased => Error::denied("FIELD_ERASED", "its subject was erased; nobody can open it"),
+        Fate::Restricted => {
+            let fix = "the use of its subject's data is restricted: name what allows it all the \
+                       same, or wait until the restriction is lifted";
+            Error::denied("FIELD_RESTRICTED", fix)
+        }
         Fate::Expired => Error::denied("FIELD_EXPIRED", "its class-day expired; it is gone"),
         _ => Error::evidence(fate.name(), "the field cannot be opened and the log says not why"),
     }

@@ -195,6 +195,7 @@ impl Vault {
         mode: Mode,
         by: Vec<(&'static str, String)>,
     ) -> Result<Erased> {
+        self.has_room_to_act()?;
         let mut intent = self.evidence(by)?;
         let evidence = self.evidence(Vec::new())?;
         let mut tree = self.inner.keys.tree();

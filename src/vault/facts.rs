@@ -89,8 +89,14 @@ pub struct Facts {
     /// Documents of the registry. Those of requests fall out `IDEMPOTENCY_NANOS` after their
     /// entry, with the first entry that is as late.
     pub documents: BTreeMap<(DocumentKind, DocumentId), DocumentFact>,
+    /// How many of them are in force and neither given up nor of requests.
+    pub living: usize,
     /// Documents of requests among them, by their entry: the oldest first.
     pub aging: BTreeMap<EntryIndex, DocumentId>,
+    /// Persons whose data may be used on a `Ground` only, with the entry since which.
+    pub restricted: BTreeMap<PersonId, EntryIndex>,
+    /// Corrections: the event, and the entry that corrects it.
+    pub corrections: BTreeSet<(EntryIndex, EntryIndex)>,
     /// Every change of the log key, with its entry.
     pub key_rolls: Vec<(EntryIndex, KeyRoll)>,
     /// Epochs up to the newest that is sealed.
@@ -194,7 +200,10 @@ impl Facts {
         if key.0 == DocumentKind::Idempotency {
             before.map(|before| self.aging.remove(&before.index));
             self.aging.insert(fact.index, key.1);
+            return;
         }
+        self.living -= usize::from(before.is_some_and(|before| !before.gone));
+        self.living += usize::from(!fact.gone);
     }
 
     /// The part only the vault's own entries have.
@@ -223,6 +232,10 @@ impl Facts {
             Kind::EraseDone => {
                 let done: control::EraseDone = control::decode(clear)?;
                 self.announce(&done.root);
+                if done.deferred.is_empty() {
+                    // Nothing is left of them whose use could be restricted.
+                    self.restricted.retain(|person, _| !done.persons.contains(person));
+                }
                 if let Some(erasure) = self.erasures.get_mut(&done.job) {
                     erasure.done = Some((index, time, done));
                 }
@@ -284,6 +297,15 @@ impl Facts {
                 control::Config::Document { kind, id, version, gone } => {
                     self.take_document((kind, id), DocumentFact { version, index, time, gone });
                 }
+                control::Config::Restriction { person, begins: true } => {
+                    self.restricted.entry(person).or_insert(index);
+                }
+                control::Config::Restriction { person, begins: false } => {
+                    self.restricted.remove(&person);
+                }
+                control::Config::Correction { corrects } => {
+                    self.corrections.insert((corrects, index));
+                }
                 control::Config::Link { .. }
                 | control::Config::MirrorForgotten { .. }
                 | control::Config::Unwitnessed { .. }
@@ -343,6 +365,12 @@ impl Facts {
     fn announce(&mut self, root: &RootChange) {
         self.root = (root.to, root.new_root);
         self.growing = None;
+    }
+
+    /// Entries that correct an event, ascending.
+    pub fn corrections_of(&self, event: EntryIndex) -> impl Iterator<Item = EntryIndex> {
+        let all = (event, EntryIndex(0))..=(event, EntryIndex(u64::MAX));
+        self.corrections.range(all).map(|(_, by)| *by)
     }
 
     /// Persons that cases hold, by case.

@@ -133,7 +133,7 @@ impl Vault {
     /// Those of the store.
     pub fn hold_names(&self) -> Result<BTreeMap<CaseId, String>> {
         let name = |index: EntryIndex| -> Result<Option<String>> {
-            let record = match self.record(index, Reading { open: true, destination: None }) {
+            let record = match self.record(index, Reading::OPEN) {
                 Ok(record) => record,
                 Err(error @ Error::Unavailable(_)) => return Err(error),
                 Err(_) => return Ok(None),

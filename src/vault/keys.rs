@@ -389,6 +389,25 @@ impl Cache {
         self.owners_until.is_some_and(|known| known >= until)
     }
 
+    /// Who bears a tag, if that person has keys.
+    pub(crate) fn owner(&self, tag: &SubjectTag) -> Option<PersonId> {
+        self.owners.get(tag).map(|(person, _)| *person)
+    }
+
+    /// The least handle of whoever bears a tag: one for each person.
+    pub(crate) fn least(&self, tag: &SubjectTag) -> Option<PersonId> {
+        let person = self.owner(tag)?;
+        let peers = self.people.person(&person).into_iter().flat_map(|keys| &keys.peers);
+        Some(peers.fold(person, |least, peer| least.min(*peer)))
+    }
+
+    /// Whether a tag is of a person, by any handle, of whom `is` says so.
+    pub(crate) fn bears(&self, tag: &SubjectTag, is: &dyn Fn(&PersonId) -> bool) -> bool {
+        let Some(person) = self.owner(tag) else { return false };
+        let peers = || self.people.person(&person).into_iter().flat_map(|keys| &keys.peers);
+        is(&person) || peers().any(is)
+    }
+
     /// The person behind each known tag; handles of one person give the least of them.
     pub(crate) fn owners(&self) -> HashMap<SubjectTag, PersonId> {
         let least = |person: &PersonId| {

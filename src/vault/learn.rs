@@ -111,6 +111,24 @@ impl<'a> Lesson<'a> {
         }
     }
 
+    /// Refuses a batch about somebody who is not known, or not any more.
+    ///
+    /// # Errors
+    /// `NotFound` `SUBJECT_UNKNOWN`.
+    pub(crate) fn knows(&mut self, wanted: &Wanted) -> Result<()> {
+        for identifier in wanted.subjects.iter().flat_map(|(subject, _)| &subject.identifiers) {
+            let cell = match self.get(cell::identifier_key(self.directory, identifier))? {
+                Some(Cell::Identifier(cell)) => Some(cell),
+                _ => None,
+            };
+            let current = cell.and_then(|c| c.persons.get(usize::from(c.current?)).copied());
+            if current.is_none_or(|person| self.facts.fenced.contains(&person)) {
+                return Err(Error::NotFound { code: "SUBJECT_UNKNOWN" });
+            }
+        }
+        Ok(())
+    }
+
     /// Takes in all a batch wants.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! and who waits brings them again where a batch must be judged or sealed anew.
 
 use crate::base::event::Event;
+use crate::store::disk::Writer;
 use crate::vault::Vault;
 use crate::vault::append::{Pending, Place, Receipt, Sent};
 use crate::vault::clerk::Clerk;
@@ -64,7 +65,7 @@ impl<'v> Line<'v> {
     /// As `Vault::submit`: then the batch is no part of the line, and the next one takes its place.
     pub fn submit(&mut self, events: &[Event<'_>]) -> Result<Waiting<'v>> {
         let turn = Turn { line: self.line.clone(), number: self.next };
-        let place = self.vault.admit(events)?;
+        let place = self.vault.admit(Writer::Source, events)?;
         let sent = self.vault.dispatch(events, Some(&turn))?;
         self.next += 1;
         Ok(Waiting { vault: self.vault, turn, count: events.len(), sent, place })

@@ -9,9 +9,11 @@
 pub mod anchor;
 pub mod append;
 pub mod backup;
+pub mod beside;
 pub mod clock;
 pub mod complete;
 pub mod config;
+pub mod correct;
 pub mod dedupe;
 pub mod disclose;
 pub mod erase;
@@ -31,6 +33,7 @@ pub mod read;
 pub mod receipt;
 pub mod registry;
 pub mod replicas;
+pub mod restrict;
 pub mod retain;
 pub mod scrub;
 pub mod search;
@@ -42,6 +45,7 @@ mod committer;
 mod crew;
 mod housekeeper;
 mod keyplane;
+mod known;
 mod learn;
 mod packer;
 mod press;
@@ -67,7 +71,7 @@ use crate::vault::anchor::Anchors;
 use crate::vault::append::Shelf;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::LogClock;
-use crate::vault::committer::Published;
+use crate::vault::committer::{Failed, Published};
 use crate::vault::error::Result;
 use crate::vault::facts::Facts;
 use crate::vault::keyplane::KeyDirs;
@@ -136,6 +140,8 @@ pub(crate) struct Inner {
     pub(crate) sources: Mutex<HashMap<SourceHandle, Arc<str>>>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) read_only: Option<&'static str>,
+    /// The first failed write of the threads that write.
+    pub(crate) failed: Failed,
     pub(crate) key_dirs: KeyDirs,
     pub(crate) _locks: Vec<Box<dyn DiskLock>>,
 }
@@ -186,6 +192,16 @@ impl Vault {
         self.inner.read_only
     }
 
+    /// Why nothing is appended now, if so: it was opened for reading only, a write or sync has
+    /// failed since, somebody outside has contradicted the log, or its clock is not accepted.
+    pub fn stopped(&self) -> Option<&'static str> {
+        let inner = &self.inner;
+        let failed = || inner.failed.get().map(|failure| failure.error().code());
+        let alarm = || inner.desk.alarmed().map(|(verdict, _)| verdict);
+        let ahead = || inner.clock.is_ahead().then_some("CLOCK_NOT_ACCEPTED");
+        inner.read_only.or_else(failed).or_else(alarm).or_else(ahead)
+    }
+
     /// The log's clock.
     pub fn clock(&self) -> &LogClock {
         &self.inner.clock
@@ -204,6 +220,12 @@ impl Vault {
     /// A copy of what the log binds the vault to.
     pub fn facts_now(&self) -> Facts {
         self.facts().clone()
+    }
+
+    /// Asks one thing of what the log binds the vault to. It is asked under a lock that appends
+    /// wait for: let it look up and copy, nothing else, and not call the vault.
+    pub fn of_facts<T>(&self, ask: impl FnOnce(&Facts) -> T) -> T {
+        ask(&self.facts())
     }
 
     /// The policies in force.

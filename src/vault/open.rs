@@ -26,7 +26,7 @@ use crate::vault::anchor::Anchors;
 use crate::vault::append::Shelf;
 use crate::vault::clerk::Clerk;
 use crate::vault::clock::{self, LogClock};
-use crate::vault::committer::Published;
+use crate::vault::committer::{Failed, Published};
 use crate::vault::config::{Config, Places, Tuning, VaultFile};
 use crate::vault::crew::Crew;
 use crate::vault::error::{Error, NO_THREAD, Result};
@@ -419,6 +419,7 @@ impl Opening {
             bell: Arc::new(Bell::told(self.sealed)),
             pool: AtomicUsize::new(0),
             scratches: Shelf::default(),
+            failed: Failed::default(),
             erased: Mutex::default(),
             proven_epochs: Mutex::default(),
             sources: Mutex::new(HashMap::new()),

@@ -9,14 +9,14 @@ mod sealed;
 pub(crate) use crate::vault::read::erased::{Erased, ErasedAt};
 pub(crate) use crate::vault::read::sealed::{Spans, commits_digest, open_body, sealing_key};
 
-use crate::base::entry::{Entry, Head};
+use crate::base::entry::{Entry, Head, Kind};
 use crate::base::id::{Hash32, PersonId, SubjectTag};
 use crate::base::record::{Fate, Record, RecordField, SubjectToken};
 use crate::base::unit::{ClassDay, EntryIndex, TreeSize};
 use crate::crypto::hash::leaf_hash;
 use crate::crypto::merkle::Nodes;
 use crate::format::body::Frame;
-use crate::format::{entry, unit};
+use crate::format::{control, entry, unit};
 use crate::store::bodies::Stored;
 use crate::vault::Vault;
 use crate::vault::error::{Error, Result};
@@ -72,6 +72,43 @@ pub struct Reading<'a> {
     pub open: bool,
     /// Destination to make pseudonyms for.
     pub destination: Option<&'a [u8]>,
+    /// What becomes of fields of restricted persons.
+    pub restricted: Restricted,
+}
+
+impl Reading<'_> {
+    /// Opens sealed fields, but for those of restricted persons.
+    pub const OPEN: Reading<'static> =
+        Reading { open: true, destination: None, restricted: Restricted(Access::Closed) };
+    /// Opens all there is, to compare or count it: no value of it leaves the vault.
+    pub(in crate::vault) const WITHIN: Reading<'static> =
+        Reading { open: true, destination: None, restricted: Restricted(Access::Within) };
+}
+
+/// Whether fields of restricted persons are opened (GDPR Art. 18). They stay closed unless a
+/// disclose entry of the log names a ground: `Vault::reading_of` makes such a reading from the
+/// entry, and nothing else outside the vault does.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Restricted(Access);
+
+#[derive(Clone, Copy, Default, Debug)]
+enum Access {
+    #[default]
+    Closed,
+    /// Whose values stay within the vault.
+    Within,
+    /// Of entries from the first to the last: a disclose entry says so.
+    Between(EntryIndex, EntryIndex),
+}
+
+impl Restricted {
+    fn opens(self, index: EntryIndex) -> bool {
+        match self.0 {
+            Access::Closed => false,
+            Access::Within => true,
+            Access::Between(first, last) => (first..=last).contains(&index),
+        }
+    }
 }
 
 impl Vault {
@@ -199,6 +236,27 @@ impl Vault {
         self.named(self.unnamed(index, reading)?)
     }
 
+    /// A reading of what a disclose entry is about: with fields of restricted persons, if it names
+    /// the ground on which they are opened.
+    ///
+    /// # Errors
+    /// As `entry`; `Evidence` when it is no disclose entry.
+    pub fn reading_of(&self, recorded: EntryIndex) -> Result<Reading<'static>> {
+        let entry = self.entry(recorded)?;
+        if entry.head.kind != Kind::Disclose {
+            return Err(Error::evidence(
+                "MALFORMED",
+                format!("entry {recorded} discloses nothing"),
+            ));
+        }
+        let said: control::Disclose = control::decode(&entry.head.clear)?;
+        let access = match said.ground {
+            Some(_) => Access::Between(said.first, said.last),
+            None => Access::Closed,
+        };
+        Ok(Reading { restricted: Restricted(access), ..Reading::OPEN })
+    }
+
     fn named(&self, record: Record) -> Result<Record> {
         let source = self.source_name(&record.entry.head.source)?;
         Ok(Record { source, ..record })
@@ -224,8 +282,7 @@ impl Vault {
             self.inner.log.unit_of(index)?.ok_or(Error::NotFound { code: "ENTRY_UNKNOWN" })?;
         let bytes = self.entry_bytes(index)?;
         let (entry, mut frames) = (entry::decode(&bytes)?, Spans::new(&unit.head.spans));
-        let reading = Reading { open: true, destination: None };
-        self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &Erased::default())
+        self.record_of(entry, leaf_hash(&bytes), Reading::WITHIN, &mut frames, &Erased::default())
     }
 
     fn prepare(&self, reading: Reading<'_>) -> Result<Erased> {
@@ -255,16 +312,30 @@ impl Vault {
             for (position, fate) in groups.iter_mut().enumerate() {
                 let position = position as u8;
                 let stored = frames.find(self, head, entry.index, position)?;
-                *fate = self.open_group(&entry, position, stored, erased, &mut fields)?;
+                let found = (stored, reading.restricted, erased);
+                *fate = self.open_group(&entry, position, found, &mut fields)?;
             }
         }
-        let tokens = reading.destination.map_or(Vec::new(), |name| self.tokens(head, name));
+        let tokens = reading.destination.map_or(Vec::new(), |name| {
+            self.tokens(head, name, reading.restricted.opens(entry.index))
+        });
         Ok(Record { leaf, source: None, groups, fields, tokens, entry })
     }
 
-    fn tokens(&self, head: &Head, destination: &[u8]) -> Vec<SubjectToken> {
+    /// Whether somebody among these had the use of the data restricted; the guard is that of the
+    /// cache, which comes before facts.
+    fn is_restricted(&self, cache: &Cache, tags: &[SubjectTag]) -> bool {
+        let facts = self.facts();
+        let restricted = |person: &PersonId| facts.restricted.contains_key(person);
+        !facts.restricted.is_empty() && tags.iter().any(|tag| cache.bears(tag, &restricted))
+    }
+
+    fn tokens(&self, head: &Head, destination: &[u8], restricted_too: bool) -> Vec<SubjectToken> {
         let Ok(cache) = self.owners() else { return Vec::new() };
         let token = |(at, tag): (usize, &SubjectTag)| {
+            if !restricted_too && self.is_restricted(&cache, std::slice::from_ref(tag)) {
+                return None;
+            }
             let token = Keyring::token_of(&cache, tag, destination)?;
             Some(SubjectToken { tag: at as u8, token: crate::base::id::hex(&token) })
         };
@@ -276,8 +347,7 @@ impl Vault {
         &self,
         entry: &Entry,
         position: u8,
-        stored: Stored<Frame<'_>>,
-        erased: &Erased,
+        (stored, restricted, erased): (Stored<Frame<'_>>, Restricted, &Erased),
         fields: &mut [RecordField],
     ) -> Result<Fate> {
         let head = &entry.head;
@@ -291,6 +361,11 @@ impl Vault {
             let cache = self.owners()?;
             let base = self.inner.keys.base_key_of(&cache, class_day, &tags);
             match (base, stored) {
+                (Some(_), Stored::Body(_))
+                    if !restricted.opens(entry.index) && self.is_restricted(&cache, &tags) =>
+                {
+                    return Ok(Fate::Restricted);
+                }
                 (Some(base), Stored::Body(body)) => open_body(head, position, &base, &body, fields),
                 (None, Stored::Body(_)) => Fate::KeyLost,
                 (_, Stored::Missing) => Fate::BodyMissing,

@@ -53,7 +53,7 @@ impl Vault {
             let fix = "the erasure is not complete; open the vault to let it finish".to_owned();
             return Err(Error::Conflict { code: "ERASURE_OPEN", first: None, fix });
         };
-        let reading = Reading { open: true, destination: None };
+        let reading = Reading::WITHIN;
         let record = self.record(*index, reading)?;
         let records = record.value("erasure.records").filter(|value| *value != b"null");
         let records = records.map(String::from_utf8_lossy);

@@ -309,14 +309,18 @@ fn in_turn(facts: &Facts, key: (DocumentKind, DocumentId), expect: u64) -> Resul
             fix,
         });
     }
-    let requests = facts.aging.len();
-    let (there, most, fix) = match key.0 {
+    let (new, there, most, fix) = match key.0 {
         DocumentKind::Idempotency => {
-            (requests, IDEMPOTENCY_DOCUMENTS_MAX, "those of requests go after 24 hours: wait")
+            let fix = "those of requests go after 24 hours: wait";
+            (known.is_none(), facts.aging.len(), IDEMPOTENCY_DOCUMENTS_MAX, fix)
         }
-        _ => (facts.documents.len() - requests, DOCUMENTS_MAX, "use the documents there are"),
+        // What was given up is only remembered.
+        _ => {
+            let fix = "give up documents that nobody needs";
+            (known.is_none_or(|fact| fact.gone), facts.living, DOCUMENTS_MAX, fix)
+        }
     };
-    match known.is_none() && there >= most {
+    match new && there >= most {
         true => Err(Refusal::new("DOCUMENTS_TOO_MANY", fix)
             .field(key.0.name())
             .limit(most as u64)
@@ -334,4 +338,40 @@ fn well_formed(body: &[u8]) -> Result<()> {
     }
     let mut tape = Tape::new();
     tape.scan(body).map(drop).map_err(|refusal| refusal.field(PRIVATE_FIELD).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::facts::DocumentFact;
+
+    #[test]
+    fn a_full_registry_takes_another_once_one_is_given_up() {
+        let (kind, mut facts) = (DocumentKind::Token, Facts::default());
+        let key = |n: usize| (kind, DocumentId((n as u128).to_be_bytes()));
+        let fact =
+            |version, gone| DocumentFact { version, index: EntryIndex(1), time: UtcNanos(1), gone };
+        for n in 0..DOCUMENTS_MAX {
+            in_turn(&facts, key(n), 0).unwrap();
+            facts.take_document(key(n), fact(1, false));
+        }
+        let code = |facts: &Facts, n, expect| in_turn(facts, key(n), expect).map_err(|e| e.code());
+        let full = Err("DOCUMENTS_TOO_MANY");
+        assert_eq!(code(&facts, DOCUMENTS_MAX, 0), full);
+        assert_eq!(code(&facts, 7, 1), Ok(()), "what is there goes on");
+        for version in [2, 3] {
+            facts.take_document(key(7), fact(version, true));
+        }
+        assert_eq!((facts.living, facts.documents.len()), (DOCUMENTS_MAX - 1, DOCUMENTS_MAX));
+        assert_eq!(code(&facts, DOCUMENTS_MAX, 0), Ok(()));
+        facts.take_document(key(DOCUMENTS_MAX), fact(1, false));
+        assert_eq!(code(&facts, DOCUMENTS_MAX + 1, 0), full);
+        // Taken up again it needs room as a new one does.
+        assert_eq!(code(&facts, 7, 3), full);
+        facts.take_document(key(8), fact(2, true));
+        assert_eq!(code(&facts, 7, 3), Ok(()));
+        let request = (DocumentKind::Idempotency, DocumentId([9; 16]));
+        facts.take_document(request, fact(1, false));
+        assert_eq!(facts.living, DOCUMENTS_MAX - 1, "requests have room of their own");
+    }
 }

@@ -10,6 +10,7 @@ use crate::base::event::Verb;
 use crate::base::limits::VAULT_CLASS;
 use crate::base::unit::{ClassId, EntryIndex};
 use crate::format::control::{self, EraseFinal};
+use crate::store::disk::Writer;
 use crate::store::keytree::Replicas;
 use crate::store::replica;
 use crate::vault::error::{Error, Result};
@@ -94,11 +95,13 @@ impl Vault {
     /// after. Secrecy does not depend on it: dead nodes are noise once their root is gone.
     ///
     /// # Errors
-    /// Those of the store.
+    /// `Full` before anything was written; those of the store.
     pub fn compact_keys(&self) -> Result<(u64, u64)> {
         self.writable()?;
         let mut tree = self.inner.keys.tree();
         let before = tree.bytes();
+        // A write that fails stops the tree, so it is asked beforehand; never of the reserve.
+        self.inner.world.disk.room(tree.live_bytes(), Writer::Source)?;
         tree.compact()?;
         Ok((before, tree.bytes()))
     }

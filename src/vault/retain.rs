@@ -12,6 +12,7 @@ use crate::base::world::random;
 use crate::format::cell::{self, Cell};
 use crate::format::control::Scope;
 use crate::format::control::{self, Due, PruneDone, PruneIntent};
+use crate::store::error::ErrorKind;
 use crate::store::keytree::KeyTree;
 use crate::vault::Vault;
 use crate::vault::append::root_change;
@@ -160,6 +161,7 @@ impl Vault {
     /// `Denied` `EXPIRY_SUSPENDED` after an unconfirmed jump; those of the store.
     pub fn expire_for(&self, confirm: Option<Day>, by: &str) -> Result<Expired> {
         self.writable()?;
+        self.has_room_to_act()?;
         let now = self.inner.clock.now();
         let confirmed = self.confirmed(now, confirm)?;
         let mut done = Expired::default();
@@ -171,7 +173,11 @@ impl Vault {
                     other?;
                     let completed = self.complete_deferred();
                     if self.inner.keys.tree().wants_compaction() {
-                        self.compact_keys()?;
+                        match self.compact_keys() {
+                            // It only saves room, and needs some: another time.
+                            Err(Error::Unavailable(e)) if e.kind == ErrorKind::Full => {}
+                            other => drop(other?),
+                        }
                     }
                     self.checkpoint()?;
                     done.erasures = completed?;

@@ -165,7 +165,7 @@ impl Vault {
         }
         drop(known);
         let Some(index) = self.facts().sources.get(handle).copied() else { return Ok(None) };
-        let record = self.unnamed(index, Reading { open: true, destination: None })?;
+        let record = self.unnamed(index, Reading::WITHIN)?;
         let Some(value) = record.value("source.name") else { return Ok(None) };
         let Ok(name) = serde_json::from_slice::<String>(value) else { return Ok(None) };
         let name: Arc<str> = name.into();

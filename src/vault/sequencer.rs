@@ -26,6 +26,7 @@ use crate::format::unit::{self, BodySpan, UnitHead};
 use crate::format::vkey::Signer;
 use crate::format::{body, entry};
 use crate::store::bodies::Bodies;
+use crate::store::disk::{Disk, Writer};
 use crate::store::error::Error as StoreError;
 use crate::store::log::UnitLog;
 use crate::vault::clerk;
@@ -57,6 +58,8 @@ pub(crate) struct Sequencer {
     /// When the checkpoint file was last asked to follow.
     pub(crate) published_at: UtcNanos,
     pub(crate) bodies: Arc<Bodies>,
+    /// Asked for room.
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) own: Facts,
     pub(crate) window: Window,
     pub(crate) clock: Arc<LogClock>,
@@ -93,6 +96,8 @@ struct Job {
 #[derive(Default)]
 struct Commit {
     entries: Vec<u8>,
+    /// What its entries and bodies take on the disk.
+    bytes: usize,
     leaves: Vec<Hash32>,
     /// In order, so that one seed gives one order of writes.
     files: BTreeMap<ClassDay, Vec<Vec<u8>>>,
@@ -101,6 +106,11 @@ struct Commit {
     observed: Observed,
     state_last: Option<EntryIndex>,
     time: UtcNanos,
+}
+
+/// Bytes that a batch takes on the disk, but for the head of its unit.
+fn stored_bytes(sealed: &Sealed) -> usize {
+    sealed.entries.len() + sealed.files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
 }
 
 impl Commit {
@@ -249,6 +259,12 @@ impl Sequencer {
             commit.rejected.push((reply, Rejected::OutOfTurn));
             return;
         }
+        // Asked before a place is given: a place that is on no disk ends all appends.
+        let bytes = commit.bytes + sealed.iter().map(stored_bytes).sum::<usize>();
+        if let Err(error) = self.disk.room(bytes as u64, Writer::Own) {
+            commit.rejected.push((reply, Rejected::Failed(error.into())));
+            return;
+        }
         let meter = self.meter.clone();
         let mut lap = meter.start();
         if let Err(rejected) = self.admit(&sealed, commit.time, check) {
@@ -256,6 +272,7 @@ impl Sequencer {
             return;
         }
         lap.end(Stage::Admit);
+        commit.bytes = bytes;
         let before = commit.leaves.len();
         let first = EntryIndex(self.tree.size().0 + before as u64);
         for part in sealed {

@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::PoisonError;
 
+/// Entries that the index has not taken in yet and that a count reads all the same.
+const NEWEST_MAX: u64 = 10_000;
+
 impl Vault {
     /// Entries with any of these tags, each tag's ascending. No such tag is older than `since`:
     /// of what lies before it the index is not compared with anything.
@@ -76,6 +79,55 @@ impl Vault {
         }
         found.values_mut().for_each(|indexes| indexes.sort_unstable());
         Ok(found)
+    }
+
+    /// How many entries bear any of these tags, unless they are more than `most`. Nothing is
+    /// decided by it: what the index leaves out is not noticed, and what it does not cover is not
+    /// read, but for the newest entries. The second value says whether it covered the rest.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn few_entries_of_tags(
+        &self,
+        tags: &[SubjectTag],
+        most: usize,
+    ) -> Result<(Option<u64>, bool)> {
+        let size = EntryIndex(self.size().0);
+        let mut hits = BTreeSet::new();
+        let (mut whole, newest) = {
+            let index = self.inner.index.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut whole = index.gap().is_empty();
+            for tag in tags {
+                let mut hit = |at: EntryIndex| {
+                    hits.insert(at);
+                    if hits.len() > most {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                };
+                let key = IndexKey::subject(*tag);
+                whole &= index.scan(&key, EntryIndex(0)..size, &mut hit).is_ok();
+                if hits.len() > most {
+                    break;
+                }
+            }
+            (whole, index.tail_from()..size)
+        };
+        let hits: Vec<EntryIndex> = hits.into_iter().filter(|at| *at < newest.start).collect();
+        let wanted: HashSet<SubjectTag> = tags.iter().copied().collect();
+        let mut found = 0;
+        self.for_entries_at(&hits, &mut |entry| {
+            found += usize::from(entry.head.tags.iter().any(|tag| wanted.contains(tag)));
+            Ok(())
+        })?;
+        let end = EntryIndex(newest.end.0.min(newest.start.0.saturating_add(NEWEST_MAX)));
+        whole &= end == newest.end;
+        self.for_each_entry(newest.start..end, &mut |entry, _| {
+            found += usize::from(entry.head.tags.iter().any(|tag| wanted.contains(tag)));
+            Ok(())
+        })?;
+        Ok(((found <= most).then_some(found as u64), whole))
     }
 
     /// Compares what is written of days from `since` on with its seals, so that a later search

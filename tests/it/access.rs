@@ -118,6 +118,8 @@ fn who_asks_does_not_approve_and_who_approves_does_not_ask() {
     only(Permission::HoldsSet, &[Role::PrivacyOfficer]);
     only(Permission::HoldsReleaseRequest, &[Role::PrivacyOfficer]);
     only(Permission::SubjectsLink, &[Role::PrivacyOfficer]);
+    only(Permission::SubjectsRestrict, &[Role::PrivacyOfficer]);
+    only(Permission::EventsCorrect, &[Role::PrivacyOfficer]);
     only(Permission::RetentionPropose, &[Role::Admin, Role::PrivacyOfficer]);
     for permission in Permission::ALL.iter().filter(|p| allows(Role::Approver, **p)) {
         let harmless = permission.only_reads() || *permission == Permission::OrdersApprove;
@@ -165,7 +167,9 @@ fn readers_change_nothing() {
         changes,
         [
             "events-append",
+            "events-correct",
             "events-disclose",
+            "subjects-restrict",
             "subjects-link",
             "erasure-request",
             "holds-set",

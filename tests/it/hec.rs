@@ -264,3 +264,18 @@ fn a_full_disk_is_503_with_retry_after_and_never_a_success() {
     let found: Value = json!(of(&service.main(), "plain").len());
     assert_eq!(found, json!(0));
 }
+
+#[test]
+fn a_question_for_acknowledgements_has_its_limit() {
+    let service = Service::start();
+    let guid = service.guid("plain");
+    let ask = |count: u64| {
+        let numbers = (0..count).collect::<Vec<_>>();
+        let body = json!({"acks": numbers}).to_string();
+        let path = "/services/collector/ack?channel=00000000-0000-4000-8000-000000000001";
+        send(&service, path, &guid, body)
+    };
+    assert_eq!(ask(10_000).0, StatusCode::OK);
+    let (status, code, _, reason) = told(&ask(10_001));
+    assert_eq!((status, code, reason.as_str()), (400, 6, "ACKS_TOO_MANY"));
+}

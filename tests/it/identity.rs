@@ -5,5 +5,5 @@ mod glass;
 mod parts;
 mod people;
 mod sessions;
-mod stage;
+pub(crate) mod stage;
 mod tokens;

@@ -14,6 +14,8 @@ use chancery::base::unit::{NANOS_PER_DAY, UtcNanos};
 use chancery::server::log::{Answered, Log, RequestId, Style, Who, subscriber};
 use chancery::server::metrics::{Around, Ingested, Metrics, Opened, Protocol};
 use chancery::server::observe::{Code, Observer, REQUEST_HEADER, observe};
+use chancery::server::scheduler::task::Task;
+use chancery::store::reserve::Kept;
 use chancery::vault::Vault;
 use chancery::vault::config::Config;
 use chancery::vault::scrub::Scrub;
@@ -87,7 +89,7 @@ fn the_names_are_frozen_and_nobody_is_a_label() {
     metrics.answered(None, "BREW", 404);
     metrics.opened(Opened::Read, 2);
     metrics.denied("auditor");
-    metrics.missed("scrub");
+    metrics.missed(Task::Scrub, 1);
     metrics.verify_failed(1);
     metrics.reload_failed();
     metrics.certified_until(UtcNanos(1_800_000_000_500_000_000));
@@ -98,6 +100,7 @@ fn the_names_are_frozen_and_nobody_is_a_label() {
         erasure_due: Some(UtcNanos(vault.clock().now().0 + NANOS_PER_DAY)),
         sources_silent: 3,
         disk_free: vec![("data", 1 << 40), ("keys", 5)],
+        reserves: vec![Kept { name: "data", left: 3, size: 9, closed: true }],
     };
     metrics.gather(&[("main", &vault)], &around).unwrap();
     let text = metrics.encode();

@@ -278,7 +278,7 @@ fn evidence_that_expired_still_does_not_make_an_erasure_look_like_a_loss() {
     house.clock.pass_days(1200);
     let expired = vault.expire_for(None, "dana").unwrap();
     assert!(!expired.class_days.is_empty());
-    let opened = Reading { open: true, destination: None };
+    let opened = Reading::OPEN;
     for (_, intent, done) in &expired.runs {
         for entry in [intent, done] {
             let said = vault.record(*entry, opened).unwrap();

@@ -5,11 +5,14 @@ use crate::support::clinic::{Visit, append, read};
 use crate::support::sim::SimDisk;
 use crate::support::world::{self, HandClock, world};
 use chancery::base::entry::Kind;
+use chancery::base::event::Draft;
 use chancery::base::record::Fate;
 use chancery::base::unit::EntryIndex;
 use chancery::vault::Vault;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+const UNREADABLE: &str = "DUPLICATE_UNREADABLE";
 
 fn conflicts(vault: &Vault) -> usize {
     let kinds = (0..vault.size().0).map(|at| vault.entry(EntryIndex(at)).unwrap().head.kind);
@@ -39,14 +42,24 @@ fn check(harm: impl Fn(&SimDisk, &SimDisk), expect: Fate) {
     let size = vault.size();
     for _ in 0..2 {
         let refused = append(&vault, std::slice::from_ref(&second)).unwrap_err();
-        assert_eq!(refused.code(), expect.name(), "{refused}");
+        assert_eq!(refused.code(), UNREADABLE, "{refused}");
     }
     assert_eq!((conflicts(&vault), vault.size()), (0, size), "nothing was recorded");
     // What another event says under that number is no more comparable.
+    let second_again = Visit { secret: second.secret.clone(), ..Visit::new(2, "nurse", "p2") };
     let other = Visit { secret: "another".to_owned(), ..second };
-    assert_eq!(append(&vault, &[other]).unwrap_err().code(), expect.name());
+    assert_eq!(append(&vault, &[other]).unwrap_err().code(), UNREADABLE);
     assert_eq!(conflicts(&vault), 0);
     append(&vault, &[Visit::new(3, "nurse", "p3")]).unwrap();
+    // Those beside it go on.
+    let texts = [Visit::new(4, "nurse", "p4"), second_again, Visit::new(5, "nurse", "p5")];
+    let texts = texts.map(|visit| visit.json());
+    let drafts = texts.iter().map(|text| Draft { source: "ehr", json: text.as_bytes() });
+    let each = vault.append_each(&drafts.collect::<Vec<_>>()).unwrap();
+    let told: Vec<_> = each.iter().map(|one| one.as_ref().map_err(|e| e.code()).err()).collect();
+    assert_eq!(told, [None, Some(UNREADABLE), None]);
+    let first = each[1].as_ref().unwrap_err().to_string();
+    assert!(first.contains(&format!("entry {index} ")), "{first}");
 }
 
 #[test]

@@ -300,7 +300,7 @@ fn a_scan_during_an_erasure_reports_no_loss() {
     append(&vault, &visits).unwrap();
     let mut erased = false;
     let whole = EntryIndex(0)..EntryIndex(vault.size().0);
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     vault
         .for_each_record(whole, reading, &mut |record| {
             let fine = record.groups.iter().all(|f| matches!(f, Fate::Open | Fate::Erased));

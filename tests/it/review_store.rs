@@ -81,7 +81,7 @@ fn batch(policies: &Policies, classes: std::ops::Range<u16>) -> Vec<Event<'stati
 /// Of the events' groups.
 fn fates(vault: &Vault) -> Vec<Fate> {
     let mut out = Vec::new();
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     let all = EntryIndex(0)..EntryIndex(vault.size().0);
     vault
         .for_each_record(all, reading, &mut |record| {
@@ -272,7 +272,7 @@ fn a_body_file_that_a_killed_process_made_is_durable_before_anything_in_it_is_ac
         for seed in 0..8 {
             let vault = open(&killed.crash(seed), &clock);
             let vault = vault.unwrap_or_else(|e| panic!("operation {n}, crash {seed}: {e}"));
-            let record = vault.record(at, Reading { open: true, destination: None }).unwrap();
+            let record = vault.record(at, Reading::OPEN).unwrap();
             let whole = record.groups.iter().all(|fate| *fate == Fate::Open);
             assert!(whole, "operation {n}, crash {seed}: {:?}", record.groups);
         }

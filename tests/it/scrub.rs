@@ -222,7 +222,7 @@ fn a_pass_goes_on_where_it_was_and_keeps_its_pace() {
 /// without a name would be a wrong answer, for good once it has left the house.
 #[test]
 fn a_source_whose_registration_cannot_be_read_is_an_error_and_no_nameless_record() {
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     let (scene, vault) = Scene::new(40);
     let events = (0..vault.size().0).map(EntryIndex);
     let event = events.rev().find(|at| vault.entry(*at).unwrap().head.source_seq == Some(700));

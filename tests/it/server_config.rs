@@ -29,9 +29,10 @@ fn without_a_file_it_listens_on_loopback_with_a_certificate_of_its_own() {
     assert_eq!((server.cooling_off, server.max_body_bytes), (86_400, 16 << 20));
     assert_eq!((server.max_connections, server.drain_seconds), (1_024, 10));
     assert_eq!((server.profile, server.metrics_by_tenant), (Profile::Production, false));
+    assert_eq!(server.disk_reserve_bytes, 64 << 20);
     assert!(server.trusted_proxies.is_empty());
     assert!(server.shown.iter().all(|shown| shown.origin == Origin::Default));
-    assert_eq!(server.shown.len(), 14);
+    assert_eq!(server.shown.len(), 15);
 }
 
 #[test]
@@ -48,6 +49,7 @@ cooling_off = "30m"
 max_body_bytes = 1048576
 max_connections = 64
 drain_seconds = 25
+disk_reserve_bytes = 8388608
 profile = "dev"
 trusted_proxies = ["192.0.2.0/24", "2001:db8::5"]
 generated_certificate = "loopback"
@@ -58,6 +60,7 @@ metrics_by_tenant = true
     assert_eq!(server.tls, Tls::Files { cert, key: "/etc/tls/key.pem".into() });
     assert_eq!(server.clients["main"], PathBuf::from("/srv/vault/ca.pem"));
     assert_eq!((server.cooling_off, server.profile), (1_800, Profile::Dev));
+    assert_eq!(server.disk_reserve_bytes, 8 << 20);
     assert_eq!(server.trusted_proxies.len(), 2);
     assert!(server.shown.iter().all(|s| s.origin == Origin::File), "{:?}", server.shown);
     let known = include_str!("../../src/cli/config/server.rs");
@@ -163,6 +166,7 @@ fn what_is_wrong_is_refused_with_its_line_and_what_is_allowed() {
         ("cooling_off = \"-1s\"", "server.cooling_off", "0s to 30d"),
         ("max_body_bytes = 1", "server.max_body_bytes", "65536 to 67108864"),
         ("max_connections = 0", "server.max_connections", "8 to 65536"),
+        ("disk_reserve_bytes = 1", "server.disk_reserve_bytes", "4194304 to 17179869184"),
         ("drain_seconds = 0", "server.drain_seconds", "1 to 300"),
         ("profile = \"prod\"", "server.profile", "production or dev"),
         ("trusted_proxies = [\"0.0.0.0/0\"]", "server.trusted_proxies", "at least 8 bits"),

@@ -2,16 +2,21 @@
 //! attackers meet it. Nothing here looks inside; what the program says and does is all there is.
 
 mod alone;
+mod copies;
+mod full;
+mod glass;
 mod input;
+mod killed;
 mod kills;
 mod named;
 mod openapi;
-mod person;
+pub(crate) mod person;
 pub(crate) mod raw;
 mod reloads;
 mod repeats;
 mod scope;
 mod sessions;
-mod stage;
+pub(crate) mod stage;
+mod subjects;
 mod two;
 mod walk;

@@ -198,6 +198,30 @@ fn gaps_show_the_numbers_that_are_missing() {
     assert_eq!(seen(&service, "/v1/sources/pos%2F7/gaps"), want);
 }
 
+/// A source is heard by its own log's clock, which may be ahead of the system's.
+#[test]
+fn silence_is_measured_by_the_clock_of_the_log_it_is_in() {
+    let service = Service::start();
+    register(&service, "ehr", &json!({"dedupe": "none", "heartbeat_seconds": 200}));
+    let token = service.token(&["ingest"], Some(&["ehr"]));
+    let event = || with_token(post("/v1/events", &json!({"action": "a.read"})), &token);
+    service.clock.pass(10_000 * NANOS_PER_SECOND);
+    assert_eq!(service.call(event()).0, StatusCode::OK);
+    // The wall clock is put back: each log goes on from its own last entry.
+    service.clock.set_wall(chancery::base::unit::UtcNanos::parse("2026-11-21T08:00:00Z").unwrap());
+    let service = service.again();
+    let apart = |service: &Service| {
+        let (own, system) = (service.main().clock().now(), service.app.system().clock().now());
+        own.0.saturating_sub(system.0) / NANOS_PER_SECOND
+    };
+    assert!(apart(&service) > 5_000);
+    let event = || with_token(post("/v1/events", &json!({"action": "a.read"})), &token);
+    assert_eq!(service.call(event()).0, StatusCode::OK);
+    service.clock.pass(201 * NANOS_PER_SECOND);
+    tick_silence(&service.app).unwrap();
+    assert!(seen(&service, "/v1/sources/ehr")["silent_since"].is_string());
+}
+
 #[test]
 fn silence_and_its_end_are_one_entry_each() {
     let service = Service::start();
@@ -205,7 +229,7 @@ fn silence_and_its_end_are_one_entry_each() {
     register(&service, "calm", &json!({"dedupe": "none"}));
     let token = service.token(&["ingest"], Some(&["ehr"]));
     let tick = |service: &Service| {
-        tick_silence(&service.app, service.app.system().clock().now()).unwrap();
+        tick_silence(&service.app).unwrap();
     };
     let said = |service: &Service| -> Vec<String> {
         let all = read_all(&service.main());

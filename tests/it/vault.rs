@@ -40,7 +40,7 @@ fn drafts(texts: &[String]) -> Vec<Draft<'_>> {
 
 fn open_all(vault: &Vault) -> Vec<(String, Vec<Fate>)> {
     let mut out = Vec::new();
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     vault
         .for_each_record(EntryIndex(0)..EntryIndex(vault.size().0), reading, &mut |record| {
             let text = record

@@ -159,7 +159,7 @@ const SHAPES = {
   disclose: object({
     act: word('read', 'report', 'export', 'disclosure', 'answer'),
     fields: ascending(text), first: N, last: N, records: N,
-  }, { mode: MODE }),
+  }, { ground: word('legal-claims', 'consent', 'rights-of-others', 'public-interest'), mode: MODE }),
   config: either('what', {
     policies: { mode: MODE, policies: H, version: N },
     link: { mode: MODE, persons: ascending(ID) },
@@ -168,6 +168,8 @@ const SHAPES = {
     anchor: { hash: H, sight: word('cosigned', 'timestamp'), size: N, time: TIME },
     'mirror-forgotten': { mode: MODE, replica: ID },
     unwitnessed: { size: N, witnesses: N },
+    restriction: { begins: truth, person: ID },
+    correction: { corrects: N },
   }),
   conflict: object({ first: N }),
   scan: either('what', {

@@ -212,7 +212,7 @@ test('control payloads have one form each', () => {
     anchor: 12, conflict: 15, 'day-seal': 7, disclose: 11, 'disclose.ordered': 11, 'erase-done': 2, 'erase-intent': 1, genesis: 14, 'growth-done': 8,
     'growth-intent': 8, 'hold-release': 10, 'hold-set.days': 9, 'hold-set.person': 9, link: 12, policies: 12,
     'prune-done': 5, 'prune-intent': 4, seal: 6, source: 12, 'erase-done.missed': 2, 'erase-final': 3, 'prune-done.missed': 5, unwitnessed: 12,
-    'mirror-forgotten': 12, document: 12,
+    'mirror-forgotten': 12, document: 12, restriction: 12, correction: 12, 'disclose.ground': 11,
   };
   const names = ['event', 'erase-intent', 'erase-done', 'erase-final', 'prune-intent', 'prune-done', 'seal', 'day-seal',
     'key-roll', 'hold-set', 'hold-release', 'disclose', 'config', 'scan', 'genesis', 'conflict'];

@@ -248,7 +248,7 @@ class Spool:
         """
         with self._writing:
             if self.failed:
-                raise SpoolFailed("a write failed before; open the spool again")
+                raise SpoolFailed("closed, or a write failed before; open the spool again")
             if self.end - self.settled + len(frames) > self.max_bytes:
                 raise SpoolFull(f"{self.max_bytes} bytes wait already; the event was not taken")
             if self._len > 0 and self._len + len(frames) > self.segment_bytes:
@@ -257,7 +257,11 @@ class Spool:
                 _write(self._tail, frames, self._len)
             except OSError as error:
                 self._undo(error)
-            self._synced(lambda: os.fsync(self._tail))
+            try:
+                os.fsync(self._tail)
+            except OSError as error:
+                self._take_back()
+                raise SpoolFailed("the disk refuses; open the spool again") from error
             self._len += len(frames)
             with self.changed:
                 self.end = self._base + self._len
@@ -266,12 +270,21 @@ class Spool:
 
     def _undo(self, error: OSError) -> None:
         """A full disk may have taken a part; anything else is not to be believed."""
-        self.failed = True
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            os.ftruncate(self._tail, self._len)
+        if self._take_back() and error.errno in (errno.ENOSPC, errno.EDQUOT):
             self.failed = False
             raise SpoolFull("the disk is full; the event was not taken") from error
         raise SpoolFailed("the disk refuses") from error
+
+    def _take_back(self) -> bool:
+        """Takes away what was written and is not believed, where that can be: else the next opening
+        finds it and sends it. The spool counts as failed.
+        """
+        self.failed = True
+        try:
+            os.ftruncate(self._tail, self._len)
+        except OSError:
+            return False
+        return True
 
     def _synced(self, act):  # type: ignore[no-untyped-def]
         try:
@@ -383,9 +396,13 @@ class Spool:
                 self._bases.remove(base)
 
     def close(self) -> None:
-        """Closes every file; the lock goes last."""
-        while self._files:
-            os.close(self._files.pop())
+        """Closes every file, once nobody writes; the lock goes last. `append` fails from now on:
+        the number of a closed file may be another file's by then.
+        """
+        with self._writing:
+            self.failed = True
+            while self._files:
+                os.close(self._files.pop())
 
 
 def _segment(base: int) -> str:

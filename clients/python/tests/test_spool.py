@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import threading
 import unittest
 from unittest import mock
 
@@ -179,6 +180,47 @@ class Crashes(Case):
                 spool.append(encode(line("a")))
         with self.assertRaises(SpoolFailed):
             spool.append(encode(line("b")))
+        # Where the disk lets go of what it did not sync, nothing of it is left to be sent.
+        spool.close()
+        spool = self.spool()
+        self.assertEqual((spool.end, spool.torn_bytes), (0, 0))
+        spool.close()
+
+    def test_nothing_is_written_to_a_file_that_was_closed_meanwhile(self):
+        spool, real = self.spool(), os.pwrite
+        inside, go_on = threading.Event(), threading.Event()
+
+        def slow(*args):
+            inside.set()
+            go_on.wait()
+            return real(*args)
+
+        said = []
+
+        def emit():
+            try:
+                said.append(spool.append(encode(line("a"))))
+            except SpoolFailed:
+                said.append("failed")
+
+        with mock.patch.object(_spool.os, "pwrite", side_effect=slow):
+            emitting = threading.Thread(target=emit)
+            emitting.start()
+            inside.wait()
+            closing = threading.Thread(target=spool.close)
+            closing.start()
+            # It waits for the writer, who has the files.
+            closing.join(timeout=0.05)
+            self.assertTrue(closing.is_alive() and spool._files)
+            go_on.set()
+            emitting.join()
+            closing.join()
+        self.assertEqual(said, [len(encode(line("a")))])
+        with self.assertRaises(SpoolFailed):
+            spool.append(encode(line("b")))
+        spool = self.spool()
+        self.assertEqual(spool.end, said[0])
+        spool.close()
 
 
 class Files(Case):

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   chancery backup --to /mnt/backup/chancery --verify
+  chancery backup --all-tenants --to /mnt/backup/all
   chancery restore --from /mnt/backup/chancery --check
 
 Data only, never keys: a copy of the keys would bring the erased back. The same directory given
@@ -16,6 +17,9 @@ pub struct Backup {
     /// Directory of the backup: empty, or an earlier backup of this vault
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+    /// Every tenant, each into a directory of its name below --to
+    #[arg(long)]
+    pub all_tenants: bool,
     /// Read every copy back from its disk before the manifest is signed
     #[arg(long)]
     pub verify: bool,
@@ -34,6 +38,9 @@ pub struct Restore {
     /// Directory of the backup
     #[arg(long, value_name = "DIR")]
     pub from: PathBuf,
+    /// Every tenant that lies below --from; a known checkpoint is of one log, so not with --known
+    #[arg(long, conflicts_with = "known")]
+    pub all_tenants: bool,
     /// Newest signed checkpoint that anybody kept
     #[arg(long, value_name = "FILE")]
     pub known: Option<PathBuf>,

@@ -34,7 +34,7 @@ pub(crate) fn run(context: &mut Context, command: &ConfigCommand) -> Result<Exit
 fn in_force(vault: &Vault) -> Result<Files> {
     let facts = vault.facts_now();
     let Some((index, _, _)) = facts.policies else { return Ok(Files::new()) };
-    let record = vault.record(index, Reading { open: true, destination: None })?;
+    let record = vault.record(index, Reading::OPEN)?;
     let lost = || Failure::refused("KEY_LOST", "the policies in force cannot be read");
     let text = record.value("config.policies").ok_or_else(lost)?;
     Ok(serde_json::from_slice(text).map_err(|_| lost())?)

@@ -1,15 +1,19 @@
 //! `chancery backup` and `chancery restore`: the data plane to another disk, and back beside the
 //! keys of today. What to copy and what to refuse the vault decides.
 
+use crate::base::event::Draft;
 use crate::cli::args::copy::{Backup, Restore};
 use crate::cli::cmd::done;
+use crate::cli::config::{Config, MAIN};
 use crate::cli::error::{EXIT_INTERRUPTED, Failure};
 use crate::cli::output::Tone;
 use crate::cli::output::units::{bytes, count};
 use crate::cli::run::Context;
 use crate::cli::world::{vault_config, world};
+use crate::crypto::hash::sha256;
+use crate::format::backup::MANIFEST;
 use crate::vault::Vault;
-use crate::vault::backup::{Restored, Restoring};
+use crate::vault::backup::{BackedUp, Restored, Restoring};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -18,7 +22,7 @@ use std::process::ExitCode;
 /// Runs `chancery backup`.
 pub(crate) fn back_up(context: &mut Context, args: &Backup) -> Result<ExitCode> {
     let to = whole_path(&args.to)?;
-    let (config, all) = (context.config()?, context.config_of_all()?);
+    let all = context.config_of_all()?;
     let dirs = [Some(&all.data), Some(&all.keys), all.keys_mirror.as_ref()];
     for dir in dirs.into_iter().flatten() {
         let dir = whole_path(dir)?;
@@ -28,15 +32,82 @@ pub(crate) fn back_up(context: &mut Context, args: &Backup) -> Result<ExitCode> 
             return Err(Failure::refused("BACKUP_TARGET", message).into());
         }
     }
-    let vault = context.open_with(&config)?;
+    if !args.all_tenants {
+        return back_up_one(context, &all.for_tenant(&all.tenant), &to, args.verify);
+    }
+    // What is in the way of one ends all: the next run goes on from there.
+    for name in tenants(&all)? {
+        let code = back_up_one(context, &all.for_tenant(&name), &to.join(&name), args.verify)?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
+    done()
+}
+
+/// `main` and every tenant that has a vault below it.
+fn tenants(all: &Config) -> Result<Vec<String>> {
+    let mut names = vec![MAIN.to_owned()];
+    let others = all.data.join("others");
+    let listed = world().disk.list(&others)?;
+    let there = |name: &String| others.join(name).join("vault.toml").exists();
+    names.extend(listed.into_iter().map(|listed| listed.name).filter(there));
+    Ok(names)
+}
+
+/// The tenants that have a backup below a directory, `main` first.
+fn backed_up(from: &Path) -> Result<Vec<String>> {
+    let is_one = |name: &String| from.join(name).join(MANIFEST).exists();
+    let mut names: Vec<String> =
+        world().disk.list(from)?.into_iter().map(|l| l.name).filter(is_one).collect();
+    names.sort_by_key(|name| (name != MAIN, name.clone()));
+    if names.first().is_none_or(|name| name != MAIN) {
+        let message = "no backup of all tenants lies here: the one of main is missing; nothing \
+                       was done; name the directory that `backup --all-tenants` was given";
+        return Err(Failure::refused("BACKUP_INCOMPLETE", message).into());
+    }
+    Ok(names)
+}
+
+/// Says in the log itself that it was copied: an event of the vault about itself, with the hash of
+/// the signed manifest. It is not in the copy.
+fn record(vault: &Vault, to: &Path, made: &BackedUp) -> Result<()> {
+    let note = std::fs::read(to.join(MANIFEST)).map_err(|e| Failure::file(to, &e))?;
+    let event = json!({
+        "action": "backup.make",
+        "category": "system",
+        "verb": "export",
+        "outcome": "success",
+        "severity": 3,
+        "actor": {"type": "system"},
+        "data": {
+            "manifest": sha256(&[&note]).to_string(),
+            "entries": made.manifest.size.0,
+            "root": made.manifest.root.to_string(),
+        },
+    });
+    let json = event.to_string();
+    vault.append_own(&[Draft { source: "chancery", json: json.as_bytes() }])?;
+    Ok(())
+}
+
+fn back_up_one(
+    context: &mut Context,
+    config: &Config,
+    to: &Path,
+    verify: bool,
+) -> Result<ExitCode> {
+    let vault = context.open_with(config)?;
     let stop = context.stop.clone();
     let mut go_on = |_: u64| !stop.load(std::sync::atomic::Ordering::Relaxed);
-    let Some(made) = vault.back_up(&to, args.verify, &mut go_on)? else {
+    let Some(made) = vault.back_up(to, verify, &mut go_on)? else {
         context.out.say("interrupted; run it again to go on from here")?;
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     };
+    record(&vault, to, &made)?;
     let manifest = &made.manifest;
     context.out.object(&json!({
+        "tenant": config.tenant,
         "to": to.display().to_string(),
         "files": manifest.files,
         "bytes": manifest.bytes,
@@ -48,7 +119,8 @@ pub(crate) fn back_up(context: &mut Context, args: &Backup) -> Result<ExitCode> 
     }))?;
     let read_back = if made.verified { "every copy read back" } else { "not read back (--verify)" };
     let text = format!(
-        "{} entries in {} files, {} ({} written); {read_back}; no key is in it",
+        "{}: {} entries in {} files, {} ({} written); {read_back}; no key is in it",
+        config.tenant,
         count(manifest.size.0),
         count(manifest.files),
         bytes(manifest.bytes),
@@ -60,14 +132,38 @@ pub(crate) fn back_up(context: &mut Context, args: &Backup) -> Result<ExitCode> 
 
 /// Runs `chancery restore`.
 pub(crate) fn restore(context: &mut Context, args: &Restore) -> Result<ExitCode> {
-    let config = context.config()?;
-    let files = vault_config(&config, &context.global)?;
+    let all = context.config_of_all()?;
+    if !args.all_tenants {
+        return restore_one(context, &all.for_tenant(&all.tenant), &args.from, args);
+    }
+    for name in backed_up(&args.from)? {
+        let (from, config) = (args.from.join(&name), all.for_tenant(&name));
+        if !args.check && config.data.join("vault.toml").exists() {
+            let text = format!("tenant {name} has its data; it is left as it is");
+            context.note("RESTORE_TARGET", &text);
+            continue;
+        }
+        let code = restore_one(context, &config, &from, args)?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
+    done()
+}
+
+fn restore_one(
+    context: &mut Context,
+    config: &Config,
+    from: &Path,
+    args: &Restore,
+) -> Result<ExitCode> {
+    let files = vault_config(config, &context.global)?;
     let known = match &args.known {
         Some(path) => Some(std::fs::read(path).map_err(|e| Failure::file(path, &e))?),
         None => None,
     };
     let ask = Restoring {
-        from: &args.from,
+        from,
         known: known.as_deref(),
         accept_older: args.accept_older,
         check: args.check,
@@ -78,14 +174,19 @@ pub(crate) fn restore(context: &mut Context, args: &Restore) -> Result<ExitCode>
         context.out.say("interrupted; nothing opens it yet; run it again to go on from here")?;
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     };
-    report(context, &restored, args.check)
+    report(context, (&config.tenant, &restored), args.check)
 }
 
-fn report(context: &mut Context, restored: &Restored, check: bool) -> Result<ExitCode> {
+fn report(
+    context: &mut Context,
+    (tenant, restored): (&str, &Restored),
+    check: bool,
+) -> Result<ExitCode> {
     let Restored { manifest, generation, behind_keys, known, notices } = restored;
     let said: Vec<Value> =
         notices.iter().map(|n| json!({"code": n.code, "text": n.text})).collect();
     context.out.object(&json!({
+        "tenant": tenant,
         "restored": !check,
         "entries": manifest.size.0,
         "taken": manifest.time.to_string(),
@@ -97,7 +198,7 @@ fn report(context: &mut Context, restored: &Restored, check: bool) -> Result<Exi
     }))?;
     let what = if check { "CHECKED" } else { "RESTORED" };
     let text = format!(
-        "{} entries as of {}, {} files as they were signed",
+        "{tenant}: {} entries as of {}, {} files as they were signed",
         count(manifest.size.0),
         manifest.time,
         count(manifest.files)

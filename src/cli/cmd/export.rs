@@ -259,20 +259,8 @@ pub(crate) fn write(
 ) -> Result<Option<Exported>> {
     let (dir, name) = place(wanted.path)?;
     let open = wanted.mapping.preset != Preset::Tokens;
-    let chosen = chosen(vault, wanted)?;
-    let fields = if open { wanted.granted } else { &["tokens"][..] };
     // Said before the first value is opened; the number of lines stands in the manifest.
-    let range = wanted.range.clone();
-    let recorded = vault.record_look(&Look {
-        act: "export",
-        range,
-        records: chosen,
-        fields,
-        purpose: wanted.purpose,
-        who: wanted.by,
-        by: None,
-        order: wanted.order,
-    })?;
+    let recorded = said(vault, wanted, open)?;
     let checkpoint = vault.checkpoint()?;
     let reference = reference(&checkpoint);
     let context = siem::Context {
@@ -284,7 +272,8 @@ pub(crate) fn write(
     let mut export = Export::create(&*world.disk, dir, name)?;
     let (mut changed, mut refused) = (Substitutions::default(), BTreeMap::new());
     let mut stop = None;
-    let reading = Reading { open, destination: Some(wanted.destination.as_bytes()) };
+    let reading =
+        Reading { open, destination: Some(wanted.destination.as_bytes()), ..Reading::default() };
     let mut line = Vec::new();
     let passed = vault.for_each_record(wanted.range.clone(), reading, &mut |record| {
         if each() {
@@ -320,6 +309,25 @@ pub(crate) fn write(
     let manifest =
         export.finish(&about, &|text: &str| note::sign(text, &[vault.report_signer()]))?;
     Ok(Some(Exported { manifest, changed, refused, recorded }))
+}
+
+/// Records in the log what is exported, to whom and why.
+fn said(vault: &Vault, wanted: &Wanted<'_>, open: bool) -> Result<EntryIndex> {
+    let chosen = chosen(vault, wanted)?;
+    let fields = if open { wanted.granted } else { &["tokens"][..] };
+    let range = wanted.range.clone();
+    let recorded = vault.record_look(&Look {
+        act: "export",
+        range,
+        records: chosen,
+        fields,
+        purpose: wanted.purpose,
+        who: wanted.by,
+        by: None,
+        order: wanted.order,
+        ground: None,
+    })?;
+    Ok(recorded)
 }
 
 fn encode(

@@ -126,7 +126,7 @@ fn print(
         (if open { "fields" } else { "sealed fields" }, Align::Left),
     ]);
     for index in found {
-        let record = vault.record(*index, Reading { open, destination: None })?;
+        let record = vault.record(*index, Reading { open, ..Reading::default() })?;
         if context.out.style.json {
             context.out.object(&as_json(vault, &record, open))?;
             continue;

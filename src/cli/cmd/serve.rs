@@ -14,13 +14,14 @@ use crate::cli::cmd::done;
 use crate::cli::config::Config;
 use crate::cli::config::server::{Profile, ServerFlags};
 use crate::cli::error::Failure;
-use crate::cli::medium::free_bytes;
 use crate::cli::run::Context;
-use crate::cli::world::world;
+use crate::cli::world::{reserve, world_with};
 use crate::server::app::{App, SYSTEM, Settings};
 use crate::server::audit::{Act, Deed};
 use crate::server::identity::token::Env;
 use crate::server::log::{self, Style};
+use crate::store::disk::free_bytes;
+use crate::store::reserve::Reserve;
 use anyhow::Result;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -58,9 +59,12 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
     let config = Config::load_to_serve(&context.global, &flags, &env)?;
     listeners::check(args, &config.server)?;
     log::install(if std::io::stderr().is_terminal() { Style::Plain } else { Style::Json });
-    let world = world();
+    let reserve = reserve(&config, true);
+    let world = world_with(&reserve);
     let opened = vaults::open(context, &config, &world)?;
-    let settings = settings(&config);
+    // A first start has made the directories only now.
+    ticker::look(&reserve);
+    let settings = settings(&config, &reserve);
     let vaults::Opened { tenants, system } = opened;
     let made = App::new(tenants, system, &world, settings);
     let app = Arc::new(made.map_err(begin::failed)?);
@@ -76,7 +80,7 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
     begin::say(context, &begun)?;
     audit(&app, Deed::Started)?;
     app.schedule(Some(begin::scheduler(&app)?));
-    let ticker = ticker::start(app.clone(), bound.watch, context.stop.clone())?;
+    let ticker = ticker::start(app.clone(), reserve, bound.watch, context.stop.clone())?;
     let flag = context.stop.clone();
     runtime.block_on(async move {
         let public = tokio::spawn(bound.public.run(stopped.clone()));
@@ -98,7 +102,8 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
 }
 
 /// What the service is set to.
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, reserve: &Arc<Reserve>) -> Settings {
+    let reserve = reserve.clone();
     let server = &config.server;
     let proxies = server.trusted_proxies.clone();
     let mut places = vec![("data", config.data.clone()), ("keys", config.keys.clone())];
@@ -112,6 +117,7 @@ fn settings(config: &Config) -> Settings {
             let free = |(name, dir): &(&'static str, PathBuf)| Some((*name, free_bytes(dir)?));
             places.iter().filter_map(free).collect()
         }),
+        reserves: Arc::new(move || reserve.kept()),
         metrics_by_tenant: server.metrics_by_tenant,
         env: match server.profile {
             Profile::Production => Env::Live,

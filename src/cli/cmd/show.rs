@@ -26,7 +26,7 @@ pub(crate) fn run(context: &mut Context, args: &Show) -> Result<ExitCode> {
     let vault = context.open()?;
     let index = find(&vault, &args.record)?;
     access(context, &vault, &args.opening, &[index])?;
-    let record = vault.record(index, Reading { open: true, destination: None })?;
+    let record = vault.record(index, Reading::OPEN)?;
     let bounds = vault.bounds(index)?;
     let mut value = as_json(&vault, &record, args.opening.open);
     if let Some(object) = value.as_object_mut() {

@@ -12,6 +12,7 @@ use crate::cli::run::Context;
 use crate::format::control::Deferred;
 use crate::policy::order::act::{Act, Named};
 use crate::vault::Vault;
+use crate::vault::beside::{Beside, Likely};
 use crate::vault::error::Error;
 use crate::vault::facts::Erasure;
 use anyhow::Result;
@@ -94,6 +95,7 @@ fn preview(context: &mut Context, given: &IdentifierArg) -> Result<ExitCode> {
         .collect();
     let known: Vec<String> =
         preview.identifiers.iter().map(|i| format!("{}:{}", i.kind, i.value)).collect();
+    let beside = vault.beside(&preview.persons)?;
     context.out.object(&json!({
         "persons": preview.persons.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "identifiers": known,
@@ -102,6 +104,10 @@ fn preview(context: &mut Context, given: &IdentifierArg) -> Result<ExitCode> {
         "deferred": deferred_json(&vault, &preview.deferred),
         "held_by": held,
         "possible": held.is_empty(),
+        "likely_unlinked": likely_json(&beside),
+        "tenant_sealed": tenant_json(&beside),
+        "looked_at": beside.looked_at,
+        "complete": beside.complete,
     }))?;
     context.out.say(&format!("Identifiers of this person ({}):", known.len()))?;
     for identifier in &known {
@@ -125,8 +131,55 @@ fn preview(context: &mut Context, given: &IdentifierArg) -> Result<ExitCode> {
         let text = format!("case {}; release it before an erasure", held.join(", "));
         context.out.status(Tone::Bad, "HELD", &text)?;
     }
+    say_beside(context, &beside)?;
     context.out.say("Nothing was changed.")?;
     done()
+}
+
+fn likely_json(beside: &Beside) -> Vec<Value> {
+    let one = |likely: &Likely| {
+        let kinds = likely.kinds.iter().map(|(kind, n)| (kind.to_string(), json!(n)));
+        json!({
+            "persons": likely.persons.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "identifiers": kinds.collect::<serde_json::Map<_, _>>(),
+            "shared": likely.shared,
+            "records": likely.own,
+        })
+    };
+    beside.likely.iter().map(one).collect()
+}
+
+fn tenant_json(beside: &Beside) -> Vec<Value> {
+    let all = beside.tenant_sealed.iter();
+    all.map(|(source, bodies)| json!({"source": source.as_deref(), "bodies": bodies})).collect()
+}
+
+fn say_beside(context: &mut Context, beside: &Beside) -> Result<()> {
+    for likely in &beside.likely {
+        let kinds: Vec<String> =
+            likely.kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+        let person = likely.persons.first().map(ToString::to_string).unwrap_or_default();
+        context.out.say(&format!(
+            "Perhaps the same person, and not linked: {person} ({}), in {} of its {} records",
+            kinds.join(", "),
+            likely.shared,
+            likely.own
+        ))?;
+    }
+    for (source, bodies) in &beside.tenant_sealed {
+        let source = source
+            .as_deref()
+            .map_or("acts of the vault".to_owned(), |name| format!("source {name}"));
+        let what = "bodies in these records are sealed under the tenant; no erasure reaches them";
+        context.out.say(&format!("  {source}: {bodies} {what}"))?;
+    }
+    if !beside.complete {
+        let what = "not all was looked at";
+        context
+            .out
+            .say(&format!("Counted over the newest {} records; {what}.", beside.looked_at))?;
+    }
+    Ok(())
 }
 
 fn erase(context: &mut Context, command: &SubjectCommand) -> Result<ExitCode> {

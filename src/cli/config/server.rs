@@ -43,6 +43,8 @@ pub struct RawServer {
     pub max_connections: Given<u64>,
     /// Seconds that a shutdown waits for open requests.
     pub drain_seconds: Given<u64>,
+    /// Bytes kept on each file system for the vault's own acts.
+    pub disk_reserve_bytes: Given<u64>,
     /// `production` or `dev`.
     pub profile: Given<String>,
     /// Addresses or networks of proxies whose `X-Forwarded-For` counts.
@@ -154,6 +156,8 @@ pub struct Server {
     pub max_connections: u64,
     /// Seconds that a shutdown waits for open requests.
     pub drain_seconds: u64,
+    /// Bytes kept on each file system for the vault's own acts: as a file, and free beside it.
+    pub disk_reserve_bytes: u64,
     /// What it is run for.
     pub profile: Profile,
     /// Proxies whose `X-Forwarded-For` counts.
@@ -283,6 +287,13 @@ pub fn check(
     let max_connections = look.number("server.max_connections", given, 1_024, (8, 65_536))?;
     // Less than the 30 s that the unit of systemd grants.
     let drain_seconds = look.number("server.drain_seconds", &raw.drain_seconds, 10, (1, 300))?;
+    // Beside each other: an erasure of 64 handles (64 x 4 nodes of 4 KiB, twice: 2 MiB; its tags,
+    // 64 bytes a record of 100,000: 6 MiB), an expiry of 365 class-days (20 KiB of nodes and 200
+    // bytes of entries each: 8 MiB), 100 documents of at most 256 KiB (25 MiB), and a batch that
+    // was let in before the disk filled (16 MiB): 57 MiB, rounded up.
+    let given = &raw.disk_reserve_bytes;
+    let range = (4 << 20, 16 << 30);
+    let disk_reserve_bytes = look.number("server.disk_reserve_bytes", given, 64 << 20, range)?;
     let profile = profile(&mut look, raw)?;
     let trusted_proxies = proxies(&mut look, raw)?;
     let by = &raw.metrics_by_tenant;
@@ -299,6 +310,7 @@ pub fn check(
         max_body_bytes,
         max_connections,
         drain_seconds,
+        disk_reserve_bytes,
         profile,
         trusted_proxies,
         metrics_by_tenant,

@@ -273,6 +273,7 @@ fn gone(fate: Fate) -> Option<&'static str> {
     match fate {
         Fate::Erased => Some("[erased]"),
         Fate::Expired => Some("[expired]"),
+        Fate::Restricted => Some("[restricted]"),
         _ => None,
     }
 }

@@ -86,10 +86,12 @@ const AUDITOR: &[Permission] = &[
 const PRIVACY_OFFICER: &[Permission] = &[
     Permission::EventsRead,
     Permission::EventsOpen,
+    Permission::EventsCorrect,
     Permission::EventsDisclose,
     Permission::ProofsRead,
     Permission::SubjectsLookup,
     Permission::SubjectsPreview,
+    Permission::SubjectsRestrict,
     Permission::SubjectsLink,
     Permission::ErasureRequest,
     Permission::ErasureRead,

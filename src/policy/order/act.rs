@@ -69,6 +69,9 @@ pub struct Grant {
     /// Sources it is limited to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<String>>,
+    /// Whether it lets break the glass.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
 }
 
 /// An act that takes an order.
@@ -112,6 +115,15 @@ pub enum Act {
         human: DocumentId,
         /// Which.
         grants: Vec<Grant>,
+    },
+    /// Take a role of a human back.
+    RevokeRole {
+        /// Whose.
+        human: DocumentId,
+        /// On which tenant.
+        tenant: String,
+        /// Name of the role.
+        role: String,
     },
     /// Let a human enrol anew.
     ResetFactor {
@@ -184,6 +196,15 @@ pub enum Outline {
         /// Which.
         grants: Vec<Grant>,
     },
+    /// Take a role of a human back.
+    RevokeRole {
+        /// Whose.
+        human: DocumentId,
+        /// On which tenant.
+        tenant: String,
+        /// Name of the role.
+        role: String,
+    },
     /// Let a human enrol anew.
     ResetFactor {
         /// Whom.
@@ -238,6 +259,7 @@ impl Act {
             Act::ApplyPolicies { .. } => "apply-policies",
             Act::CreateHuman { .. } => "create-human",
             Act::GrantRole { .. } => "grant-role",
+            Act::RevokeRole { .. } => "revoke-role",
             Act::ResetFactor { .. } => "reset-factor",
             Act::DisableHuman { .. } => "disable-human",
             Act::ChangeRule { .. } => "change-rule",
@@ -267,6 +289,7 @@ impl Act {
             | Act::ApplyPolicies { .. } => false,
             Act::CreateHuman { .. }
             | Act::GrantRole { .. }
+            | Act::RevokeRole { .. }
             | Act::ResetFactor { .. }
             | Act::DisableHuman { .. }
             | Act::ChangeRule { .. } => true,
@@ -285,7 +308,9 @@ impl Act {
             Act::CreateHuman { grants, .. } | Act::GrantRole { grants, .. } => {
                 grants.iter().map(|grant| grant.tenant.as_str()).collect()
             }
-            Act::ChangeRule { tenant, .. } => BTreeSet::from([tenant.as_str()]),
+            Act::ChangeRule { tenant, .. } | Act::RevokeRole { tenant, .. } => {
+                BTreeSet::from([tenant.as_str()])
+            }
             _ => BTreeSet::new(),
         }
     }
@@ -333,6 +358,10 @@ impl Act {
             Act::CreateHuman { login, grants } if short(login) => grants_fit(grants),
             Act::CreateHuman { .. } => misfit("login"),
             Act::GrantRole { grants, .. } => grants_fit(grants),
+            Act::RevokeRole { tenant, role, .. } => match short(tenant) && short(role) {
+                true => Ok(()),
+                false => misfit("role"),
+            },
             Act::ChangeRule { tenant, mode, approvals, cooling_off_seconds } => {
                 let (mode, approvals) = (*mode, *approvals);
                 let cooling_off_seconds = *cooling_off_seconds;
@@ -361,6 +390,10 @@ impl Act {
             Act::CreateHuman { grants, .. } => Outline::CreateHuman { grants: grants.clone() },
             Act::GrantRole { human, grants } => {
                 Outline::GrantRole { human: *human, grants: grants.clone() }
+            }
+            Act::RevokeRole { human, tenant, role } => {
+                let (tenant, role) = (tenant.clone(), role.clone());
+                Outline::RevokeRole { human: *human, tenant, role }
             }
             Act::ResetFactor { human } => Outline::ResetFactor { human: *human },
             Act::DisableHuman { human } => Outline::DisableHuman { human: *human },

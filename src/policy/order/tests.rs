@@ -165,7 +165,8 @@ fn what_cannot_be_done_is_not_an_act() {
     };
     let basis = || "gdpr-17-1".to_owned();
     let twice = [named(1), named(1)].concat();
-    let grant = Grant { tenant: String::new(), role: "admin".into(), until: None, sources: None };
+    let (until, sources, break_glass) = (None, None, false);
+    let grant = Grant { tenant: String::new(), role: "admin".into(), until, sources, break_glass };
     let rule = |approvals, cooling_off_seconds| Act::ChangeRule {
         tenant: "main".into(),
         mode: RuleMode::TwoPerson,

@@ -74,6 +74,12 @@ impl Told {
         Told::new(StatusCode::BAD_REQUEST, 6, "Invalid data format")
     }
 
+    /// More than is taken at once.
+    pub fn too_large(code: &'static str) -> Self {
+        let told = Told::new(StatusCode::PAYLOAD_TOO_LARGE, 6, "Invalid data format");
+        told.reason(code)
+    }
+
     /// Nobody asks for a number without a channel.
     pub fn channel_missing() -> Self {
         Told::new(StatusCode::BAD_REQUEST, 10, "Data channel is missing")

@@ -8,6 +8,7 @@ use crate::base::unit::{NANOS_PER_SECOND, UtcNanos};
 use crate::format::json::{Kind, Tape, Value};
 use crate::policy::classify::Policies;
 use crate::policy::terms::Terms;
+use crate::server::elements::{Stopped, elements};
 use crate::server::hec::answer::Told;
 use crate::server::problem::Problem;
 use serde_json::value::RawValue;
@@ -43,52 +44,103 @@ impl Form {
     }
 }
 
+/// Takes drafts, one by one and in order.
+pub type Sink<'s> = dyn FnMut(Vec<u8>) -> Result<(), Told> + 's;
+
+/// Hands the drafts of a body on in parts of at most `most`, in order. It is read whole first, so
+/// that of a body with one bad event nothing is taken, and again where it has more than one part:
+/// no more than `most` drafts are held at once.
+///
+/// # Errors
+/// Those of `read` and `put`.
+pub fn in_parts(
+    most: usize,
+    read: impl Fn(&mut Sink<'_>) -> Result<(), Told>,
+    mut put: impl FnMut(&[Vec<u8>]) -> Result<(), Told>,
+) -> Result<(), Told> {
+    let (mut part, mut count) = (Vec::new(), 0);
+    read(&mut |draft| {
+        count += 1;
+        if count <= most {
+            part.push(draft);
+        }
+        Ok(())
+    })?;
+    put(&part)?;
+    if count <= most {
+        return Ok(());
+    }
+    let mut skipped = 0;
+    part.clear();
+    read(&mut |draft| {
+        if skipped < most {
+            skipped += 1;
+            return Ok(());
+        }
+        part.push(draft);
+        if part.len() == most {
+            put(&part)?;
+            part.clear();
+        }
+        Ok(())
+    })?;
+    if part.is_empty() { Ok(()) } else { put(&part) }
+}
+
 /// Drafts of the events of a body, in order: objects one behind the other, with or without white
 /// space between them, or one array of them.
 ///
 /// # Errors
-/// `Told` 5, 6, 12, 13, 15 with the place of the event; nothing is taken then.
-pub fn events(body: &[u8], form: Form) -> Result<Vec<Vec<u8>>, Told> {
+/// `Told` 5, 6, 12, 13, 15 with the place of the event.
+pub fn events(body: &[u8], form: Form, sink: &mut Sink<'_>) -> Result<(), Told> {
     let text = text_of(body)?;
     let stream = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-    let (mut tape, mut drafts) = (Tape::default(), Vec::new());
+    let (mut tape, mut at) = (Tape::default(), 0);
     for next in stream {
-        let at = drafts.len();
         let raw = next.map_err(|_| Told::invalid(at).reason("JSON_SYNTAX"))?.get();
+        let mut one = |raw: &str| {
+            sink(event(&mut tape, raw, form, at)?)?;
+            at += 1;
+            Ok(())
+        };
         match raw.starts_with('[') {
-            false => drafts.push(event(&mut tape, raw, form, at)?),
-            true => {
-                let list: Vec<&RawValue> = serde_json::from_str(raw)
-                    .map_err(|_| Told::invalid(at).reason("JSON_SYNTAX"))?;
-                for raw in list {
-                    let at = drafts.len();
-                    drafts.push(event(&mut tape, raw.get(), form, at)?);
-                }
-            }
+            false => one(raw)?,
+            true => elements(raw.as_bytes(), one).map_err(|stopped| match stopped {
+                Stopped::Refused(told) => told,
+                Stopped::Syntax(_) => Told::invalid(at).reason("JSON_SYNTAX"),
+            })?,
         }
     }
-    if drafts.is_empty() { Err(Told::no_data()) } else { Ok(drafts) }
+    if at == 0 { Err(Told::no_data()) } else { Ok(()) }
 }
 
 /// Drafts of the lines of a raw body; `envelope` is what the address says of all of them, as a
-/// JSON object or nothing.
+/// JSON object or nothing. Each line gets a copy of it: of all copies `most` bytes are taken.
 ///
 /// # Errors
 /// `Told` 5 and 6.
-pub fn lines(body: &[u8], envelope: &str, form: Form) -> Result<Vec<Vec<u8>>, Told> {
+pub fn lines(
+    body: &[u8],
+    (envelope, most): (&str, usize),
+    form: Form,
+    sink: &mut Sink<'_>,
+) -> Result<(), Told> {
     let text = text_of(body)?;
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    let (mut tape, mut drafts) = (Tape::default(), Vec::new());
+    let (mut tape, mut at) = (Tape::default(), 0);
     for line in lines.filter(|line| !line.trim().is_empty()) {
-        let at = drafts.len();
+        if envelope.len().saturating_mul(at + 1) > most {
+            return Err(Told::too_large("ENVELOPE_TOO_LARGE"));
+        }
         let quoted = serde_json::to_string(line).map_err(|_| Told::invalid(at))?;
         let whole = match envelope.is_empty() {
             true => format!("{{\"event\":{quoted}}}"),
             false => format!("{{\"event\":{quoted},{}", envelope.get(1..).unwrap_or_default()),
         };
-        drafts.push(event(&mut tape, &whole, form, at)?);
+        sink(event(&mut tape, &whole, form, at)?)?;
+        at += 1;
     }
-    if drafts.is_empty() { Err(Told::no_data()) } else { Ok(drafts) }
+    if at == 0 { Err(Told::no_data()) } else { Ok(()) }
 }
 
 fn text_of(body: &[u8]) -> Result<&str, Told> {
@@ -117,25 +169,32 @@ fn event(tape: &mut Tape, raw: &str, form: Form, at: usize) -> Result<Vec<u8>, T
     let inner = text.filter(|text| form != Form::Plain && text.trim_start().starts_with('{'));
     let draft = match (form, parts.kind, inner) {
         (_, Kind::Object, _) if form != Form::Plain => object(tape, parts.event, &parts, form)?,
+        // Text that only looks like an object is a line, as other text is.
+        (Form::Canonical, _, Some(inner)) => match object(tape, inner, &parts, form) {
+            Ok(draft) => draft,
+            Err(_) => line(&parts)?,
+        },
         (_, _, Some(inner)) => object(tape, inner, &parts, form)?,
         (Form::Native, ..) => {
             return Err(Told::invalid(at).reason("EVENT_NOT_OBJECT"));
         }
-        (Form::Canonical, ..) => {
-            let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
-            let line = match parts.text {
-                Some(_) => parts.event.to_owned(),
-                None => quoted(parts.event),
-            };
-            let time = parts.stamp()?;
-            format!("{{\"action\":\"{LINE}\",{time}\"message\":{line}{}}}", parts.kept())
-        }
+        (Form::Canonical, ..) => line(&parts)?,
         (Form::Plain, ..) => {
             let time = parts.stamp()?;
             format!("{{{time}\"event\":{}{}}}", parts.event, parts.kept())
         }
     };
     Ok(draft.into_bytes())
+}
+
+/// A canonical event around what is no object.
+fn line(parts: &Parts<'_>) -> Result<String, Told> {
+    let line = match parts.text {
+        Some(_) => parts.event.to_owned(),
+        None => serde_json::to_string(parts.event).unwrap_or_default(),
+    };
+    let time = parts.stamp()?;
+    Ok(format!("{{\"action\":\"{LINE}\",{time}\"message\":{line}{}}}", parts.kept()))
 }
 
 impl Parts<'_> {
@@ -239,9 +298,75 @@ fn instant(text: &str) -> Option<UtcNanos> {
 mod tests {
     use super::*;
 
+    fn drafts(read: impl FnOnce(&mut Sink<'_>) -> Result<(), Told>) -> Result<Vec<String>, Told> {
+        let mut drafts = Vec::new();
+        read(&mut |draft| {
+            drafts.push(String::from_utf8(draft).unwrap());
+            Ok(())
+        })?;
+        Ok(drafts)
+    }
+
     fn read(body: &str, form: Form) -> Result<Vec<String>, u16> {
-        let drafts = events(body.as_bytes(), form).map_err(|told| told.code)?;
-        Ok(drafts.into_iter().map(|draft| String::from_utf8(draft).unwrap()).collect())
+        drafts(|sink| events(body.as_bytes(), form, sink)).map_err(|told| told.code)
+    }
+
+    #[test]
+    fn a_body_goes_on_in_parts_and_not_at_all_with_one_bad_event() {
+        let parts = |body: &str| {
+            let mut parts: Vec<Vec<String>> = Vec::new();
+            let read = |sink: &mut Sink<'_>| events(body.as_bytes(), Form::Native, sink);
+            let done = in_parts(2, read, |part| {
+                parts.push(part.iter().map(|d| String::from_utf8_lossy(d).into_owned()).collect());
+                Ok(())
+            });
+            (parts, done.map_err(|told| told.code))
+        };
+        let body = |count: usize| -> String {
+            (0..count).map(|n| format!("{{\"event\":{{\"a\":{n}}}}}")).collect()
+        };
+        for (count, lens) in [(1, vec![1]), (2, vec![2]), (4, vec![2, 2]), (5, vec![2, 2, 1])] {
+            let (parts, done) = parts(&body(count));
+            assert_eq!(done, Ok(()));
+            assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), lens, "at most two at once");
+            let want: Vec<String> = (0..count).map(|n| format!("{{\"a\":{n}}}")).collect();
+            assert_eq!(parts.concat(), want, "each once, in order");
+        }
+        assert_eq!(parts(&(body(5) + "{\"event\":7}")), (Vec::new(), Err(6)));
+        assert_eq!(parts(&format!("[{}", "1,".repeat(9))), (Vec::new(), Err(6)));
+    }
+
+    #[test]
+    fn text_that_only_looks_like_an_object_is_a_line() {
+        let raw = |body: &str, form| drafts(|sink| lines(body.as_bytes(), ("", 0), form, sink));
+        assert_eq!(
+            raw("{x} y\n{}\n{\"a\":1,\"a\":2}\n{\"b\":3}", Form::Canonical).unwrap(),
+            [
+                r#"{"action":"log.line","message":"{x} y"}"#,
+                r#"{"action":"log.line","message":"{}"}"#,
+                r#"{"action":"log.line","message":"{\"a\":1,\"a\":2}"}"#,
+                r#"{"b":3}"#
+            ]
+        );
+        // A product's mapping could not read it, and an object that is none of text is blank.
+        assert_eq!(raw("{x} y", Form::Native).unwrap_err().code, 6);
+        assert_eq!(read(r#"{"event":{}}"#, Form::Canonical), Err(13));
+    }
+
+    #[test]
+    fn what_an_address_says_of_all_lines_is_copied_up_to_a_limit() {
+        let envelope = format!("{{\"host\":\"{}\"}}", "h".repeat(89));
+        let read = |count: usize| {
+            let (body, mut made) = ("a\n".repeat(count), 0);
+            let told = lines(body.as_bytes(), (&envelope, 1_000), Form::Plain, &mut |_| {
+                made += 1;
+                Ok(())
+            });
+            (made, told)
+        };
+        assert_eq!(envelope.len(), 100);
+        assert_eq!(read(10), (10, Ok(())));
+        assert_eq!(read(10_000), (10, Err(Told::too_large("ENVELOPE_TOO_LARGE"))), "stops there");
     }
 
     #[test]
@@ -290,6 +415,7 @@ mod tests {
 
     #[test]
     fn what_is_no_event_has_its_number_and_its_place() {
+        let events = |body: &[u8], form| drafts(|sink| events(body, form, sink));
         let at = |body: &str| events(body.as_bytes(), Form::Canonical).unwrap_err();
         let ok = r#"{"event":"x"}"#;
         for (body, told) in [
@@ -315,8 +441,7 @@ mod tests {
     #[test]
     fn raw_lines_take_what_the_address_says() {
         let read = |body: &str, envelope: &str, form| -> Vec<String> {
-            let drafts = lines(body.as_bytes(), envelope, form).unwrap();
-            drafts.into_iter().map(|draft| String::from_utf8(draft).unwrap()).collect()
+            drafts(|sink| lines(body.as_bytes(), (envelope, 999), form, sink)).unwrap()
         };
         assert_eq!(
             read("a\r\n\nb \"c\"", "", Form::Plain),

@@ -110,7 +110,7 @@ impl Directory {
     /// Those of the vault; `Evidence` `MALFORMED` for a document that is none of this version;
     /// `Overloaded` when there is no memory for a password check.
     pub fn open(hands: &Hands<'_>, env: Env) -> Result<Directory> {
-        let Hands { system, entropy, now, .. } = *hands;
+        let Hands { system, entropy, .. } = *hands;
         let mut view = View::default();
         for document in system.documents(DocumentKind::Human)? {
             match read(&document)? {
@@ -136,7 +136,7 @@ impl Directory {
             view: RwLock::new(view),
             writing: Mutex::new(()),
             sessions: Mutex::new(Sessions::default()),
-            throttle: Mutex::new(Throttle::new(now)),
+            throttle: Mutex::new(Throttle::new(hands.wall())),
             enrolling: Mutex::new(Enrolling::default()),
             gate,
             keeper,

@@ -16,6 +16,7 @@ use crate::server::identity::directory::{Directory, lock};
 use crate::server::identity::human::{Factor, Grant, Human, Invitation, check_login, check_name};
 use crate::server::identity::password::{Phc, judge};
 use crate::server::identity::refused::{Error, Refused, Result};
+use crate::server::identity::throttle::Door;
 use crate::server::identity::token::{Kept, Shown, make_invitation, parse_invitation};
 use crate::server::identity::totp::{SharedSecret, Step};
 use std::collections::HashMap;
@@ -49,6 +50,8 @@ struct Begun {
     secret: SharedSecret,
     wrong: u32,
     expires: UtcNanos,
+    /// Who it became, while no entry says so yet.
+    done: Option<DocumentId>,
 }
 
 /// For whom an invitation is.
@@ -157,7 +160,8 @@ impl Directory {
         drop(place);
         let secret = SharedSecret::make(hands.entropy);
         let shown = Secrets { otpauth: secret.otpauth(&login), secret: secret.base32() };
-        let begun = Begun { target, login, name, password, secret, wrong: 0, expires };
+        let (wrong, done) = (0, None);
+        let begun = Begun { target, login, name, password, secret, wrong, expires, done };
         let mut enrolling = lock(&self.enrolling);
         enrolling.begun.retain(|_, begun| hands.now < begun.expires);
         enrolling.begun.insert(kept, begun);
@@ -197,15 +201,27 @@ impl Directory {
     /// those of the vault.
     pub fn confirm(&self, hands: &Hands<'_>, token: &str, code: &str) -> Result<DocumentId> {
         let kept = self.keeper.keep(&parse_invitation(token)?);
-        let (target, _) = self.target(&kept, hands.now)?;
-        let (begun, step) = self.judge_code(&kept, target, code, hands.now)?;
+        let done = lock(&self.enrolling).begun.get(&kept).and_then(|begun| begun.done);
+        let id = match done {
+            Some(id) => id,
+            None => self.complete(hands, &kept, code)?,
+        };
+        audit::record(hands.system, &Act::by_human(Deed::Enrolled, id))?;
+        lock(&self.enrolling).begun.remove(&kept);
+        Ok(id)
+    }
+
+    /// Makes the person count; whoever comes again after a failure in between finds it done.
+    fn complete(&self, hands: &Hands<'_>, kept: &Kept, code: &str) -> Result<DocumentId> {
+        let (target, _) = self.target(kept, hands.now)?;
+        let (begun, step) = self.judge_code(kept, target, code, hands.wall())?;
         let id = match target {
-            Target::First => self.first(hands, &kept, begun, step)?,
+            Target::First => self.first(hands, kept, begun, step)?,
             Target::Human(id) => {
                 // Before anybody can log in with the code that is used here.
                 lock(&self.throttle).begin(id, step);
                 self.edit_human(hands, id, |human| {
-                    let same = human.enrolment.as_ref().is_some_and(|open| open.hash == kept);
+                    let same = human.enrolment.as_ref().is_some_and(|open| open.hash == *kept);
                     if !same || human.disabled {
                         return Err(Refused::EnrolmentRefused.into());
                     }
@@ -217,9 +233,10 @@ impl Directory {
                 id
             }
         };
-        lock(&self.enrolling).begun.remove(&kept);
-        lock(&self.throttle).right(id);
-        audit::record(hands.system, &Act::by_human(Deed::Enrolled, id))?;
+        if let Some(begun) = lock(&self.enrolling).begun.get_mut(kept) {
+            begun.done = Some(id);
+        }
+        lock(&self.throttle).right(Door::Known(id));
         Ok(id)
     }
 
@@ -229,12 +246,12 @@ impl Directory {
         kept: &Kept,
         target: Target,
         code: &str,
-        now: UtcNanos,
+        wall: UtcNanos,
     ) -> std::result::Result<(Begun, Step), Refused> {
         let mut enrolling = lock(&self.enrolling);
         let begun = enrolling.begun.get_mut(kept).filter(|begun| begun.target == target);
         let begun = begun.ok_or(Refused::EnrolmentRefused)?;
-        if let Some(step) = begun.secret.check(code, now) {
+        if let Some(step) = begun.secret.check(code, wall) {
             return Ok((begun.clone(), step));
         }
         begun.wrong += 1;

@@ -95,7 +95,7 @@ fn two_approvers(view: &View, now: UtcNanos) -> Option<(String, [DocumentId; 2])
     let mut by_tenant: BTreeMap<&str, Vec<DocumentId>> = BTreeMap::new();
     for (id, human) in view.humans.iter().filter(|(_, h)| !h.gone && h.doc.is_active()) {
         for grant in human.doc.grants.iter().filter(|grant| grant.is_active(now)) {
-            if grant.role == Role::Approver {
+            if grant.role == Role::Approver && grant.sources.is_none() {
                 by_tenant.entry(&grant.tenant).or_default().push(*id);
             }
         }

@@ -9,6 +9,7 @@ use crate::policy::access::Permission;
 use crate::server::audit::{self, Act, Deed};
 use crate::server::identity::Hands;
 use crate::server::identity::directory::{Directory, Opened, lock};
+use crate::server::identity::human::Grant;
 use crate::server::identity::principal::Principal;
 use crate::server::identity::refused::{Refused, Result};
 use crate::server::identity::session::Session;
@@ -104,7 +105,7 @@ impl Directory {
             closed: None,
         };
         self.edit_human(hands, id, |human| {
-            if !human.on(&tenant, now).any(|grant| grant.break_glass) {
+            if !human.on(&tenant, now).any(Grant::breaks_glass) {
                 let permission = Permission::EventsOpen;
                 return Err(Refused::Forbidden { permission }.into());
             }

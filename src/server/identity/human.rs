@@ -122,6 +122,11 @@ impl Grant {
         Grant { tenant, role, until: None, sources: None, since, break_glass: false }
     }
 
+    /// Whether it lets break the glass: what such a session reads is of the whole tenant.
+    pub fn breaks_glass(&self) -> bool {
+        self.break_glass && self.sources.is_none()
+    }
+
     /// Whether it counts.
     pub fn is_active(&self, now: UtcNanos) -> bool {
         self.until.is_none_or(|until| now < until)
@@ -150,7 +155,14 @@ impl Grant {
                 "name an instant to come; an auditor's grant needs one, 366 days ahead at most";
             return Err(Refused::field("GRANT_UNTIL", "grants.until", fix));
         }
+        let whole = self.break_glass
+            || matches!(self.role, Role::Admin | Role::Operations | Role::Approver);
         match &self.sources {
+            Some(_) if whole => {
+                let fix = "admin, operations, approver and break_glass are for a whole tenant: \
+                           name no sources";
+                Err(Refused::field("GRANT_SOURCES", "grants.sources", fix))
+            }
             None if self.role == Role::Developer => {
                 let fix = "a developer's grant names the sources it is for";
                 Err(Refused::field("GRANT_SOURCES", "grants.sources", fix))
@@ -265,9 +277,9 @@ impl Human {
         self.grants.iter().filter(move |grant| grant.tenant == tenant && grant.is_active(now))
     }
 
-    /// Whether the person has a role on a tenant.
+    /// Whether the person has a role on a whole tenant.
     pub fn has(&self, tenant: &str, role: Role, now: UtcNanos) -> bool {
-        self.on(tenant, now).any(|grant| grant.role == role)
+        self.on(tenant, now).any(|grant| grant.role == role && grant.sources.is_none())
     }
 
     /// The tenant of a session that names none: `main` where the person has a grant there, else

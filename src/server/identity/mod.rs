@@ -42,6 +42,11 @@ pub struct Hands<'a> {
 }
 
 impl Hands<'_> {
+    /// The clock on the wall, by which authenticator programs make their codes.
+    pub fn wall(&self) -> UtcNanos {
+        self.system.clock().wall()
+    }
+
     /// An instant so many nanoseconds from now.
     pub fn later(&self, nanos: u64) -> UtcNanos {
         UtcNanos(self.now.0.saturating_add(nanos))

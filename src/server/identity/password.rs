@@ -13,7 +13,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use zeroize::Zeroizing;
 
 /// Characters (Unicode scalar values) of a password at least.
@@ -139,6 +139,7 @@ impl Phc {
 #[derive(Debug, Default)]
 pub struct Gate {
     inside: AtomicUsize,
+    entered: AtomicU64,
 }
 
 /// A place inside; it is given back when dropped.
@@ -155,9 +156,19 @@ impl Gate {
     pub fn enter(&self) -> Result<Place<'_>, Refused> {
         let room = |inside: usize| (inside < CHECKS_MAX).then_some(inside + 1);
         match self.inside.fetch_update(Ordering::AcqRel, Ordering::Acquire, room) {
-            Ok(_) => Ok(Place { gate: self }),
+            Ok(_) => {
+                self.entered.fetch_add(1, Ordering::Relaxed);
+                Ok(Place { gate: self })
+            }
             Err(_) => Err(Refused::Overloaded),
         }
+    }
+}
+
+impl Gate {
+    /// How many passwords were checked or made so far.
+    pub fn entered(&self) -> u64 {
+        self.entered.load(Ordering::Relaxed)
     }
 }
 

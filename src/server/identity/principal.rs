@@ -40,6 +40,7 @@ pub struct Held {
 }
 
 /// The sources for which somebody has a permission.
+#[must_use = "whoever is held to some sources may not act on all"]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scope {
     /// All of the tenant.
@@ -111,18 +112,21 @@ impl Principal {
         }
     }
 
-    /// Whether it may, for at least one source.
+    /// Whether it may, on the whole tenant.
     ///
     /// # Errors
     /// `Forbidden`, or `HumansOnly` for what no machine may.
     pub fn may(&self, permission: Permission) -> Result<(), Refused> {
-        self.scope(permission).map(drop)
+        match self.scope(permission)? {
+            Scope::All => Ok(()),
+            Scope::Sources(_) => Err(Refused::Forbidden { permission }),
+        }
     }
 
     /// The sources for which it may.
     ///
     /// # Errors
-    /// As `may`.
+    /// As `may`, but not for whoever is held to some sources.
     pub fn scope(&self, permission: Permission) -> Result<Scope, Refused> {
         let refused = Refused::Forbidden { permission };
         if permission == Permission::OrdersApprove {

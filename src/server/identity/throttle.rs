@@ -27,6 +27,9 @@ pub const STRANGERS_MAX: usize = 10_000;
 pub enum Door {
     /// A person of the service.
     Known(DocumentId),
+    /// A person of the service who is in a session and shows a further code. All sessions of one
+    /// person are one door: sixteen of them are no more guesses.
+    Inside(DocumentId),
     /// A login that nobody has.
     Stranger(Kept),
 }
@@ -50,6 +53,7 @@ pub struct Refusals {
 #[derive(Debug)]
 pub struct Throttle {
     known: HashMap<DocumentId, Attempts>,
+    inside: HashMap<DocumentId, Attempts>,
     strangers: HashMap<Kept, Attempts>,
     used: HashMap<DocumentId, Step>,
     /// Codes up to this step may have been used before this process began.
@@ -58,14 +62,16 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// At the start of a process. Whatever code could have been taken before is refused: that of
-    /// this step, and of the next one, which clocks that run ahead may have shown already.
-    pub fn new(now: UtcNanos) -> Self {
+    /// At the start of a process, by the clock on the wall. Whatever code could have been taken
+    /// before is refused: that of this step, and of the next one, which clocks that run ahead may
+    /// have shown already.
+    pub fn new(wall: UtcNanos) -> Self {
         Throttle {
             known: HashMap::new(),
+            inside: HashMap::new(),
             strangers: HashMap::new(),
             used: HashMap::new(),
-            floor: Step::latest(now),
+            floor: Step::latest(wall),
             refusals: Refusals::default(),
         }
     }
@@ -73,10 +79,12 @@ impl Throttle {
     /// An attempt begins; it counts as wrong until `right` takes that back.
     ///
     /// # Errors
-    /// `Throttled` when it comes too early; then it does not count.
+    /// `Throttled` when it comes too early; then it does not count as an attempt, and is written
+    /// down with those that were refused.
     pub fn knock(&mut self, door: Door, now: UtcNanos) -> Result<(), Refused> {
         let attempts = match door {
             Door::Known(human) => self.known.entry(human).or_default(),
+            Door::Inside(human) => self.inside.entry(human).or_default(),
             Door::Stranger(kept) => {
                 if !self.strangers.contains_key(&kept) && self.strangers.len() >= STRANGERS_MAX {
                     self.forget_one();
@@ -89,6 +97,7 @@ impl Throttle {
         }
         let ready = attempts.last.0.saturating_add(wait(attempts.wrong) * NANOS_PER_SECOND);
         if attempts.wrong >= FREE_ATTEMPTS && now.0 < ready {
+            self.wrong(door);
             return Err(Refused::Throttled { seconds: (ready - now.0).div_ceil(NANOS_PER_SECOND) });
         }
         *attempts = Attempts { wrong: attempts.wrong.saturating_add(1), last: now };
@@ -103,14 +112,20 @@ impl Throttle {
     }
 
     /// The attempt was right.
-    pub fn right(&mut self, human: DocumentId) {
-        self.known.remove(&human);
+    pub fn right(&mut self, door: Door) {
+        match door {
+            Door::Known(human) => self.known.remove(&human),
+            Door::Inside(human) => self.inside.remove(&human),
+            Door::Stranger(kept) => self.strangers.remove(&kept),
+        };
     }
 
     /// The attempt was wrong, and will be written down.
     pub fn wrong(&mut self, door: Door) {
         let count = match door {
-            Door::Known(human) => self.refusals.known.entry(human).or_default(),
+            Door::Known(human) | Door::Inside(human) => {
+                self.refusals.known.entry(human).or_default()
+            }
             Door::Stranger(_) => &mut self.refusals.strangers,
         };
         *count = count.saturating_add(1);
@@ -129,6 +144,16 @@ impl Throttle {
     /// A new shared secret was shown to work by the code of this step: of it alone codes are used.
     pub fn begin(&mut self, human: DocumentId, step: Step) {
         self.used.insert(human, step);
+    }
+
+    /// Takes back what could not be written down. People are as many as there are, and strangers
+    /// one number: it stays bounded.
+    pub fn restore(&mut self, refusals: Refusals) {
+        for (human, count) in refusals.known {
+            let total = self.refusals.known.entry(human).or_default();
+            *total = total.saturating_add(count);
+        }
+        self.refusals.strangers = self.refusals.strangers.saturating_add(refusals.strangers);
     }
 
     /// What was refused since this was last asked.

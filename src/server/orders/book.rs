@@ -10,7 +10,8 @@ use crate::base::world::{Entropy, random};
 use crate::format::control::DocumentKind;
 use crate::policy::order::act::{Act, Named, order_hash};
 use crate::policy::order::rule::Rule;
-use crate::policy::order::{Filing, Order, Party, file};
+use crate::policy::order::{Actor, Filing, Order, Party, file};
+use crate::server::identity::principal::Who;
 use crate::server::orders::paper::{Paper, Sealed, act_of};
 use crate::server::orders::{Hands, Held, ORDERS_OPEN_MAX, Result, Trouble};
 use crate::vault::Vault;
@@ -21,6 +22,9 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 /// Times a step is judged again because somebody else stepped first.
 const STEPS_AGAIN_MAX: usize = 16;
+/// Rows of refused steps kept until they are written down; what does not fit is counted in a row
+/// for each verb and code.
+const UNNOTED_MAX: usize = 256;
 /// Files of one change of policies, in bytes: the paper must fit a document.
 const POLICY_BYTES_MAX: usize = 192 << 10;
 
@@ -34,9 +38,23 @@ pub struct Application<'a> {
     pub rule: Rule,
 }
 
+/// A refused step that no order holds: the order is over, or holds enough of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Unnoted {
+    /// Which order and whose document tried; none in the row of what did not fit.
+    pub whose: Option<(DocumentId, Who)>,
+    /// `approve`, `reject` or `withdraw`.
+    pub tried: &'static str,
+    /// Stable code.
+    pub code: &'static str,
+}
+
 /// A tenant's orders.
 pub struct Book {
+    unnoted: Mutex<BTreeMap<Unnoted, u64>>,
     open: RwLock<BTreeMap<DocumentId, Held>>,
+    /// Orders by the handle of what they do: 32 bytes each.
+    jobs: RwLock<BTreeMap<JobId, DocumentId>>,
     /// Documents that name no order and that no order names: cut off by a crash, or rot.
     strays: Vec<DocumentId>,
     /// Held over each step, so that the bound of open orders holds.
@@ -61,12 +79,14 @@ impl Book {
     /// As `open`.
     pub fn with_limit(vault: &Vault, limit: usize) -> Result<Book> {
         let (mut open, mut parts) = (BTreeMap::new(), BTreeSet::new());
+        let mut jobs = BTreeMap::new();
         let mut others = Vec::new();
         for document in vault.documents(DocumentKind::Order)? {
             match Paper::read(&document)? {
                 Some(Paper::Order(order)) => {
                     parts.insert(order.part);
                     let held = held_of(&document, order);
+                    jobs.insert(held.order.job, held.id);
                     if held.order.walk().is_ok_and(|state| state.is_open()) {
                         open.insert(held.id, held);
                     }
@@ -75,9 +95,10 @@ impl Book {
             }
         }
         others.retain(|id| !parts.contains(id));
-        let (open, strays) = (RwLock::new(open), others);
+        let (open, jobs, strays) = (RwLock::new(open), RwLock::new(jobs), others);
         let (stepping, executing) = (Mutex::new(()), Mutex::new(()));
-        Ok(Book { open, strays, stepping, executing, limit })
+        let unnoted = Mutex::default();
+        Ok(Book { unnoted, open, jobs, strays, stepping, executing, limit })
     }
 
     /// Documents of the kind `order` that belong to no order: the act of a filing that a crash cut
@@ -120,6 +141,11 @@ impl Book {
         }
         drop(view);
         stored(vault, id)
+    }
+
+    /// The order under which something is done, if an order it was.
+    pub fn of_job(&self, job: JobId) -> Option<DocumentId> {
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(&job).copied()
     }
 
     /// The act of an order; nothing once somebody it is about was erased.
@@ -222,7 +248,7 @@ impl Book {
         &self,
         vault: &Vault,
         id: DocumentId,
-        (who, tried): (&Party, &str),
+        (who, tried): (&Party, &'static str),
         now: UtcNanos,
         step: &dyn Fn(&Order) -> std::result::Result<Order, Refusal>,
     ) -> Result<Held> {
@@ -233,12 +259,43 @@ impl Book {
                     order.note(&who.actor, tried, refusal.code, now).ok_or_else(unchanged)
                 };
                 match self.step(vault, id, &note) {
-                    Ok(_) | Err(Trouble::Refused(_)) => Err(refusal.into()),
+                    Ok(_) => Err(refusal.into()),
+                    Err(Trouble::Refused(_)) => {
+                        self.count(id, &who.actor, tried, refusal.code);
+                        Err(refusal.into())
+                    }
                     Err(trouble) => Err(trouble),
                 }
             }
             other => other,
         }
+    }
+
+    fn count(&self, id: DocumentId, actor: &Actor, tried: &'static str, code: &'static str) {
+        let who = match actor {
+            Actor::Human { id, .. } => Some(Who::Human(*id)),
+            Actor::Machine { id, .. } => Some(Who::Token(*id)),
+            Actor::Console { .. } | Actor::Service => None,
+        };
+        let mut rows = self.unnoted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut row = Unnoted { whose: who.map(|who| (id, who)), tried, code };
+        if rows.len() >= UNNOTED_MAX && !rows.contains_key(&row) {
+            row.whose = None;
+        }
+        let count = rows.entry(row).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Refused steps that no order holds, counted since the last call: for the self-audit.
+    pub fn unnoted(&self) -> BTreeMap<Unnoted, u64> {
+        std::mem::take(&mut *self.unnoted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts again what could not be written down.
+    pub fn count_again(&self, row: Unnoted, count: u64) {
+        let mut rows = self.unnoted.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = rows.entry(row).or_default();
+        *sum = sum.saturating_add(count);
     }
 
     /// Takes one step, judged by the newest version.
@@ -274,6 +331,9 @@ impl Book {
     }
 
     fn keep(&self, held: Held) {
+        let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
+        jobs.insert(held.order.job, held.id);
+        drop(jobs);
         let mut view = self.open.write().unwrap_or_else(PoisonError::into_inner);
         match held.order.state().is_open() {
             true => view.insert(held.id, held),

@@ -228,6 +228,7 @@ fn execute(
         }
         Act::CreateHuman { .. }
         | Act::GrantRole { .. }
+        | Act::RevokeRole { .. }
         | Act::ResetFactor { .. }
         | Act::DisableHuman { .. } => match hands {
             Hands::System(Some(people)) => {

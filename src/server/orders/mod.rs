@@ -98,6 +98,7 @@ impl Trouble {
             "APPROVER_TOO_NEW" | "ORDER_NOT_YOURS" => 403,
             "APPROVER_TWICE" | "ORDER_CHANGED" | "ORDER_STATE" | "ORDER_EXPIRED" => 409,
             "ORDER_COOLING" | "ORDER_RULE" | "ORDER_MISSTEP" => 409,
+            "LAST_ADMIN" => 409,
             "ORDERS_TOO_MANY" => 429,
             _ => 422,
         })

@@ -5,6 +5,7 @@
 use crate::base::entry::{Entry, Kind};
 use crate::base::id::SourceHandle;
 use crate::base::unit::{EntryIndex, TreeSize, UtcNanos};
+use crate::format::control::Ground;
 use crate::policy::access::Permission;
 use crate::query::filter::{Filter, Names};
 use crate::server::app::{App, work};
@@ -17,7 +18,8 @@ use crate::server::problem::Problem;
 use crate::server::query::Query;
 use crate::server::routes::view::Event;
 use crate::vault::Vault;
-use crate::vault::disclose::Look;
+use crate::vault::correct::corrects;
+use crate::vault::disclose::{Look, Told};
 use crate::vault::read::Reading;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -94,7 +96,7 @@ pub async fn list(
     caller: Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<Answer<Page>, Problem> {
-    let scope = caller.may(Permission::EventsRead)?;
+    let scope = caller.scope(Permission::EventsRead)?;
     let limit = wanted.limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {
         let problem = Problem::bad("PARAMETER_VALUE", "ask for 1 to 200 records a page");
@@ -138,7 +140,7 @@ fn page(
     let more = next < end && !past(vault, next, &filter)?;
     let mut events = Vec::with_capacity(found.len());
     for index in found {
-        let record = vault.record(index, Reading { open: true, destination: None })?;
+        let record = vault.record(index, Reading::OPEN)?;
         events.push(Event::of(vault, &record, &|_| false));
     }
     let cursor = more.then(|| app.cursors.seal(&query, Place { next, size: place.size }, now));
@@ -186,11 +188,10 @@ fn filter(vault: &Vault, wanted: &Wanted) -> Result<Filter, Problem> {
         })?;
         terms.push(("class", format!("class={}", class.id.0)));
     }
-    let facts = vault.facts_now();
     let names = Names {
         source: &|name| {
             let handle = vault.keys().source_handle(name);
-            facts.sources.contains_key(&handle).then_some(handle)
+            vault.of_facts(|facts| facts.sources.contains_key(&handle)).then_some(handle)
         },
         is_registered: &|name| policies.registry().field_named(name).is_some(),
     };
@@ -217,10 +218,12 @@ fn index(caller: &Caller, path: &str) -> Result<EntryIndex, Problem> {
     index.ok_or_else(|| Problem::absent("ENTRY_UNKNOWN"))
 }
 
-/// The entry at an index, if the caller may know of it.
-fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Problem> {
+/// The entry at an index, if the caller may know of it: a correction like what it corrects.
+pub fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Problem> {
     let entry = caller.vault.entry(index(caller, path)?)?;
-    match visible(&entry, allowed(caller, scope).as_ref()) {
+    let sources = allowed(caller, scope);
+    let corrected = corrects(&entry).map(|event| caller.vault.entry(event)).transpose()?;
+    match visible(corrected.as_ref().unwrap_or(&entry), sources.as_ref()) {
         true => Ok(entry),
         false => Err(Problem::absent("ENTRY_UNKNOWN")),
     }
@@ -234,10 +237,10 @@ fn entry(caller: &Caller, scope: &Scope, path: &str) -> Result<Entry, Problem> {
               (status = 404, description = "No such entry"))
 )]
 pub async fn get(caller: Caller, Path(path): Path<String>) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::EventsRead)?;
+    let scope = caller.scope(Permission::EventsRead)?;
     work(move || {
         let entry = entry(&caller, &scope, &path)?;
-        let reading = Reading { open: true, destination: None };
+        let reading = Reading::OPEN;
         let record = caller.vault.record(entry.index, reading)?;
         let leaf = record.leaf.to_string();
         let mut response = ok(Event::of(&caller.vault, &record, &|_| false)).into_response();
@@ -259,6 +262,11 @@ pub struct Opening {
     /// Names of fields; every one if left out.
     #[serde(default)]
     fields: Option<Vec<String>>,
+    /// What allows to open fields of restricted persons too; stands in that entry in clear.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern =
+        "^(legal-claims|consent|rights-of-others|public-interest)$")]
+    ground: Option<Ground>,
 }
 
 /// An opened record.
@@ -284,7 +292,7 @@ pub async fn open(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<Opened>, Problem> {
-    let scope = caller.may(Permission::EventsOpen)?;
+    let scope = caller.scope(Permission::EventsOpen)?;
     let opening: Opening = app.wish(&headers, body).await?;
     work(move || {
         let vault = &*caller.vault;
@@ -299,9 +307,10 @@ pub async fn open(
             who: &caller.principal.spoken(),
             by: None,
             order: None,
+            ground: opening.ground,
         })?;
         app.observer.metrics.opened(metrics::Opened::Read, 1);
-        let record = vault.record(index, Reading { open: true, destination: None })?;
+        let record = vault.record(index, vault.reading_of(recorded)?)?;
         let chosen = |name: &str| opening.fields.is_none() || names.contains(&name);
         let event = Event::of(vault, &record, &chosen);
         Ok(ok(Opened { recorded: text(&recorded.0), event }))
@@ -319,6 +328,11 @@ pub struct Disclosing {
     purpose: String,
     /// For whom; sealed there too.
     recipient: String,
+    /// What allows to disclose fields of restricted persons too; stands there in clear.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern =
+        "^(legal-claims|consent|rights-of-others|public-interest)$")]
+    ground: Option<Ground>,
 }
 
 /// Discloses fields of one event in a form that proves itself offline.
@@ -336,14 +350,14 @@ pub async fn disclose(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::EventsDisclose)?;
+    let scope = caller.scope(Permission::EventsDisclose)?;
     let wish: Disclosing = app.wish(&headers, body).await?;
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let fields: Vec<&str> = wish.fields.iter().map(String::as_str).collect();
         let by = caller.principal.spoken();
-        let Disclosing { purpose, recipient, .. } = &wish;
-        let made = caller.vault.disclose(index, &fields, purpose, recipient, &by)?;
+        let told = Told { purpose: &wish.purpose, who: &wish.recipient, by: &by };
+        let made = caller.vault.disclose_on(index, &fields, told, wish.ground)?;
         app.observer.metrics.opened(metrics::Opened::Disclose, 1);
         Ok(([(header::CONTENT_TYPE, "application/json")], made.text).into_response())
     })
@@ -372,9 +386,9 @@ pub async fn prove(
     Path(path): Path<String>,
     Query(against): Query<Against>,
 ) -> Result<Response, Problem> {
-    caller.may(Permission::ProofsRead)?;
+    caller.may_for_some(Permission::ProofsRead)?;
     // The proof holds the entry, as it lies.
-    let scope = caller.may(Permission::EventsRead)?;
+    let scope = caller.scope(Permission::EventsRead)?;
     work(move || {
         let index = entry(&caller, &scope, &path)?.index;
         let proof = match against.newest {

@@ -12,7 +12,7 @@ use crate::server::caller::{address, fits};
 use crate::server::envelope::Known;
 use crate::server::hec::answer::{Told, json_answer};
 use crate::server::hec::channels::Channel;
-use crate::server::hec::read::{Form, events, lines};
+use crate::server::hec::read::{Form, Sink, events, in_parts, lines};
 use crate::server::identity::principal::Principal;
 use crate::server::identity::refused::Refused;
 use crate::server::log::Who as Seen;
@@ -26,6 +26,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +34,12 @@ use utoipa::ToSchema;
 
 /// Header that names a channel.
 const CHANNEL: &str = "x-splunk-request-channel";
+/// Numbers one request may ask about.
+const ACKS_MAX: usize = 10_000;
 /// What the address of a raw body may say of all its lines.
 const METADATA: [&str; 5] = ["host", "index", "source", "sourcetype", "time"];
+/// Bytes of one of these values.
+const METADATA_BYTES_MAX: usize = 1_024;
 
 /// What a sender is told.
 #[derive(Serialize, ToSchema)]
@@ -104,39 +109,57 @@ impl Sending {
     }
 
     /// What the address says of all lines, as a JSON object; nothing if it says nothing.
-    fn metadata(&self) -> String {
+    fn metadata(&self) -> Result<String, Told> {
         let said = self.query.iter().filter(|(name, _)| METADATA.contains(&name.as_str()));
+        if said.clone().any(|(_, value)| value.len() > METADATA_BYTES_MAX) {
+            return Err(Told::too_large("ENVELOPE_TOO_LARGE"));
+        }
         let said: Map<String, Value> =
             said.map(|(name, value)| (name.clone(), json!(value))).collect();
-        if said.is_empty() { String::new() } else { Value::Object(said).to_string() }
+        Ok(if said.is_empty() { String::new() } else { Value::Object(said).to_string() })
     }
 
     /// Makes drafts of a body and appends them; every event is durable when this returns.
     fn take(
         &self,
         protocol: Protocol,
-        read: impl FnOnce(Form) -> Result<Vec<Vec<u8>>, Told>,
+        read: impl Fn(Form, &mut Sink<'_>) -> Result<(), Told>,
     ) -> Result<Told, Told> {
         let sender = self.app.sources(&self.principal.tenant)?.sender(&self.source);
         let (began, metrics) = (self.app.clock.monotonic(), &self.app.observer.metrics);
         let counted = Counted { metrics, protocol, sender };
         let sender = &counted.sender;
         let form = Form::of(&self.vault.policies(), &self.source, sender.terms());
-        let drafts = read(form)?;
-        let mut before = 0;
-        for batch in drafts.chunks(BATCH_EVENTS_MAX) {
-            let source = self.source.as_str();
-            let batch: Vec<Draft<'_>> = batch.iter().map(|json| Draft { source, json }).collect();
-            let appended = self.vault.append_under(&batch, sender.terms());
-            let receipts = appended.map_err(|error| {
-                let problem = Problem::from(error);
-                counted.refused(&problem, batch.len() as u64);
-                Told::from(problem).behind(before)
-            })?;
-            receipts.iter().for_each(|receipt| counted.taken(receipt));
-            sender.heard(self.vault.clock().now());
-            before += batch.len();
-        }
+        let (mut before, whole) = (0, Cell::new(false));
+        in_parts(
+            BATCH_EVENTS_MAX,
+            // Once it was read whole, what comes through here was refused by the vault.
+            |sink| {
+                let told = read(form, sink);
+                let unread = |_: &Told| {
+                    if !whole.get() {
+                        counted.unread()
+                    }
+                };
+                told.inspect_err(unread)
+            },
+            |part| {
+                whole.set(true);
+                let source = self.source.as_str();
+                let batch: Vec<Draft<'_>> =
+                    part.iter().map(|json| Draft { source, json }).collect();
+                let appended = self.vault.append_under(&batch, sender.terms());
+                let receipts = appended.map_err(|error| {
+                    let problem = Problem::from(error);
+                    counted.refused(&problem, batch.len() as u64);
+                    Told::from(problem).behind(before)
+                })?;
+                receipts.iter().for_each(|receipt| counted.taken(receipt));
+                sender.heard(self.vault.clock().now());
+                before += batch.len();
+                Ok(())
+            },
+        )?;
         let took = self.app.clock.monotonic().saturating_sub(began);
         metrics.acknowledged(Duration::from_nanos(took));
         Ok(Told::success(self.channel.map(|channel| self.app.channels.give(channel))))
@@ -202,7 +225,8 @@ pub async fn event(State(app): State<Arc<App>>, request: Request) -> Result<Told
     let (parts, body) = request.into_parts();
     let sending = Sending::of(&app, &parts)?;
     let held = body::read(&parts.headers, body, app.settings.body_bytes_max, &app.bodies).await?;
-    work(move || Ok(sending.take(Protocol::HecEvent, |form| events(&held.bytes, form)))).await?
+    work(move || Ok(sending.take(Protocol::HecEvent, |form, sink| events(&held.bytes, form, sink))))
+        .await?
 }
 
 /// Takes lines of text, one event each; `host`, `source`, `sourcetype`, `index` and `time` of the
@@ -218,10 +242,13 @@ pub async fn event(State(app): State<Arc<App>>, request: Request) -> Result<Told
 pub async fn raw(State(app): State<Arc<App>>, request: Request) -> Result<Told, Told> {
     let (parts, body) = request.into_parts();
     let sending = Sending::of(&app, &parts)?;
-    let held = body::read(&parts.headers, body, app.settings.body_bytes_max, &app.bodies).await?;
-    let envelope = sending.metadata();
-    work(move || Ok(sending.take(Protocol::HecRaw, |form| lines(&held.bytes, &envelope, form))))
-        .await?
+    let (envelope, most) = (sending.metadata()?, app.settings.body_bytes_max);
+    let held = body::read(&parts.headers, body, most, &app.bodies).await?;
+    work(move || {
+        let read = |form, sink: &mut Sink<'_>| lines(&held.bytes, (&envelope, most), form, sink);
+        Ok(sending.take(Protocol::HecRaw, read))
+    })
+    .await?
 }
 
 /// Which numbers of a channel are acknowledged: all that were given since the service began, since
@@ -237,14 +264,20 @@ pub async fn ack(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let sending = Sending::of(&app, &parts)?;
     let channel = sending.channel.ok_or_else(Told::channel_missing)?;
     let held = body::read(&parts.headers, body, SMALL_BODY_BYTES_MAX, &app.bodies).await?;
-    if held.bytes.trim_ascii().is_empty() {
+    work(move || Ok(acknowledged(&app, &channel, &held.bytes))).await?
+}
+
+fn acknowledged(app: &App, channel: &Channel, body: &[u8]) -> Result<Response, Told> {
+    if body.trim_ascii().is_empty() {
         return Err(Told::no_data());
     }
-    let asked: Asked = serde_json::from_slice(&held.bytes).map_err(|_| Told::unreadable())?;
-    let given = app.channels.given(&channel, &asked.acks);
+    let asked: Asked = serde_json::from_slice(body).map_err(|_| Told::unreadable())?;
+    if asked.acks.len() > ACKS_MAX {
+        return Err(Told::unreadable().reason("ACKS_TOO_MANY"));
+    }
+    let given = app.channels.given(channel, &asked.acks);
     let acks = asked.acks.iter().map(ToString::to_string).zip(given).collect();
-    let acknowledged = json!(Acknowledged { acks });
-    Ok(json_answer(StatusCode::OK, &acknowledged))
+    Ok(json_answer(StatusCode::OK, &json!(Acknowledged { acks })))
 }
 
 /// Whether events are taken. Also at `/services/collector/health/1.0`, and by POST. Nobody needs a
@@ -255,7 +288,7 @@ pub async fn ack(State(app): State<Arc<App>>, request: Request) -> Result<Respon
               (status = 503, description = "Not now", body = Reply))
 )]
 pub async fn health(State(app): State<Arc<App>>) -> Told {
-    let takes = app.tenants().all(|(_, vault)| vault.writable().is_ok());
+    let takes = app.tenants().all(|(_, vault)| vault.stopped().is_none());
     if takes { Told::healthy() } else { Told::unhealthy() }
 }
 

@@ -94,7 +94,7 @@ pub async fn list(caller: Caller) -> Result<Answer<Holds>, Problem> {
         let vault = &*caller.vault;
         let (names, plan) = (vault.hold_names()?, vault.retention_plan()?);
         let now = vault.clock().now();
-        let holds = vault.facts_now().holds;
+        let holds = vault.of_facts(|facts| facts.holds.clone());
         let cases = holds.iter().map(|(case, scopes)| {
             let overdue = plan
                 .iter()
@@ -223,7 +223,8 @@ fn widened(vault: &Vault, setting: &Setting) -> Result<Option<CaseId>, Problem> 
         return Err(problem.limit(CASE_BYTES_MAX as u64));
     }
     let Some(case) = &setting.case else { return Ok(None) };
-    let case = CaseId::parse(case).filter(|case| vault.facts_now().holds.contains_key(case));
+    let is_there = |case: &CaseId| vault.of_facts(|facts| facts.holds.contains_key(case));
+    let case = CaseId::parse(case).filter(is_there);
     case.map(Some).ok_or_else(|| Problem::absent("HOLD_UNKNOWN"))
 }
 

@@ -59,14 +59,23 @@ pub fn normal(vault: &Vault, named: &[Named]) -> Result<Vec<Identifier>, Problem
     Ok(found)
 }
 
+/// The handle in an address.
+///
+/// # Errors
+/// 404 `SUBJECT_UNKNOWN`, for what is none.
+pub fn handle(text: &str) -> Result<PersonId, Problem> {
+    let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    let person = PersonId::parse(text).filter(|_| lower);
+    person.ok_or_else(|| Problem::absent("SUBJECT_UNKNOWN"))
+}
+
 /// The identifiers of somebody known by a handle.
 ///
 /// # Errors
 /// 404 `SUBJECT_UNKNOWN`, for somebody forgotten too.
-pub fn of_handle(vault: &Vault, handle: &str) -> Result<Vec<Identifier>, Problem> {
+pub fn of_handle(vault: &Vault, text: &str) -> Result<Vec<Identifier>, Problem> {
     let unknown = || Problem::absent("SUBJECT_UNKNOWN");
-    let lower = !handle.bytes().any(|b| b.is_ascii_uppercase());
-    let person = PersonId::parse(handle).filter(|_| lower).ok_or_else(unknown)?;
+    let person = handle(text)?;
     let cell = vault.keys().person(&person)?.filter(|cell| !cell.retired).ok_or_else(unknown)?;
     let identifiers = vault.keys().identifiers_of(&[cell.id])?;
     if identifiers.is_empty() {

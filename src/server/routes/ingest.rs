@@ -7,6 +7,7 @@ use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::body::{self, Held};
 use crate::server::caller::Appender;
+use crate::server::elements::{Stopped, elements};
 use crate::server::identity::principal::Scope;
 use crate::server::json::{Answer, media_type, text};
 use crate::server::log::RequestId;
@@ -21,7 +22,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -129,25 +129,27 @@ pub async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::EventsAppend)?;
+    let scope = caller.scope(Permission::EventsAppend)?;
     let source = source(&scope, sending.source)?;
     let framing = Framing::of(&headers)?;
     let held = body::read(&headers, body, app.settings.body_bytes_max, &app.bodies).await?;
     let (vault, request) = (caller.vault.clone(), caller.request);
     let sender = app.sources(&caller.principal.tenant)?.sender(&source);
     work(move || {
-        let texts = framing.split(&held)?;
-        let drafts: Vec<Draft<'_>> =
-            texts.iter().map(|json| Draft { source: &source, json }).collect();
         let (began, metrics) = (app.clock.monotonic(), &app.observer.metrics);
         let protocol = framing.protocol();
         let counted = Counted { metrics, protocol, sender };
+        let texts = framing.split(&held).inspect_err(|_| counted.unread())?;
+        let drafts: Vec<Draft<'_>> =
+            texts.iter().map(|json| Draft { source: &source, json }).collect();
         let done = match sending.partial {
             false => whole(&vault, &drafts, &counted),
             true => each(&vault, &drafts, request, &counted),
         };
-        let took = app.clock.monotonic().saturating_sub(began);
-        metrics.acknowledged(Duration::from_nanos(took));
+        if done.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            let took = app.clock.monotonic().saturating_sub(began);
+            metrics.acknowledged(Duration::from_nanos(took));
+        }
         done
     })
     .await
@@ -174,9 +176,16 @@ impl Counted<'_> {
         self.count(outcome, 1);
     }
 
+    /// Counts a body that cannot be told apart into events, as one.
+    pub fn unread(&self) {
+        self.count(Ingested::Refused, 1);
+    }
+
     /// Counts what was turned away.
     pub fn refused(&self, problem: &Problem, events: u64) {
         let outcome = match problem.status.as_u16() {
+            // A store that fails is asked again too, and is no matter of load.
+            503 if problem.code.starts_with("STORE_") => Ingested::Failed,
             503 | 429 => Ingested::Overloaded,
             500.. => Ingested::Failed,
             _ => Ingested::Refused,
@@ -205,7 +214,11 @@ fn each(
     request: RequestId,
     counted: &Counted<'_>,
 ) -> Result<Response, Problem> {
-    let done = vault.append_each_under(drafts, counted.sender.terms())?;
+    let done = vault.append_each_under(drafts, counted.sender.terms()).map_err(|error| {
+        let problem = Problem::from(error);
+        counted.refused(&problem, drafts.len() as u64);
+        problem
+    })?;
     let done: Vec<Result<Appended, Problem>> =
         done.into_iter().map(|one| one.map_err(Problem::from)).collect();
     for one in &done {
@@ -295,14 +308,21 @@ impl Framing {
                 .split(|byte| *byte == b'\n')
                 .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
                 .filter(|line| !line.is_empty())
+                .take(BATCH_EVENTS_MAX + 1)
                 .collect(),
             Framing::Json if bytes.trim_ascii_start().first() != Some(&b'[') => vec![bytes],
             Framing::Json => {
-                let list: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| {
+                let mut list = Vec::new();
+                let read = elements(bytes, |event| {
+                    list.push(event.as_bytes());
+                    if list.len() > BATCH_EVENTS_MAX { Err(()) } else { Ok(()) }
+                });
+                if let Err(Stopped::Syntax(error)) = read {
                     let place = format!("line {}, column {}", error.line(), error.column());
-                    Problem::bad("JSON_SYNTAX", format!("send one JSON array of events ({place})"))
-                })?;
-                list.into_iter().map(|event| event.get().as_bytes()).collect()
+                    let detail = format!("send one JSON array of events ({place})");
+                    return Err(Problem::bad("JSON_SYNTAX", detail));
+                }
+                list
             }
         };
         if texts.is_empty() {

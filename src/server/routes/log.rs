@@ -23,7 +23,7 @@ use utoipa::{IntoParams, ToSchema};
                content_type = "text/plain"))
 )]
 pub async fn checkpoint(caller: Caller) -> Result<Response, Problem> {
-    caller.may(Permission::ProofsRead)?;
+    caller.may_for_some(Permission::ProofsRead)?;
     work(move || Ok(plain(caller.vault.checkpoint()?.to_string()))).await
 }
 
@@ -43,7 +43,7 @@ pub struct Growth {
                body = String, content_type = "text/plain"))
 )]
 pub async fn growth(caller: Caller, Query(growth): Query<Growth>) -> Result<Response, Problem> {
-    caller.may(Permission::ProofsRead)?;
+    caller.may_for_some(Permission::ProofsRead)?;
     let old = size(&growth.from).ok_or_else(|| {
         Problem::bad("PARAMETER_VALUE", "give the size of an older checkpoint").field("from")
     })?;
@@ -59,12 +59,12 @@ pub async fn growth(caller: Caller, Query(growth): Query<Growth>) -> Result<Resp
               (status = 404, description = "The log has not grown to it"))
 )]
 pub async fn tile(caller: Caller, Path(path): Path<String>) -> Result<Response, Problem> {
-    caller.may(Permission::ProofsRead)?;
+    caller.may_for_some(Permission::ProofsRead)?;
     let mut tile = TilePath::parse(&format!("tile/{path}"));
     if path.starts_with("entries") {
         // Bundles show the skeletons of every source: whoever is held to some of them sees hashes
         // only.
-        let scope = caller.may(Permission::EventsRead)?;
+        let scope = caller.scope(Permission::EventsRead)?;
         tile = tile.filter(|_| scope == Scope::All);
     }
     let tile = tile.ok_or_else(|| Problem::absent("TILE_UNKNOWN"))?;
@@ -99,7 +99,7 @@ pub struct Keys {
     responses((status = 200, description = "Public keys", body = Keys))
 )]
 pub async fn keys(caller: Caller) -> Result<Answer<Keys>, Problem> {
-    caller.may(Permission::KeysRead)?;
+    caller.may_for_some(Permission::KeysRead)?;
     let vault = &caller.vault;
     Ok(ok(Keys {
         origin: vault.origin().to_owned(),

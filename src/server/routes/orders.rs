@@ -212,7 +212,7 @@ pub async fn open(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<Opened>, Problem> {
-    let Purpose { purpose } = app.wish(&headers, body).await?;
+    let Purpose { purpose, ground } = app.wish(&headers, body).await?;
     work(move || {
         let (place, held) = find(&app, &caller, &id)?;
         let recorded = place.vault.record_look(&Look {
@@ -224,6 +224,7 @@ pub async fn open(
             who: &caller.principal.spoken(),
             by: None,
             order: None,
+            ground,
         })?;
         let act = place.book.act(&place.vault, &held.order)?;
         let recorded = text(&recorded.0);
@@ -312,7 +313,7 @@ where
         let own = caller.principal.tenant.as_str();
         let mut tenants = BTreeSet::from([own]);
         tenants.extend(act.iter().flat_map(Act::tenants));
-        let party = app.party(&caller, &tenants);
+        let party = app.by_clock_of(&place, app.party(&caller, &tenants));
         let now = place.vault.clock().now();
         step(&place, held.id, &party, now)?;
         app.settle(&place).map_err(Problem::half_done)?;
@@ -357,7 +358,9 @@ pub async fn rule(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<
             approvals: rule.approvals,
             cooling_off_seconds: rule.cooling_off_seconds,
             founding: app.directory.is_founding(),
-            policies: caller.vault.facts_now().policies.map(|(_, _, hash)| hash.to_string()),
+            policies: caller
+                .vault
+                .of_facts(|facts| facts.policies.map(|(_, _, hash)| hash.to_string())),
         }))
     })
     .await

@@ -3,12 +3,13 @@
 //! only. It never says which of login, password and code was wrong.
 
 use crate::server::app::{App, work};
+use crate::server::body;
 use crate::server::caller::{COOKIE, Caller, address, same_origin, session_cookie};
 use crate::server::identity::directory::{Login, Opened};
 use crate::server::identity::enrolment::Enrol;
 use crate::server::identity::principal::{Principal, Who};
 use crate::server::identity::refused::Refused;
-use crate::server::json::{Answer, ok};
+use crate::server::json::{Answer, ok, parse};
 use crate::server::problem::Problem;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -16,6 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::sync::Arc;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -86,7 +88,8 @@ fn entered(opened: &Opened) -> Response {
     response
 }
 
-/// Runs what a stranger asked, and counts a refusal.
+/// Runs what a stranger asked: so many attempts from one address are let in, before any of it is
+/// read, and every refusal is counted.
 async fn stranger<T, R>(
     app: Arc<App>,
     request: Request,
@@ -97,17 +100,24 @@ where
     R: Send + 'static,
 {
     let (parts, body) = request.into_parts();
-    same_origin(&parts.method, &parts.headers, &app)?;
     let from = address(&parts, &app);
-    let wish: T = app.wish(&parts.headers, body).await?;
-    let shared = app.clone();
-    work(move || act(&shared, wish)).await.map_err(|problem| {
-        let counts = matches!(problem.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        match counts.then(|| app.gate.refused(problem.code, from)) {
-            Some(Err(too_many)) => too_many,
-            _ => problem,
-        }
-    })
+    app.gate.may_try(from)?;
+    let done = async {
+        same_origin(&parts.method, &parts.headers, &app)?;
+        let held = body::read_of_stranger(&parts.headers, body, &app.strangers).await?;
+        let wish: T = parse(&parts.headers, &held.bytes)?;
+        let shared = app.clone();
+        work(move || act(&shared, wish)).await
+    };
+    done.await.inspect_err(|problem| counted(&app, problem, from))
+}
+
+/// Counts who was not let in, or has to wait.
+fn counted(app: &App, problem: &Problem, from: IpAddr) {
+    let told = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
+    if told.contains(&problem.status) {
+        app.gate.count(problem.code, from);
+    }
 }
 
 /// Logs in: password and one-time code at once.
@@ -180,15 +190,18 @@ pub struct Code {
 )]
 pub async fn step_up(
     State(app): State<Arc<App>>,
-    _caller: Caller,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
-    let cookie = session_cookie(request.headers()).map(str::to_owned);
+    let (parts, body) = request.into_parts();
+    let cookie = session_cookie(&parts.headers).map(str::to_owned);
     let cookie = cookie.ok_or(Refused::HumansOnly)?;
-    stranger(app, request, move |app, wish: Code| {
-        Ok(entered(&app.directory.step_up(&app.hands(0), &cookie, &wish.code)?))
-    })
-    .await
+    let from = caller.from;
+    let Code { code } = app.wish(&parts.headers, body).await?;
+    let shared = app.clone();
+    let stepped =
+        move || Ok(entered(&shared.directory.step_up(&shared.hands(0), &cookie, &code)?));
+    work(stepped).await.inspect_err(|problem| counted(&app, problem, from))
 }
 
 /// Why the glass is broken.

@@ -151,7 +151,7 @@ impl App {
     responses((status = 200, description = "Sources", body = List))
 )]
 pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<List>, Problem> {
-    let scope = caller.may(Permission::SourcesRead)?;
+    let scope = caller.scope(Permission::SourcesRead)?;
     let all = app.sources(&caller.principal.tenant)?.all();
     let seen = all.iter().filter(|source| scope.has(&source.source.name));
     Ok(ok(List { sources: seen.map(|source| Shown::from(&**source)).collect() }))
@@ -169,7 +169,7 @@ pub async fn get(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let scope = caller.may(Permission::SourcesRead)?;
+    let scope = caller.scope(Permission::SourcesRead)?;
     let found = app.source(&caller, &scope, &name)?;
     Ok(tagged(ok(Shown::from(&*found)), found.version))
 }
@@ -233,7 +233,7 @@ pub async fn gaps(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Answer<Gaps>, Problem> {
-    let scope = caller.may(Permission::SourcesRead)?;
+    let scope = caller.scope(Permission::SourcesRead)?;
     let found = app.source(&caller, &scope, &name)?;
     work(move || {
         let known = caller.vault.source_gaps(&found.source.name)?;

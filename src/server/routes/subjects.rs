@@ -2,15 +2,19 @@
 //! hold handles only, bodies identifiers; what is shown of a person is counts, unless identifiers
 //! are asked for under a purpose, which the log records first.
 
-use crate::format::control::Deferred;
+use crate::format::control::{Cause, Deferred, Ground};
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::caller::Caller;
 use crate::server::json::{Answer, ok, text};
 use crate::server::problem::Problem;
-use crate::server::routes::identifiers::{Named, normal, of_handle};
+use crate::server::routes::erasures::state;
+use crate::server::routes::identifiers::{Named, handle, normal, of_handle};
 use crate::vault::Vault;
+use crate::vault::beside;
 use crate::vault::disclose::Look;
+use crate::vault::error::Error;
+use crate::vault::facts::Erasure as Fact;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -98,6 +102,51 @@ pub struct Preview {
     held_by: Vec<String>,
     /// Whether nothing forbids it.
     possible: bool,
+    /// Who may be the same person and is not linked: shares at least 3 records with this one, and
+    /// these are at least half of the records of that one. At most 20, who shares most first.
+    /// Nothing is linked.
+    likely_unlinked: Vec<Likely>,
+    /// Bodies in the person's records that are sealed under the tenant, which an erasure does not
+    /// reach, by source.
+    tenant_sealed: Vec<TenantSealed>,
+    /// Records that the last two were counted over: the newest, at most 100,000.
+    looked_at: String,
+    /// Whether they are exhaustive.
+    complete: bool,
+}
+
+/// Somebody who may be the same person.
+#[derive(Serialize, ToSchema)]
+pub struct Likely {
+    /// Handles.
+    handles: Vec<String>,
+    /// Identifiers, counted by kind; the route `identifiers` shows them under a purpose.
+    identifiers: BTreeMap<String, u64>,
+    /// Records that name both.
+    shared: String,
+    /// Records that name this one.
+    records: String,
+}
+
+/// What a source has sealed under the tenant.
+#[derive(Serialize, ToSchema)]
+pub struct TenantSealed {
+    /// Name of the source; none for acts of the vault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    /// Bodies.
+    bodies: String,
+}
+
+/// Who may be the same person, for answers.
+fn likely(all: &[beside::Likely]) -> Vec<Likely> {
+    let one = |likely: &beside::Likely| Likely {
+        handles: likely.persons.iter().map(ToString::to_string).collect(),
+        identifiers: likely.kinds.iter().map(|(kind, n)| (kind.to_string(), *n)).collect(),
+        shared: text(&likely.shared),
+        records: text(&likely.own),
+    };
+    all.iter().map(one).collect()
 }
 
 /// Previews the erasure of a person; nothing is changed.
@@ -120,7 +169,16 @@ pub async fn preview(
             *identifiers.entry(identifier.kind.to_string()).or_insert(0) += 1;
         }
         let records = preview.records.iter();
+        let beside = vault.beside(&preview.persons)?;
+        let tenant_sealed = beside.tenant_sealed.iter().map(|(source, bodies)| TenantSealed {
+            source: source.as_deref().map(str::to_owned),
+            bodies: text(bodies),
+        });
         Ok(ok(Preview {
+            likely_unlinked: likely(&beside.likely),
+            tenant_sealed: tenant_sealed.collect(),
+            looked_at: text(&beside.looked_at),
+            complete: beside.complete,
             handles: preview.persons.iter().map(ToString::to_string).collect(),
             identifiers,
             records: records.map(|(class, n)| (vault.class_name(*class), text(n))).collect(),
@@ -133,12 +191,98 @@ pub async fn preview(
     .await
 }
 
+/// How a restriction stands.
+#[derive(Serialize, ToSchema)]
+pub struct Restricted {
+    /// Index of the entry since which.
+    entry: String,
+    /// Log time of that.
+    since: String,
+    /// Which of the four cases of GDPR Art. 18(1); none where it can be read no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    cause: Option<Cause>,
+}
+
+/// An erasure that names the person.
+#[derive(Serialize, ToSchema)]
+pub struct Erasing {
+    /// Handle of the erasure.
+    job: String,
+    /// `executing`, `done`, or `done-in-part` while something stays.
+    state: &'static str,
+}
+
+/// How a person stands.
+#[derive(Serialize, ToSchema)]
+pub struct Standing {
+    /// Whether new records may name the person by this handle; no more once it was erased.
+    known: bool,
+    /// All handles of a person who is known.
+    handles: Vec<String>,
+    /// The restriction of the use of the person's data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restricted: Option<Restricted>,
+    /// Handles of cases that hold the person.
+    held_by: Vec<String>,
+    /// Erasures under way and done, in the order of the log. Orders that wait are not among them.
+    erasures: Vec<Erasing>,
+}
+
+/// How a person stands: known, restricted, held, erased.
+#[utoipa::path(
+    get, path = "/v1/subjects/{handle}", tag = "subjects",
+    params(("handle" = String, Path, description = "Handle of the person")),
+    responses((status = 200, description = "The person", body = Standing),
+              (status = 404, description = "Nobody ever known by this handle"))
+)]
+pub async fn get(caller: Caller, Path(path): Path<String>) -> Result<Answer<Standing>, Problem> {
+    caller.may(Permission::SubjectsPreview)?;
+    work(move || {
+        let (vault, person) = (&*caller.vault, handle(&path)?);
+        let living = match vault.handles_of(&person) {
+            Ok(handles) => Some(handles),
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let all = living.clone().unwrap_or_else(|| vec![person]);
+        let mut named: Vec<Fact> = {
+            let facts = vault.facts();
+            let names = |fact: &&Fact| fact.plan.persons.iter().any(|named| all.contains(named));
+            facts.erasures.values().filter(names).cloned().collect()
+        };
+        if living.is_none() && named.is_empty() {
+            return Err(Problem::absent("SUBJECT_UNKNOWN"));
+        }
+        named.sort_by_key(|fact| fact.intent);
+        let erasure = |fact: &Fact| Erasing { job: fact.plan.job.to_string(), state: state(fact) };
+        let restricted = vault.restriction_of(&all)?.map(|restriction| Restricted {
+            entry: text(&restriction.since),
+            since: restriction.time.to_string(),
+            cause: restriction.cause,
+        });
+        Ok(ok(Standing {
+            known: living.is_some(),
+            handles: living.iter().flatten().map(ToString::to_string).collect(),
+            restricted,
+            held_by: vault.cases_on(&all)?.iter().map(ToString::to_string).collect(),
+            erasures: named.iter().map(erasure).collect(),
+        }))
+    })
+    .await
+}
+
 /// Why identifiers are shown.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Purpose {
     /// Why; sealed in the entry that records this.
     pub purpose: String,
+    /// What allows it for a person whose data is restricted; stands in that entry in clear.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern =
+        "^(legal-claims|consent|rights-of-others|public-interest)$")]
+    pub ground: Option<Ground>,
 }
 
 /// A person's identifiers.
@@ -160,17 +304,22 @@ pub struct Identifiers {
 pub async fn identifiers(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(handle): Path<String>,
+    Path(path): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<Identifiers>, Problem> {
     caller.may(Permission::SubjectsPreview)?;
     caller.may(Permission::EventsOpen)?;
-    let Purpose { purpose } = app.wish(&headers, body).await?;
+    let Purpose { purpose, ground } = app.wish(&headers, body).await?;
     work(move || {
         let vault = &*caller.vault;
         // Asked for first: nobody is recorded as having seen somebody who is not there.
-        of_handle(vault, &handle)?;
+        of_handle(vault, &path)?;
+        let handles = vault.handles_of(&handle(&path)?)?;
+        if ground.is_none() && vault.restriction_of(&handles)?.is_some() {
+            let fix = "the use of this person's data is restricted: name the ground that allows it";
+            return Err(Error::denied("SUBJECT_RESTRICTED", fix).into());
+        }
         let end = crate::base::unit::EntryIndex(vault.size().0);
         let recorded = vault.record_look(&Look {
             act: "read",
@@ -181,8 +330,9 @@ pub async fn identifiers(
             who: &caller.principal.spoken(),
             by: None,
             order: None,
+            ground,
         })?;
-        let named = vault.preview_erasure(&of_handle(vault, &handle)?)?.identifiers;
+        let named = vault.preview_erasure(&of_handle(vault, &path)?)?.identifiers;
         let identifiers = named.iter().map(|i| format!("{}:{}", i.kind, i.value)).collect();
         Ok(ok(Identifiers { recorded: text(&recorded.0), identifiers }))
     })

@@ -45,10 +45,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Answer<Ready>, Problem
     work(move || {
         let mut reasons = Vec::new();
         for (_, vault) in app.tenants() {
-            reasons.extend(vault.read_only().map(str::to_owned));
-            if vault.clock().is_ahead() {
-                reasons.push("CLOCK_NOT_ACCEPTED".to_owned());
-            }
+            reasons.extend(vault.stopped().map(str::to_owned));
         }
         reasons.sort_unstable();
         reasons.dedup();
@@ -78,6 +75,7 @@ pub async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Result<Resp
             erasure_due: None,
             sources_silent: silent_sources(&app),
             disk_free: (app.settings.free)(),
+            reserves: (app.settings.reserves)(),
         };
         let vaults: Vec<_> = app.tenants().map(|(name, vault)| (name, &**vault)).collect();
         let metrics = &app.observer.metrics;

@@ -5,6 +5,7 @@ use crate::base::entry::GroupPolicy;
 use crate::base::record::{Fate, Record};
 use crate::server::json::text;
 use crate::vault::Vault;
+use crate::vault::correct::corrects;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -42,6 +43,13 @@ pub struct Event {
     class: String,
     /// How many people it is about.
     subjects: usize,
+    /// Indexes of entries that correct it, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    corrected_by: Vec<String>,
+    /// Index of the event that it corrects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrects: Option<String>,
     /// What is in clear.
     #[schema(value_type = Object)]
     clear: Box<RawValue>,
@@ -56,7 +64,7 @@ pub struct Field {
     name: String,
     /// `subjects` or `tenant`: whose keys it is sealed under.
     sealed_to: &'static str,
-    /// `readable`, `erased`, `expired`, or the name of what is wrong.
+    /// `readable`, `restricted`, `erased`, `expired`, or the name of what is wrong.
     state: &'static str,
     /// The value as it was received; only where it was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +105,8 @@ impl Event {
             severity: head.severity.value(),
             class: vault.class_name(head.class),
             subjects: head.tags.len(),
+            corrected_by: vault.corrections_of(record.entry.index).iter().map(text).collect(),
+            corrects: corrects(&record.entry).as_ref().map(text),
             clear: raw(&head.clear).unwrap_or_else(empty),
             fields: fields.collect(),
         }

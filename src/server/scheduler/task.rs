@@ -66,6 +66,8 @@ pub(crate) struct Work {
     vault: Arc<Vault>,
     stage: Stage,
     summary: Summary,
+    /// Findings of a scrub that nobody was told of.
+    findings: u64,
 }
 
 enum Stage {
@@ -86,7 +88,7 @@ impl Work {
             Task::Pack => Stage::Pack(vault.packable()?.into(), Packed::default()),
             whole => Stage::Whole(whole),
         };
-        Ok(Work { vault, stage, summary: Summary::new() })
+        Ok(Work { vault, stage, summary: Summary::new(), findings: 0 })
     }
 
     /// Goes on; the summary once all is done.
@@ -101,6 +103,7 @@ impl Work {
                 let progress = scrub.tick(&vault, now)?;
                 let found = progress.findings.len() as u64;
                 let finished = progress.finished;
+                self.findings += found;
                 self.count("findings", found);
                 self.say("bytes", progress.pass_bytes);
                 let Some(entry) = finished else { return Ok(None) };
@@ -121,6 +124,11 @@ impl Work {
             }
         }
         Ok(Some(std::mem::take(&mut self.summary)))
+    }
+
+    /// Findings since this was last asked.
+    pub(crate) fn take_findings(&mut self) -> u64 {
+        std::mem::take(&mut self.findings)
     }
 
     /// How long it rests before its next step.

@@ -66,26 +66,23 @@ impl Vault {
         let source = self.inner.keys.source_handle(&event.source);
         match self.find_position(&source, seq)? {
             Some(index) => self.same_record(event, index),
-            None => Err(Error::evidence("INDEX_INCOMPLETE", "a used source number was not found")),
+            None => Err(unreadable(None)),
         }
     }
 
     /// The first one's receipt, if the stored record says exactly what `event` says.
     fn same_record(&self, event: &Event<'_>, index: EntryIndex) -> Result<Receipt> {
-        let record = self.record(index, Reading { open: true, destination: None })?;
+        let record = self.record(index, Reading::WITHIN)?;
         let head = &record.entry.head;
         if record.groups.iter().any(|fate| matches!(fate, Fate::Erased | Fate::Expired)) {
             let fix = "it was erased or has expired and cannot be compared; do not send it again";
             let first = Some(index);
             return Err(Error::Conflict { code: "DUPLICATE_OF_ERASED", first, fix: fix.into() });
         }
-        // Nobody can say that it differs from what cannot be read: that is no conflict.
-        if let Some(fate) = record.groups.iter().find(|fate| **fate != Fate::Open) {
-            let detail = format!(
-                "entry {index} has this source number or event id and cannot be opened to compare \
-                 it; `chancery verify` says what is damaged"
-            );
-            return Err(Error::evidence(fate.name(), detail));
+        // Nobody can say that it differs from what cannot be read, so no conflict is recorded; and
+        // it is this event's matter alone: the log goes on.
+        if record.groups.iter().any(|fate| *fate != Fate::Open) {
+            return Err(unreadable(Some(index)));
         }
         let plain = (head.time, head.code, head.outcome, head.severity)
             == (event.time, event.code, event.outcome, event.severity)
@@ -115,6 +112,12 @@ impl Vault {
         let clear = control::encode(&control::Conflict { first })?;
         self.inner.clerk.record(Kind::Conflict, vault_code(Verb::Deny), clear).map(|_| ())
     }
+}
+
+fn unreadable(first: Option<EntryIndex>) -> Error {
+    let fix = "what has this source number or event id cannot be read to compare it: keep this \
+               event, run `chancery verify` and repair what it names, then send it again";
+    Error::Conflict { code: "DUPLICATE_UNREADABLE", first, fix: fix.into() }
 }
 
 fn conflict(first: Option<EntryIndex>) -> Error {

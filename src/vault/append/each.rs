@@ -6,6 +6,8 @@ use crate::base::event::Draft;
 use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::base::refusal::Refusal;
 use crate::policy::terms::Terms;
+use crate::store::disk::Writer;
+use crate::store::error::Error as StoreError;
 use crate::vault::Vault;
 use crate::vault::append::Receipt;
 use crate::vault::error::{Error, Result};
@@ -37,6 +39,7 @@ impl Vault {
         terms: &Terms,
     ) -> Result<Vec<Result<Receipt>>> {
         self.writable()?;
+        self.has_room(Writer::Source)?;
         if drafts.len() > BATCH_EVENTS_MAX {
             let refusal = Refusal::new("BATCH_TOO_LARGE", "send smaller batches");
             return Err(refusal.limit(BATCH_EVENTS_MAX as u64).into());
@@ -79,11 +82,9 @@ impl Vault {
             (Ok(receipts), _) => {
                 positions.iter().zip(receipts).for_each(|(at, receipt)| set(*at, Ok(receipt)));
             }
-            (Err(Error::Overloaded | Error::Unavailable(_) | Error::Evidence { .. }), _)
-                if positions.len() > 1 =>
-            {
-                // Not about any one event: all of them may be sent again.
-                positions.iter().for_each(|at| set(*at, Err(Error::Overloaded)));
+            (Err(error), _) if positions.len() > 1 && is_of_the_log(&error) => {
+                // Not about any one event: all of them hear what it is.
+                positions.iter().for_each(|at| set(*at, Err(same(&error))));
             }
             (Err(error), [at]) => {
                 *singled += 1;
@@ -101,6 +102,22 @@ impl Vault {
                 self.append_some((drafts, terms), second, each, singled);
             }
         }
+    }
+}
+
+/// Whether it says something of the log, and of no event.
+fn is_of_the_log(error: &Error) -> bool {
+    matches!(error, Error::Overloaded | Error::Unavailable(_) | Error::Evidence { .. })
+}
+
+/// The same failure, for another event of the batch.
+fn same(error: &Error) -> Error {
+    match error {
+        Error::Unavailable(failed) => {
+            Error::Unavailable(StoreError::new(failed.kind, &failed.path, failed.what.clone()))
+        }
+        Error::Evidence { verdict, detail } => Error::evidence(verdict, detail.clone()),
+        _ => Error::Overloaded,
     }
 }
 

@@ -27,7 +27,7 @@ use std::path::Path;
 /// Name of the mark in a data directory that is being restored.
 const MARK: &str = "restoring";
 /// What may lie in a data directory that counts as empty: other tenants have their own.
-const NOBODYS: [&str; 4] = ["lock", "lost+found", "others", MARK];
+const NOBODYS: [&str; 5] = ["lock", "lost+found", "others", "reserve", MARK];
 
 /// What to restore, and what is known besides.
 pub struct Restoring<'a> {

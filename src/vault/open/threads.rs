@@ -4,7 +4,7 @@
 use crate::base::id::Hash32;
 use crate::base::limits::EPOCH_ENTRIES;
 use crate::vault::clerk::Clerk;
-use crate::vault::committer::{self, Committer, Failed, Work};
+use crate::vault::committer::{self, Committer, Work};
 use crate::vault::config::Config;
 use crate::vault::error::Result;
 use crate::vault::housekeeper::Housekeeper;
@@ -103,9 +103,10 @@ impl Opening {
     ) -> (Sequencer, Committer, Receiver<Work>) {
         let _ = notify.send(());
         let (committer, works) = sync_channel(committer::WAITING);
-        let (failed, meter) = (Failed::default(), inner.clerk.meter.clone());
+        let (failed, meter) = (inner.failed.clone(), inner.clerk.meter.clone());
         let last = self.log.last();
         let sequencer = Sequencer {
+            disk: self.world.disk.clone(),
             log: self.log.clone(),
             proven: self.proven(),
             archive,

@@ -80,7 +80,7 @@ impl Vault {
             let bytes = self.entry_bytes(index)?;
             let entry = entry::decode(&bytes)?;
             let mut frames = Spans::new(&unit.head.spans);
-            let reading = Reading { open: true, destination: None };
+            let reading = Reading::WITHIN;
             let none = Erased::default();
             let record = self.record_of(entry, leaf_hash(&bytes), reading, &mut frames, &none)?;
             if record.groups.contains(&Fate::Expired) {

@@ -167,7 +167,7 @@ impl Step<'_> {
     /// Opens a sample with the keys, another one in each pass.
     fn open(&mut self, entries: &[Entry]) {
         let offset = self.position.started.0 / 1_000_000_000 % SAMPLE;
-        let reading = Reading { open: true, destination: None };
+        let reading = Reading::WITHIN;
         for entry in entries {
             let known = self.found.iter().any(|f| f.index == Some(entry.index));
             let chosen = self.position.full || entry.index.0 % SAMPLE == offset;

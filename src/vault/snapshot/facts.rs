@@ -8,10 +8,10 @@ use crate::format::wire::{Malformed, Reader, Result, Write, len_of};
 use crate::vault::facts::{DocumentFact, Erasure, Facts, Prune};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Raised whenever the layout below changes.
-pub(crate) const VERSION: u8 = 4;
+pub(crate) const VERSION: u8 = 5;
 
 /// Encodes.
 ///
@@ -34,8 +34,11 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
         policies,
         sources,
         documents,
-        // It follows from the documents.
+        // They follow from the documents.
+        living: _,
         aging: _,
+        restricted,
+        corrections,
         key_rolls,
         epochs_sealed,
         unsealed,
@@ -48,10 +51,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     } = facts;
     let mut out = vec![VERSION];
     put_json(&mut out, genesis)?;
-    put_all(&mut out, holds.iter(), |out, (case, scopes)| {
-        out.raw(&case.0);
-        put_all(out, scopes.iter(), |out, (at, scope)| put_named(out, *at, scope))
-    })?;
+    put_all(&mut out, holds.iter(), put_case)?;
     put_all(&mut out, released.iter(), |out, (case, at)| put_at(out, &case.0, *at))?;
     put_all(&mut out, erasures.values(), |out, Erasure { intent, asked, plan, done }| {
         put_act(out, *intent, *asked, plan, done.as_ref())
@@ -64,9 +64,7 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_all(&mut out, prunes.values(), |out, Prune { intent, asked, plan, done }| {
         put_act(out, *intent, *asked, plan, done.as_ref())
     })?;
-    let mut fenced: Vec<&PersonId> = fenced.iter().collect();
-    fenced.sort_unstable();
-    put_all(&mut out, fenced.into_iter(), |out, person| put_bytes(out, &person.0))?;
+    put_persons(&mut out, fenced)?;
     put_all(&mut out, fenced_days.iter(), |out, day| put_day(out, day, None))?;
     put_all(&mut out, expired.iter(), |out, (day, at)| put_day(out, day, Some(at.0)))?;
     put_all(&mut out, groups.iter(), |out, (day, count)| put_day(out, day, Some(*count)))?;
@@ -76,6 +74,8 @@ pub(crate) fn encode(facts: &Facts) -> Result<Vec<u8>> {
     put_json(&mut out, policies)?;
     put_all(&mut out, sources.iter(), |out, (source, at)| put_at(out, &source.0, *at))?;
     put_all(&mut out, documents.iter(), put_document)?;
+    put_all(&mut out, restricted.iter(), |out, (who, at)| put_at(out, &who.0, *at))?;
+    put_all(&mut out, corrections.iter(), put_correction)?;
     put_all(&mut out, key_rolls.iter(), |out, (at, roll)| put_named(out, *at, roll))?;
     out.put_u64(*epochs_sealed);
     put_all(&mut out, unsealed.iter(), |out, epoch| put_bytes(out, &epoch.to_be_bytes()))?;
@@ -129,7 +129,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
         policies: json(r)?,
         sources: all(r, |r| Ok((SourceHandle(r.array("source")?), index(r)?)))?,
         documents: all(r, document)?,
+        living: 0,
         aging: BTreeMap::new(),
+        restricted: all(r, |r| Ok((PersonId(r.array("person")?), index(r)?)))?,
+        corrections: all(r, |r| Ok((index(r)?, index(r)?)))?,
         key_rolls: all(r, |r| Ok((index(r)?, json(r)?)))?,
         epochs_sealed: r.u64("epochs")?,
         unsealed: all(r, |r| r.u64("epoch"))?,
@@ -143,6 +146,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Facts> {
     reader.done()?;
     let aging = facts.documents.iter().filter(|((kind, _), _)| *kind == DocumentKind::Idempotency);
     facts.aging = aging.map(|((_, id), fact)| (fact.index, *id)).collect();
+    let living = |((kind, _), fact): &(&(DocumentKind, DocumentId), &DocumentFact)| {
+        *kind != DocumentKind::Idempotency && !fact.gone
+    };
+    facts.living = facts.documents.iter().filter(living).count();
     match encode(&facts)? == bytes {
         true => Ok(facts),
         false => Err(Malformed { offset: 0, what: "facts are not in their one form" }),
@@ -225,6 +232,24 @@ fn document(reader: &mut Reader<'_>) -> Result<Named> {
     Ok(((kind, id), DocumentFact { version, index, time, gone }))
 }
 
+fn put_case(
+    out: &mut Vec<u8>,
+    (case, scopes): (&CaseId, &Vec<(EntryIndex, control::Scope)>),
+) -> Result<()> {
+    out.raw(&case.0);
+    put_all(out, scopes.iter(), |out, (at, scope)| put_named(out, *at, scope))
+}
+
+fn put_correction(out: &mut Vec<u8>, (event, by): &(EntryIndex, EntryIndex)) -> Result<()> {
+    put_at(out, &event.0.to_be_bytes(), *by)
+}
+
+fn put_persons(out: &mut Vec<u8>, persons: &HashSet<PersonId>) -> Result<()> {
+    let mut persons: Vec<&PersonId> = persons.iter().collect();
+    persons.sort_unstable();
+    put_all(out, persons.into_iter(), |out, person| put_bytes(out, &person.0))
+}
+
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
     out.raw(bytes);
     Ok(())
@@ -294,6 +319,7 @@ mod tests {
         let bytes = encode(&facts).unwrap();
         assert_eq!(decode(&bytes).unwrap(), facts);
         assert_eq!(facts.aging.keys().map(|at| at.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(facts.living, 1);
         // Each request goes with the first entry 24 hours after its newest version, the rest
         // stays; and what came out of a snapshot forgets at the same entry.
         for (later, left) in [(6 + day, 3), (7 + day - 1, 3), (7 + day, 2), (8 + day, 1)] {
@@ -304,6 +330,35 @@ mod tests {
             }
             assert_eq!(one, other);
         }
+    }
+
+    #[test]
+    fn restrictions_and_corrections_come_back_as_they_stood() {
+        let mut facts = Facts::default();
+        let person = |byte: u8| PersonId([byte; 16]);
+        let restriction =
+            |byte, begins| control::Config::Restriction { person: person(byte), begins };
+        let correction = |of: u64| control::Config::Correction { corrects: EntryIndex(of) };
+        let acts = [
+            restriction(1, true),
+            restriction(2, true),
+            correction(9),
+            restriction(1, true),
+            correction(7),
+            restriction(2, false),
+            correction(9),
+        ];
+        for (at, act) in (0..).zip(&acts) {
+            let (clear, index) = (control::encode(act).unwrap(), EntryIndex(at));
+            facts.observe_plain(std::iter::empty(), index, UtcNanos(5));
+            let kind = crate::base::entry::Kind::Config;
+            facts.observe_control(kind, &clear, index, UtcNanos(5)).unwrap();
+        }
+        let facts = decode(&encode(&facts).unwrap()).unwrap();
+        assert_eq!(facts.restricted, BTreeMap::from([(person(1), EntryIndex(0))]));
+        let of = |event| facts.corrections_of(EntryIndex(event)).collect::<Vec<_>>();
+        assert_eq!((of(7), of(8)), (vec![EntryIndex(4)], vec![]));
+        assert_eq!(of(9), [EntryIndex(2), EntryIndex(6)]);
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Vault {
         report: &mut BodyReport,
         done: &AtomicU64,
     ) -> Result<()> {
-        let reading = Reading { open: true, destination: None };
+        let reading = Reading::WITHIN;
         self.for_each_record(range, reading, &mut |record| {
             for (position, fate) in record.groups.iter().enumerate() {
                 report.take(record.entry.index, *fate, position);

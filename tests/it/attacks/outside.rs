@@ -42,7 +42,7 @@ fn a_disclosure_is_logged_first_and_verifies_alone() {
     let reason = ("reason".to_owned(), "\"ward round\"".to_owned());
     assert!(found.fields.contains(&reason) && found.fields.len() == 2);
     assert!(found.checkpoint.size.0 > made.recorded.0, "the proof came after the record");
-    let open = Reading { open: true, destination: None };
+    let open = Reading::OPEN;
     let record = vault.record(made.recorded, open).unwrap();
     assert_eq!(record.entry.head.kind, Kind::Disclose);
     let clear = String::from_utf8(record.entry.head.clear.clone()).unwrap();

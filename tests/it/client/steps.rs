@@ -2,7 +2,7 @@
 
 use crate::client::{Bench, all, event, ledger};
 use crate::support::receiver::{Act, Script};
-use crate::support::sim::SimDisk;
+use crate::support::sim::{FailedSync, SimDisk};
 use chancery::client::Config;
 use chancery::client::sender::Step;
 use serde_json::{Value, json};
@@ -171,6 +171,20 @@ fn a_spool_is_of_one_process_one_source_and_one_version() {
     use chancery::store::disk::Disk as _;
     disk.replace(std::path::Path::new("/spool/spool-v2-0"), b"x").unwrap();
     assert_eq!(open(&config).map(|e| e.code()), Some("SPOOL_TOO_NEW"));
+}
+
+/// `emit` said that it was not taken: where the disk lets go of it, the next opening finds nothing.
+#[test]
+fn what_a_failed_sync_left_is_taken_away_again() {
+    let (disk, script, mut bench) = bench(&[], &FIVE);
+    bench.drain();
+    disk.fail_sync(1, FailedSync::Kept);
+    bench.emit(&[event("x", false)]).unwrap_err();
+    assert!(bench.tail.is_failed());
+    drop(bench);
+    let mut bench = Bench::open(&disk, Arc::new(script.clone())).unwrap();
+    bench.drain();
+    assert_eq!(script.book().order.concat(), "abcde");
 }
 
 /// A damaged cursor sends again what lies there, and the ledgers keep every line they had.

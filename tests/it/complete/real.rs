@@ -172,7 +172,7 @@ fn an_answer_about_a_person_is_recorded_first_and_names_its_limits() {
     // The record of it: what, how many, for whom; nobody's name in clear.
     let recorded = made.recorded.unwrap();
     assert!(found.signed.checkpoint.size.0 > recorded.0, "the file came after the record");
-    let record = vault.record(recorded, Reading { open: true, destination: None }).unwrap();
+    let record = vault.record(recorded, Reading::OPEN).unwrap();
     assert_eq!(record.entry.head.kind, Kind::Disclose);
     let clear = String::from_utf8(record.entry.head.clear.clone()).unwrap();
     assert!(clear.contains(r#""act":"answer""#) && clear.contains(r#""records":5"#), "{clear}");

@@ -280,7 +280,7 @@ impl History {
             }
         }
         let expected = self.told.expected(u64::MAX);
-        let reading = chancery::vault::read::Reading { open: true, destination: None };
+        let reading = chancery::vault::read::Reading::OPEN;
         for index in 0..vault.size().0 {
             let index = chancery::base::unit::EntryIndex(index);
             let Ok(record) = vault.record(index, reading) else { continue };

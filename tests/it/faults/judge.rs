@@ -167,7 +167,7 @@ pub(crate) fn state(home: &Path, step: usize) -> Result<(), String> {
     let mut seqs: BTreeMap<u64, u64> = BTreeMap::new();
     let mut told = Ok(());
     let size = EntryIndex(vault.size().0);
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     vault
         .for_each_record(EntryIndex(0)..size, reading, &mut |record| {
             let head = &record.entry.head;

@@ -95,6 +95,8 @@ hold-release: case=CASE mode=\"scheduled\"\n\
 disclose: act=\"read\" fields=[\"actor.email\"] first=1 last=2 records=2\n\
 disclose.ordered: act=\"export\" fields=[\"actor.email\"] first=1 last=2 mode=\"two-person\" \
 records=2\n\
+disclose.ground: act=\"read\" fields=[\"actor.email\"] first=1 ground=\"rights-of-others\" last=2 \
+records=2\n\
 growth-intent: generation=6 what=\"growth-intent\"\n\
 growth-done: root=ROOT what=\"growth-done\"\n\
 policies: mode=\"single-operator\" policies=POLICY version=1 what=\"policies\"\n\
@@ -102,6 +104,8 @@ link: mode=\"two-person\" persons=PERSONS what=\"link\"\n\
 source: source=HANDLE what=\"source\"\n\
 document: gone=false id=HANDLE kind=\"human\" version=3 what=\"document\"\n\
 mirror-forgotten: mode=\"two-person\" replica=HANDLE what=\"mirror-forgotten\"\n\
+restriction: begins=true person=HANDLE what=\"restriction\"\n\
+correction: corrects=7 what=\"correction\"\n\
 unwitnessed: size=7 what=\"unwitnessed\" witnesses=2\n\
 anchor: hash=POLICY sight=\"timestamp\" size=7 time=TIME what=\"anchor\"\n\
 conflict: first=1";

@@ -365,10 +365,7 @@ fn payloads(out: &mut Vectors) {
     let pruned = control::PruneDone { job, intent, class_days, root: root.clone(), missed: None };
     let days = Scope::ClassDays { class: CLASS, from: DAY, to: Day(20_780) };
     let person = Scope::Person { person: PersonId([0x41; 16]) };
-    let fields = vec!["actor.email".to_owned()];
-    let (first, last) = (EntryIndex(1), EntryIndex(2));
-    let disclose =
-        control::Disclose { act: "read".into(), records: 2, first, last, fields, mode: None };
+    let first = EntryIndex(1);
     let grow = KeyRoll::GrowthIntent { generation: from };
     let mut add = |name: &str, bytes| add_control(out, name, bytes);
     add("erase-intent", control::encode(&erase));
@@ -384,14 +381,33 @@ fn payloads(out: &mut Vectors) {
     add("hold-set.days", control::encode(&control::HoldSet { case, scope: days, mode }));
     add("hold-set.person", control::encode(&control::HoldSet { case, scope: person, mode }));
     add("hold-release", control::encode(&control::HoldRelease { case, mode: Mode::Scheduled }));
-    add("disclose", control::encode(&disclose));
-    let mode = Some(Mode::TwoPerson);
-    let ordered = control::Disclose { act: "export".into(), mode, ..disclose };
-    add("disclose.ordered", control::encode(&ordered));
     add("growth-intent", control::encode(&grow));
     add("growth-done", control::encode(&KeyRoll::GrowthDone { root }));
+    disclosures(out);
     settings(out);
     add_control(out, "conflict", control::encode(&control::Conflict { first }));
+}
+
+fn disclosures(out: &mut Vectors) {
+    let fields = vec!["actor.email".to_owned()];
+    let (first, last) = (EntryIndex(1), EntryIndex(2));
+    let disclose = control::Disclose {
+        act: "read".into(),
+        records: 2,
+        first,
+        last,
+        fields,
+        mode: None,
+        ground: None,
+    };
+    let mut add = |name: &str, bytes| add_control(out, name, bytes);
+    add("disclose", control::encode(&disclose));
+    let mode = Some(Mode::TwoPerson);
+    let ground = Some(control::Ground::RightsOfOthers);
+    let allowed = control::Disclose { ground, ..disclose.clone() };
+    add("disclose.ground", control::encode(&allowed));
+    let ordered = control::Disclose { act: "export".into(), mode, ..disclose };
+    add("disclose.ordered", control::encode(&ordered));
 }
 
 fn add_control(out: &mut Vectors, name: &str, bytes: Result<Vec<u8>, Malformed>) {
@@ -413,6 +429,10 @@ fn settings(out: &mut Vectors) {
     add("link", control::encode(&link));
     let replica = ReplicaId([0xfe; 16]);
     add("mirror-forgotten", control::encode(&Config::MirrorForgotten { mode, replica }));
+    let person = PersonId([0xfe; 16]);
+    add("restriction", control::encode(&Config::Restriction { person, begins: true }));
+    let corrects = EntryIndex(7);
+    add("correction", control::encode(&Config::Correction { corrects }));
     add("unwitnessed", control::encode(&Config::Unwitnessed { size, witnesses: 2 }));
     let (sight, time) = (control::Sight::Timestamp, NOW);
     add("anchor", control::encode(&Config::Anchor { sight, size, hash: policy, time }));

@@ -87,7 +87,7 @@ fn tell(disk: &SimDisk) -> Vec<Vec<Fate>> {
     assert_eq!(done.groups, 3, "the three flows of November");
     settle(&vault);
     let (mut fates, all) = (Vec::new(), EntryIndex(0)..EntryIndex(vault.size().0));
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     vault
         .for_each_record(all, reading, &mut |record| {
             fates.push(record.groups);

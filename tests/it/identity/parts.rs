@@ -265,9 +265,10 @@ fn at(seconds: u64) -> UtcNanos {
     UtcNanos((1_800_000_000 + seconds) * SECOND)
 }
 
-fn doors() -> [Door; 2] {
+fn doors() -> [Door; 3] {
     let stranger = keeper().keep(&typed_login("nobody"));
-    [Door::Known(DocumentId([1; 16])), Door::Stranger(stranger)]
+    let id = DocumentId([1; 16]);
+    [Door::Known(id), Door::Inside(id), Door::Stranger(stranger)]
 }
 
 #[test]
@@ -300,14 +301,13 @@ fn attempts_wait_longer_and_longer_and_never_for_ever() {
 
 #[test]
 fn a_right_attempt_forgives_and_strangers_never_push_a_person_out() {
-    let [known, _] = doors();
-    let Door::Known(id) = known else { panic!() };
+    let [known, inside, _] = doors();
     let mut throttle = Throttle::new(at(0));
     for _ in 0..20 {
         for _ in 0..FREE_ATTEMPTS {
             throttle.knock(known, at(0)).unwrap();
         }
-        throttle.right(id);
+        throttle.right(known);
     }
     for _ in 0..FREE_ATTEMPTS {
         throttle.knock(known, at(0)).unwrap();
@@ -316,6 +316,14 @@ fn a_right_attempt_forgives_and_strangers_never_push_a_person_out() {
         let stranger = Door::Stranger(keeper().keep(&typed_login(&n.to_string())));
         throttle.knock(stranger, at(1)).unwrap();
     }
+    assert!(throttle.knock(known, at(0)).is_err());
+    // Who is in does not wait for what others try outside, nor the other way round.
+    for _ in 0..FREE_ATTEMPTS {
+        throttle.knock(inside, at(0)).unwrap();
+    }
+    assert!(throttle.knock(inside, at(0)).is_err());
+    throttle.right(inside);
+    throttle.knock(inside, at(0)).unwrap();
     assert!(throttle.knock(known, at(0)).is_err());
 }
 
@@ -372,6 +380,7 @@ fn a_grant_says_what_its_role_needs() {
         let sources = Some(sources.iter().map(|s| (*s).to_owned()).collect());
         Grant { sources, ..grant(role) }
     };
+    let glass = |grant: Grant| Grant { break_glass: true, ..grant };
     let tenant = |name: &str| Grant { tenant: name.to_owned(), ..grant(Role::Readonly) };
     for (given, expect) in [
         (grant(Role::Admin), None),
@@ -386,6 +395,12 @@ fn a_grant_says_what_its_role_needs() {
         (sources(Role::Developer, &["crm", "crm"]), Some("GRANT_SOURCES")),
         (sources(Role::Readonly, &["c rm"]), Some("GRANT_SOURCES")),
         (sources(Role::Readonly, &["c\"rm"]), Some("GRANT_SOURCES")),
+        (sources(Role::PrivacyOfficer, &["crm"]), None),
+        (sources(Role::Admin, &["crm"]), Some("GRANT_SOURCES")),
+        (sources(Role::Operations, &["crm"]), Some("GRANT_SOURCES")),
+        (sources(Role::Approver, &["crm"]), Some("GRANT_SOURCES")),
+        (glass(grant(Role::Readonly)), None),
+        (glass(sources(Role::Readonly, &["crm"])), Some("GRANT_SOURCES")),
         (grant(Role::Ingest), Some("GRANT_ROLE")),
         (tenant("acme-2"), None),
         (tenant(""), Some("TENANT_NAME")),
@@ -411,7 +426,6 @@ fn the_largest_person_fits_a_document() {
     let grants = (0..64).map(|n| Grant {
         until: Some(at(1)),
         sources: Some(names(n)),
-        break_glass: true,
         ..Grant::of(&format!("{:x<32}", format!("t{n}-")), Role::PrivacyOfficer, now)
     });
     let grants: Vec<Grant> = grants.collect();

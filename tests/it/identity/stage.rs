@@ -5,6 +5,7 @@ use crate::support::sim::SimDisk;
 use crate::support::world::{HandClock, SeedEntropy, config, world};
 use chancery::base::id::DocumentId;
 use chancery::base::unit::{EntryIndex, UtcNanos};
+use chancery::base::world::Clock;
 use chancery::policy::access::Role;
 use chancery::server::identity::Hands;
 use chancery::server::identity::directory::{Directory, Login, NewHuman, Opened};
@@ -92,7 +93,7 @@ impl Stage {
     /// The next code of an authenticator program that was not used.
     pub(crate) fn code(&self, secret: &SharedSecret) -> String {
         self.clock.pass(30 * SECOND);
-        secret.code(Step::at(self.now())).unwrap()
+        secret.code(Step::at(self.clock.wall())).unwrap()
     }
 
     /// Enrols with an invitation.
@@ -150,7 +151,7 @@ impl Stage {
     /// Every record of the system vault as text: code and what opens.
     pub(crate) fn records(&self) -> Vec<String> {
         let mut out = Vec::new();
-        let reading = Reading { open: true, destination: None };
+        let reading = Reading::OPEN;
         let all = EntryIndex(0)..EntryIndex(self.vault.size().0);
         let mut each = |record: chancery::base::record::Record| {
             let fields = record.fields.iter().map(|field| {

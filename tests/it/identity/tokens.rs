@@ -61,10 +61,11 @@ fn a_token_appends_for_its_sources_until_it_is_revoked() {
     assert_eq!(known(&stage), Err(Refused::TokenRevoked));
     let size = stage.vault.size();
     stage.directory.revoke_token(&stage.hands(), &admin, issued.id).unwrap();
-    assert_eq!(stage.vault.size(), size, "again is no failure and no entry");
+    // Again is no failure; it has its entry, since the first one may have been cut off.
+    assert_eq!(stage.vault.size().0, size.0 + 1);
     let stage = stage.restart(20);
     assert_eq!(known(&stage), Err(Refused::TokenRevoked));
-    assert_eq!((stage.count("token.issue"), stage.count("token.revoke")), (2, 1));
+    assert_eq!((stage.count("token.issue"), stage.count("token.revoke")), (2, 2));
     let revoked = |info: &chancery::server::identity::directory::TokenInfo| info.revoked;
     assert_eq!(stage.directory.tokens("main").iter().filter(|info| revoked(info)).count(), 1);
 }

@@ -64,6 +64,7 @@ fn a_rule_begins_once_and_changes_by_an_order_only() {
         role: "approver".into(),
         until: None,
         sources: None,
+        break_glass: false,
     });
     let act = Act::CreateHuman { login: "bob".into(), grants: grants.to_vec() };
     assert_eq!(rules::governing(vault, "main", &act, false).unwrap(), Rule::default());

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Somebody enrolled.
+#[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) login: String,
     secret: Vec<u8>,

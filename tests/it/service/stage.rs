@@ -94,12 +94,34 @@ impl Reply {
     }
 }
 
+/// On ports that the system chooses.
+const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
+fn copy_below(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            std::fs::set_permissions(&to, entry.metadata().unwrap().permissions()).unwrap();
+            copy_below(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
 /// A directory in which the service, and the program beside it, run.
 pub(crate) struct Home {
     dir: TempDir,
 }
 
 impl Home {
+    /// A home on another file system.
+    pub(crate) fn below(dir: &Path) -> Home {
+        Home { dir: tempfile::tempdir_in(dir).unwrap() }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -113,6 +135,27 @@ impl Home {
         }
         command.stdin(Stdio::null());
         command
+    }
+
+    /// Everything in it as it is now, in a home of its own. For when nothing runs in it.
+    pub(crate) fn copy(&self) -> Home {
+        let copy = Home { dir: tempfile::tempdir().unwrap() };
+        copy_below(self.dir.path(), copy.dir.path());
+        copy
+    }
+
+    /// The service in it, as a program that another one starts: its command line goes behind
+    /// `before`. Standard output is piped.
+    pub(crate) fn serve_under(&self, before: &[&str]) -> Child {
+        let plain = self.command(&SERVE);
+        let mut command = Command::new(before[0]);
+        command.args(&before[1..]).arg(plain.get_program()).args(plain.get_args());
+        for (name, _) in plain.get_envs() {
+            command.env_remove(name);
+        }
+        let errors = OpenOptions::new().create(true).append(true).open(self.path("errors"));
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(errors.unwrap()).spawn().unwrap()
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Output {
@@ -136,8 +179,7 @@ impl Home {
     /// Starts the service in it.
     pub(crate) fn serve(self, more: &[&str]) -> Service {
         let errors = OpenOptions::new().create(true).append(true).open(self.path("errors"));
-        let mut command =
-            self.command(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let mut command = self.command(&SERVE);
         command.args(more).stdout(Stdio::piped()).stderr(errors.unwrap());
         let mut child = Running(command.spawn().unwrap());
         let mut out = BufReader::new(child.0.stdout.take().unwrap());
@@ -224,6 +266,11 @@ impl Service {
         self.home.ok(args)
     }
 
+    /// As `beside`, however it ends.
+    pub(crate) fn run_beside(&self, args: &[&str]) -> Output {
+        self.home.run(args)
+    }
+
     /// Presses Ctrl-C, waits for the end, and checks what was said to the last.
     pub(crate) fn stop(mut self) -> Home {
         let pid = rustix::process::Pid::from_child(&self.child.0);
@@ -235,6 +282,24 @@ impl Service {
         assert!(status.success(), "{status}: {rest}{errors}");
         assert!(!errors.contains("panicked"), "{errors}");
         self.home
+    }
+
+    /// Number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// As `send` to the administration, but no answer is no failure: then it was killed.
+    pub(crate) fn try_post(&self, who: As<'_>, path: &str, body: &Value) -> Option<u16> {
+        let request = self.agent.post(format!("https://{}{path}", self.admin));
+        let request = match who {
+            As::Nobody => request,
+            As::Token(token) => request.header("authorization", format!("Bearer {token}")),
+            As::Session(cookie) => request.header("cookie", cookie),
+        };
+        let request = request.content_type("application/json");
+        let sent = request.send(body.to_string().as_bytes());
+        sent.ok().map(|response| response.status().as_u16())
     }
 
     /// Kills it, as a power failure would.

@@ -11,7 +11,7 @@ fn erase(patient: &str) -> Value {
 }
 
 /// The first makes the second alone, once; then the founding is over.
-fn founded(service: &Service, dana: &Person) -> Person {
+pub(crate) fn founded(service: &Service, dana: &Person) -> Person {
     assert_eq!(service.get(dana.who(), "/v1/rule")["founding"], true);
     let grants = json!([{"tenant": "main", "role": "approver"}]);
     let wish = json!({"act": "create-human", "login": "omar", "grants": grants});

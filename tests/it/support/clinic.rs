@@ -81,12 +81,12 @@ pub(crate) fn patient(id: &str) -> Identifier {
 }
 
 pub(crate) fn read(vault: &Vault, index: EntryIndex) -> Record {
-    vault.record(index, Reading { open: true, destination: None }).unwrap()
+    vault.record(index, Reading::OPEN).unwrap()
 }
 
 pub(crate) fn read_all(vault: &Vault) -> Vec<Record> {
     let mut out = Vec::new();
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     let whole = EntryIndex(0)..EntryIndex(vault.size().0);
     vault
         .for_each_record(whole, reading, &mut |record| {

@@ -112,11 +112,15 @@ impl Service {
         secret.code(Step::at(self.app.system().clock().now())).unwrap()
     }
 
-    /// Logs in again, two minutes later: sessions end, and a code counts once.
-    pub(crate) fn login(&self) {
+    /// What the first person logs in with two minutes later: a code counts once.
+    pub(crate) fn credentials(&self) -> Value {
         self.clock.pass(120 * NANOS_PER_SECOND);
-        let code = self.code_of(&self.secret);
-        let wish = json!({"login": LOGIN, "password": PASSWORD, "code": code});
+        json!({"login": LOGIN, "password": PASSWORD, "code": self.code_of(&self.secret)})
+    }
+
+    /// Logs in again, two minutes later, since sessions end.
+    pub(crate) fn login(&self) {
+        let wish = self.credentials();
         let (status, headers, body) = self.manage(post("/v1/session", &wish));
         assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
         let cookie = headers[header::SET_COOKIE].to_str().unwrap();
@@ -186,10 +190,20 @@ impl Service {
         &self,
         run: impl FnOnce(SocketAddr) -> T + Send + 'static,
     ) -> T {
+        self.serving_within(Bounds::default(), run)
+    }
+
+    /// As `serving`, with other bounds; 127.7.7.7 is a proxy.
+    pub(crate) fn serving_within<T: Send + 'static>(
+        &self,
+        bounds: Bounds,
+        run: impl FnOnce(SocketAddr) -> T + Send + 'static,
+    ) -> T {
         self.runtime.block_on(async {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let (router, bounds) = (self.public.clone(), Bounds::default());
-            let listening = Listening::bind(any, None, router, bounds).await.unwrap();
+            let listening = Listening::bind(any, None, self.public.clone(), bounds).await.unwrap();
+            let proxy = std::net::IpAddr::from([127, 7, 7, 7]);
+            let listening = listening.trusting(Arc::new(move |at| at == proxy));
             let address = listening.address().unwrap();
             let (stop, stopped) = tokio::sync::watch::channel(false);
             let served = tokio::spawn(listening.run(stopped));
@@ -251,6 +265,7 @@ fn app_over(
         trusted: Arc::new(|_| false),
         body_bytes_max: BODY_BYTES_MAX,
         free: Arc::new(Vec::new),
+        reserves: Arc::new(Vec::new),
         metrics_by_tenant: false,
         env: Env::Dev,
     };

@@ -197,7 +197,7 @@ pub(crate) fn event(vault: &Vault, number: u64) -> Result<EntryIndex> {
 /// Whether a text can be read anywhere in an opened log.
 pub(crate) fn readable(vault: &Vault, needle: &str) -> Result<bool> {
     let mut found = false;
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     let whole = EntryIndex(0)..EntryIndex(vault.size().0);
     vault.for_each_record(whole, reading, &mut |record| {
         let values = record.fields.iter().filter_map(|field| field.value.as_deref());

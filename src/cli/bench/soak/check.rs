@@ -150,8 +150,7 @@ impl Checker {
         for turn in 0..OPENED {
             let index = dice.below(book.end);
             let Some(slot) = book.slot(index)? else { continue };
-            let record =
-                vault.record(EntryIndex(index), Reading { open: true, destination: None })?;
+            let record = vault.record(EntryIndex(index), Reading::OPEN)?;
             let said = told(&record, &book.script.note(slot.writer, slot.number));
             self.fate(book, index, &slot, &record, said, today)?;
             if turn < PROVED {

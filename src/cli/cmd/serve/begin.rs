@@ -11,9 +11,10 @@ use crate::policy::order::rule::{Rule, RuleMode};
 use crate::server::app::{App, SYSTEM};
 use crate::server::orders::rules;
 use crate::server::problem::Problem;
+use crate::server::scheduler::Scheduler;
 use crate::server::scheduler::book::Book;
 use crate::server::scheduler::run::Runner;
-use crate::server::scheduler::{Progress, Scheduler};
+use crate::server::scheduler::tell::teller;
 use crate::vault::Vault;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -81,13 +82,12 @@ pub(crate) fn scheduler(app: &Arc<App>) -> Result<Runner> {
     let vaults: BTreeMap<String, Arc<Vault>> =
         app.tenants().map(|(name, vault)| (name.to_owned(), vault.clone())).collect();
     let scheduler = Scheduler::open(book, Box::new(move |name| vaults.get(name).cloned()), now)?;
-    let tell = |told: &std::result::Result<Progress, &'static str>| {
-        if let Err(code) = told {
-            let mut sink = std::io::stderr().lock();
-            let _ = writeln!(sink, "chancery: {code}: the scheduler cannot go on; it tries again");
-        }
+    let say = |line: &str| {
+        let mut sink = std::io::stderr().lock();
+        let _ = writeln!(sink, "chancery: {line}");
     };
-    Ok(Runner::start(scheduler, Box::new(tell))?)
+    let tell = teller(app.observer.metrics.clone(), Box::new(say));
+    Ok(Runner::start(scheduler, tell)?)
 }
 
 /// The rule that the flags ask for.

@@ -61,16 +61,15 @@ pub(crate) async fn bind(
     let connections = usize::try_from(server.max_connections).unwrap_or(usize::MAX);
     let bounds = Bounds {
         connections,
-        // A quarter for one address: with a proxy in front, its word counts, not its address.
-        per_address: if server.trusted_proxies.is_empty() {
-            connections.div_ceil(4)
-        } else {
-            connections
-        },
+        // A quarter for one address, but for a proxy's: behind that are many.
+        per_address: connections.div_ceil(4),
         drain: Duration::from_secs(server.drain_seconds),
+        ..Bounds::default()
     };
     let public = listen(server.listen, tls.clone(), public_router(app.clone()), bounds).await?;
     let admin = listen(server.admin_listen, tls.clone(), admin_router(app.clone()), bounds).await?;
+    let trusting = |listening: Listening| listening.trusting(app.settings.trusted.clone());
+    let (public, admin) = (trusting(public), trusting(admin));
     let address = |listening: &Listening| {
         listening.address().map_err(|e| Failure::failed("SERVE_LISTEN", e.to_string()))
     };

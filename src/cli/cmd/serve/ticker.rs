@@ -8,6 +8,7 @@ use crate::server::app::App;
 use crate::server::audit::{Act, Deed, record};
 use crate::server::problem::Problem;
 use crate::server::silence::tick_silence;
+use crate::store::reserve::Reserve;
 use anyhow::Result;
 use std::io::Write;
 use std::sync::Arc;
@@ -23,17 +24,19 @@ const LOOKS_A_MINUTE: u32 = 300;
 /// Starts it; it ends soon after `stop` turns true.
 pub(crate) fn start(
     app: Arc<App>,
+    reserve: Arc<Reserve>,
     mut watch: Option<Watch>,
     stop: Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name("ticker".to_owned()).spawn(move || {
         let mut looks = 0_u32;
         while !stop.load(Ordering::Relaxed) {
+            look(&reserve);
             say(app.settle_all().err());
             if let Some(watch) = &mut watch {
-                look(&app, watch);
+                certificates(&app, watch);
             }
-            say(tick_silence(&app, app.system().clock().now()).err());
+            say(tick_silence(&app).err());
             looks += 1;
             if looks.is_multiple_of(LOOKS_A_MINUTE) {
                 say(app.write_refusals().err());
@@ -47,7 +50,7 @@ pub(crate) fn start(
 }
 
 /// Looks whether other certificates are there.
-fn look(app: &App, watch: &mut Watch) {
+fn certificates(app: &App, watch: &mut Watch) {
     match watch.look(app.clock.wall()) {
         None => {}
         Some(Ok(until)) => {
@@ -60,6 +63,16 @@ fn look(app: &App, watch: &mut Watch) {
             let mut sink = std::io::stderr().lock();
             let _ = writeln!(sink, "chancery: the certificates in use stay: {}", escape(&why));
         }
+    }
+}
+
+/// Whether there is room again, and the reserve whole. That it cannot be made is said once: then
+/// the mark alone counts.
+pub(crate) fn look(reserve: &Reserve) {
+    if let Err(error) = reserve.look() {
+        let mut sink = std::io::stderr().lock();
+        let said = format!("the reserve of the disk cannot be made: {error}");
+        let _ = writeln!(sink, "chancery: {}", escape(&said));
     }
 }
 

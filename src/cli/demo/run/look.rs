@@ -73,7 +73,7 @@ impl<W: Write> Story<'_, W> {
         let range = roles.shown..EntryIndex(roles.shown.0 + 1);
         let who = "privacy officer";
         let recorded = vault.record_reading("read", range, 1, &[], "demo: a first look", who)?;
-        let reading = Reading { open: true, destination: None };
+        let reading = Reading::OPEN;
         let record = vault.record(roles.shown, reading)?;
         self.tale.line(&format!("opened for a stated purpose; entry {recorded} says so:"))?;
         for field in &record.fields {
@@ -136,7 +136,7 @@ impl<W: Write> Story<'_, W> {
             proved.entry.index,
             count(proved.checkpoint.size.0)
         ))?;
-        let record = vault.record(roles.shown, Reading { open: true, destination: None })?;
+        let record = vault.record(roles.shown, Reading::OPEN)?;
         let open = record.fields.iter().filter(|f| f.value.is_some());
         let wanted: Vec<&str> =
             open.map(|f| &*f.name).filter(|name| *name != "data").take(2).collect();

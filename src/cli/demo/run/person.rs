@@ -217,7 +217,7 @@ pub(crate) struct Read {
 pub(crate) fn read_all(vault: &Vault, needles: &Needles, kept: &BTreeSet<ClassId>) -> Result<Read> {
     let mut read = Read { opened: 0, dead: 0, elsewhere: 0, by_law: 0 };
     let end = EntryIndex(vault.size().0);
-    let reading = Reading { open: true, destination: None };
+    let reading = Reading::OPEN;
     vault.for_each_record(EntryIndex(0)..end, reading, &mut |record| {
         let count = |dead: bool| {
             let is_dead = |f: &&Fate| matches!(f, Fate::Erased | Fate::KeyLost);

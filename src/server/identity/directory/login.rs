@@ -3,11 +3,10 @@
 
 use crate::base::id::DocumentId;
 use crate::base::unit::UtcNanos;
-use crate::policy::access::Role;
 use crate::server::audit::{self, Act, Deed};
 use crate::server::identity::Hands;
 use crate::server::identity::directory::{Directory, View, lock};
-use crate::server::identity::human::Human;
+use crate::server::identity::human::{Grant, Human};
 use crate::server::identity::principal::{Held, Principal, Who};
 use crate::server::identity::refused::{Refused, Result};
 use crate::server::identity::session::{Cookie, Session};
@@ -71,7 +70,7 @@ impl Directory {
             });
             let (phc, secret) = factors.unwrap_or((&self.nobody.0, &self.nobody.1));
             let is_password = phc.is(login.password, &place);
-            let step = secret.check(login.code, now);
+            let step = secret.check(login.code, hands.wall());
             match (active, is_password, step) {
                 (Some((id, human)), true, Some(step)) if lock(&self.throttle).take(*id, step) => {
                     (*id, human.clone())
@@ -82,7 +81,7 @@ impl Directory {
                 }
             }
         };
-        lock(&self.throttle).right(human.0);
+        lock(&self.throttle).right(door);
         let tenant = tenant_of(&human.1, login.tenant, now)?;
         let session = Session {
             human: human.0,
@@ -120,7 +119,7 @@ impl Directory {
         let now = hands.now;
         let session = lock(&self.sessions).find(cookie, now)?.clone();
         self.principal(&session, now)?;
-        self.use_code(session.human, code, now)?;
+        self.use_code(hands, session.human, code)?;
         let act = Act::by_human(Deed::StepUp, session.human).on(&session.tenant);
         audit::record(hands.system, &act)?;
         let mut sessions = lock(&self.sessions);
@@ -131,23 +130,24 @@ impl Directory {
         Ok(Opened { cookie: renamed, principal })
     }
 
-    /// Takes a code of a person who is in.
+    /// Takes a code of a person who is in. Behind a door of its own: whoever has no session cannot
+    /// keep somebody waiting who has one.
     fn use_code(
         &self,
+        hands: &Hands<'_>,
         id: DocumentId,
         code: &str,
-        now: UtcNanos,
     ) -> std::result::Result<(), Refused> {
         let human = self.view().human(id).cloned().ok_or(Refused::SessionEnded)?;
         let secret = human.totp.as_ref().map(|factor| &factor.secret);
-        let step = secret.and_then(|secret| secret.check(code, now));
-        let mut throttle = lock(&self.throttle);
-        throttle.knock(Door::Known(id), now)?;
+        let step = secret.and_then(|secret| secret.check(code, hands.wall()));
+        let (door, mut throttle) = (Door::Inside(id), lock(&self.throttle));
+        throttle.knock(door, hands.now)?;
         if step.is_some_and(|step| throttle.take(id, step)) {
-            throttle.right(id);
+            throttle.right(door);
             return Ok(());
         }
-        throttle.wrong(Door::Known(id));
+        throttle.wrong(door);
         Err(Refused::Unauthenticated)
     }
 
@@ -183,7 +183,7 @@ impl Directory {
         };
         let human = view.human(session.human).filter(in_force).ok_or(Refused::SessionEnded)?;
         let grants = || human.on(&session.tenant, now);
-        if session.break_glass.is_some() && !grants().any(|grant| grant.break_glass) {
+        if session.break_glass.is_some() && !grants().any(Grant::breaks_glass) {
             return Err(Refused::SessionEnded);
         }
         let held = grants().map(|g| Held { role: g.role, sources: g.sources.clone() });
@@ -268,17 +268,29 @@ impl Directory {
     /// all logins that nobody has. For once a minute, and at the end.
     ///
     /// # Errors
-    /// Those of the vault; what was not written is lost, as it would be in a crash.
+    /// Those of the vault; what was not written is written by the next call.
     pub fn record_refusals(&self, system: &Vault) -> Result<()> {
-        let Refusals { known, strangers } = lock(&self.throttle).refusals();
-        for (human, count) in known {
-            audit::record(system, &Act::about(Deed::LoginRefused, human).count(count))?;
+        let mut refusals = lock(&self.throttle).refusals();
+        let written = write_down(system, &mut refusals);
+        if written.is_err() {
+            lock(&self.throttle).restore(refusals);
         }
-        if strangers > 0 {
-            audit::record(system, &Act::by_service(Deed::LoginRefused).count(strangers))?;
-        }
-        Ok(())
+        written
     }
+}
+
+/// Writes refusals down; what is left of them was not written.
+fn write_down(system: &Vault, refusals: &mut Refusals) -> Result<()> {
+    while let Some((human, count)) = refusals.known.first_key_value() {
+        audit::record(system, &Act::about(Deed::LoginRefused, *human).count(*count))?;
+        refusals.known.pop_first();
+    }
+    if refusals.strangers > 0 {
+        let act = Act::by_service(Deed::LoginRefused).count(refusals.strangers);
+        audit::record(system, &act)?;
+        refusals.strangers = 0;
+    }
+    Ok(())
 }
 
 /// The tenant of a new session.
@@ -308,12 +320,11 @@ fn let_in(
     if token.is_over(now) {
         return Err(Refused::TokenExpired);
     }
-    // A weighty role is lent: it goes when the person who lent it loses it.
-    let maker = view.human(token.made_by).filter(|human| human.is_active());
-    let lent = |role: Role| maker.is_some_and(|maker| maker.has(&token.tenant, role, now));
-    let counts = |role: &&Role| role.fits_machines() && (!role.is_weighty() || lent(**role));
-    let held = token.roles.iter().filter(counts);
-    let held = held.map(|role| Held { role: *role, sources: token.sources.clone() });
+    let held = token.roles.iter().filter(|role| role.fits_machines());
+    let held = held.filter_map(|role| {
+        let whole = Held { role: *role, sources: token.sources.clone() };
+        if role.is_weighty() { lent(view, token, whole, now) } else { Some(whole) }
+    });
     Ok(Principal {
         who: Who::Token(id),
         name: token.name.clone(),
@@ -322,4 +333,17 @@ fn let_in(
         stepped_up: None,
         break_glass: None,
     })
+}
+
+/// What is left of a weighty role of a token. Such a role is lent: it goes when the person who lent
+/// it loses it, and it never reaches further than that person's own.
+fn lent(view: &View, token: &Token, whole: Held, now: UtcNanos) -> Option<Held> {
+    let maker = view.human(token.made_by).filter(|human| human.is_active())?;
+    let mut own = maker.on(&token.tenant, now).filter(|grant| grant.role == whole.role);
+    let Some(reach) = &own.next()?.sources else { return Some(whole) };
+    let sources = match whole.sources {
+        None => reach.clone(),
+        Some(named) => named.into_iter().filter(|source| reach.contains(source)).collect(),
+    };
+    (!sources.is_empty()).then_some(Held { role: whole.role, sources: Some(sources) })
 }

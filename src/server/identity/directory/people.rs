@@ -12,7 +12,7 @@ use crate::server::identity::human::{
     Grant, Human, Invitation, check_grants, check_login, check_name,
 };
 use crate::server::identity::principal::{Principal, Who};
-use crate::server::identity::refused::{Refused, Result};
+use crate::server::identity::refused::{Error, Refused, Result};
 use crate::server::identity::token::{Shown, make_invitation, parse_invitation};
 
 /// Nanoseconds an invitation is open: 72 hours.
@@ -142,7 +142,12 @@ impl Directory {
             let view = self.view();
             let there = view.human(id).map(|human| human.login == new.login);
             match there {
-                Some(true) => return Ok(false),
+                // Again, since nobody knows whether the entry of the first time was written.
+                Some(true) => {
+                    drop(view);
+                    audit::record(hands.system, &Act::new(Deed::HumanCreated, by).target(id))?;
+                    return Ok(false);
+                }
                 Some(false) => return Err(taken().into()),
                 None if view.erased.contains(&id) || view.humans.contains_key(&id) => {
                     return Err(Refused::Unknown { code: "HUMAN_UNKNOWN" }.into());
@@ -173,7 +178,8 @@ impl Directory {
     /// approver waits before the first approval.
     ///
     /// # Errors
-    /// `Invalid` for a grant that cannot be one; `Unknown`; those of the vault.
+    /// `Invalid` for a grant that cannot be one; `Unknown`; `Conflict` `LAST_ADMIN` where the last
+    /// lasting admin's role would end; those of the vault.
     pub fn grant(
         &self,
         hands: &Hands<'_>,
@@ -183,7 +189,7 @@ impl Directory {
     ) -> Result<()> {
         check_grants(grants, hands.now)?;
         let from = hands.later(hands.cooling_off);
-        self.edit_human(hands, id, |human| {
+        self.edit_led(hands, id, |human| {
             for grant in grants {
                 let same = |had: &Grant| had.tenant == grant.tenant && had.role == grant.role;
                 let had = human.grants.iter().find(|had| same(had));
@@ -215,19 +221,36 @@ impl Directory {
         tenant: &str,
         role: Role,
     ) -> Result<()> {
-        self.edit_human(hands, id, |human| {
+        self.edit_led(hands, id, |human| {
             let before = human.grants.len();
             human.grants.retain(|had| had.tenant != tenant || had.role != role);
             if human.grants.len() == before {
                 return Err(Refused::Unknown { code: "GRANT_UNKNOWN" }.into());
             }
-            let leads = tenant == HOME && role == Role::Admin;
-            if leads {
-                self.keeps_an_admin(id, hands.now)?;
-            }
             Ok(())
         })?;
         Ok(audit::record(hands.system, &Act::new(Deed::RoleRevoked, by).target(id))?)
+    }
+
+    /// As `take_back`, for an order that may be carried out again after a crash: a role that is
+    /// gone is taken back, and the log says so.
+    ///
+    /// # Errors
+    /// As `take_back`, but for `GRANT_UNKNOWN`.
+    pub fn revoke_role(
+        &self,
+        hands: &Hands<'_>,
+        by: Who,
+        id: DocumentId,
+        tenant: &str,
+        role: Role,
+    ) -> Result<()> {
+        match self.take_back(hands, by, id, tenant, role) {
+            Err(Error::Refused(Refused::Unknown { code: "GRANT_UNKNOWN" })) => {
+                Ok(audit::record(hands.system, &Act::new(Deed::RoleRevoked, by).target(id))?)
+            }
+            done => done,
+        }
     }
 
     /// Lets a person in no more, and ends every session at once.
@@ -235,10 +258,7 @@ impl Directory {
     /// # Errors
     /// `Unknown`; `Conflict` `LAST_ADMIN`; those of the vault.
     pub fn disable(&self, hands: &Hands<'_>, by: Who, id: DocumentId) -> Result<()> {
-        self.edit_human(hands, id, |human| {
-            if human.has(HOME, Role::Admin, hands.now) && human.is_active() {
-                self.keeps_an_admin(id, hands.now)?;
-            }
+        self.edit_led(hands, id, |human| {
             (human.disabled, human.enrolment) = (true, None);
             Ok(())
         })?;
@@ -250,10 +270,10 @@ impl Directory {
     /// The person waits like a new one before approving.
     ///
     /// # Errors
-    /// `Unknown`; those of the vault.
+    /// `Unknown`; `Conflict` `LAST_ADMIN`, who resets nobody else either; those of the vault.
     pub fn reset_factor(&self, hands: &Hands<'_>, by: Who, id: DocumentId) -> Result<()> {
         let from = hands.later(hands.cooling_off);
-        self.edit_human(hands, id, |human| {
+        self.edit_led(hands, id, |human| {
             (human.password, human.totp, human.enrolment) = (None, None, None);
             human.disabled = false;
             human.approver_from = human.approver_from.max(from);
@@ -305,6 +325,33 @@ impl Directory {
         }
     }
 
+    /// Whether somebody may cease to be an admin on `main` who can come in, before anybody is asked
+    /// to approve it.
+    ///
+    /// # Errors
+    /// `Conflict` `LAST_ADMIN`.
+    pub fn may_step_down(&self, id: DocumentId, now: UtcNanos) -> std::result::Result<(), Refused> {
+        let led = self.view().human(id).is_some_and(|human| leads(human, now));
+        if led { self.keeps_an_admin(id, now) } else { Ok(()) }
+    }
+
+    /// As `edit_human`, and refuses what would leave the service without an admin.
+    fn edit_led<T>(
+        &self,
+        hands: &Hands<'_>,
+        id: DocumentId,
+        edit: impl FnOnce(&mut Human) -> Result<T>,
+    ) -> Result<T> {
+        self.edit_human(hands, id, |human| {
+            let led = leads(human, hands.now);
+            let done = edit(human)?;
+            if led && !leads(human, hands.now) {
+                self.keeps_an_admin(id, hands.now)?;
+            }
+            Ok(done)
+        })
+    }
+
     /// Refuses what would leave the service without anybody who sets it up.
     fn keeps_an_admin(
         &self,
@@ -321,13 +368,17 @@ impl Directory {
     }
 }
 
-/// Who is admin on `main` and can come in. A grant that ends by itself does not count.
+/// Whether somebody is admin on `main`, can come in, and the grant does not end by itself.
+fn leads(human: &Human, now: UtcNanos) -> bool {
+    let lasts = |grant: &Grant| grant.until.is_none() && grant.sources.is_none();
+    let mut home = human.on(HOME, now);
+    human.is_active() && home.any(|grant| grant.role == Role::Admin && lasts(grant))
+}
+
+/// Who leads.
 fn admins(view: &View, now: UtcNanos) -> impl Iterator<Item = DocumentId> + '_ {
-    let lasting = move |human: &Human| {
-        human.on(HOME, now).any(|grant| grant.role == Role::Admin && grant.until.is_none())
-    };
     let there = view.humans.iter().filter(|(_, human)| !human.gone);
-    there.filter(move |(_, h)| h.doc.is_active() && lasting(&h.doc)).map(|(id, _)| *id)
+    there.filter(move |(_, human)| leads(&human.doc, now)).map(|(id, _)| *id)
 }
 
 /// The count of grants with those that were there; grants that are over may stand.

@@ -178,11 +178,12 @@ impl Directory {
         let found = self.view().tokens.get(&id).map(|token| (token.doc.clone(), token.gone));
         let found = found.filter(|(token, _)| token.tenant == by.tenant);
         let (token, gone) = found.ok_or(Refused::Unknown { code: "TOKEN_UNKNOWN" })?;
-        if gone {
-            return Ok(());
+        if !gone {
+            self.put_token(hands, &writing, id, Token::clone(&token), true)?;
         }
-        self.put_token(hands, &writing, id, Token::clone(&token), true)?;
         drop(writing);
+        // Also of one that is revoked: whether the entry of the first time was written, nobody
+        // knows.
         let act = Act::new(Deed::TokenRevoked, by.who).token(id).on(&by.tenant);
         Ok(audit::record(hands.system, &act)?)
     }
@@ -205,11 +206,11 @@ fn judge(new: &NewToken, maker: &Principal, now: UtcNanos) -> std::result::Resul
         return Err(Refused::field("TOKEN_ROLES", "roles", fix));
     }
     let only_appends = roles.iter().all(|role| *role == Role::Ingest);
-    let held: Vec<Role> = maker.roles();
-    let lends = |role: &Role| !role.is_weighty() || held.contains(role);
+    let lends = |role: &Role| !role.is_weighty() || reaches(maker, *role, new.sources.as_deref());
     let machine = matches!(maker.who, Who::Token(_));
     if machine && !only_appends || !roles.iter().all(lends) {
-        let fix = "you can give a token no role beyond your own; a token can issue ingest alone";
+        let fix = "you can give a token no role beyond your own, and for no source beyond those \
+                   you have it for; a token can issue ingest alone";
         return Err(Refused::field("TOKEN_ROLES", "roles", fix));
     }
     let longest = UtcNanos(now.0.saturating_add(TOKEN_NANOS_MAX));
@@ -244,4 +245,14 @@ fn judge(new: &NewToken, maker: &Principal, now: UtcNanos) -> std::result::Resul
             Err(Refused::field("TOKEN_SOURCES", "sources", fix))
         }
     }
+}
+
+/// Whether somebody has a role for all these sources; none = the whole tenant.
+fn reaches(maker: &Principal, role: Role, sources: Option<&[String]>) -> bool {
+    let mut own = maker.held.iter().filter(|held| held.role == role);
+    own.any(|held| match (&held.sources, sources) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(own), Some(named)) => named.iter().all(|source| own.contains(source)),
+    })
 }

@@ -30,6 +30,9 @@ pub struct Giving {
     /// Sources it is limited to.
     #[serde(default)]
     sources: Option<Vec<String>>,
+    /// Whether it lets break the glass.
+    #[serde(default)]
+    break_glass: bool,
 }
 
 /// What is to be done.
@@ -78,6 +81,15 @@ pub enum Wish {
         /// Which.
         grants: Vec<Giving>,
     },
+    /// Take a role of a human back.
+    RevokeRole {
+        /// Document of the human.
+        human: String,
+        /// Tenant.
+        tenant: String,
+        /// Role.
+        role: String,
+    },
     /// Take a human's factors away, to enrol anew.
     ResetFactor {
         /// Document of the human.
@@ -113,6 +125,7 @@ impl Wish {
             Wish::ChangeRule { .. } => Permission::RulePropose,
             Wish::CreateHuman { .. }
             | Wish::GrantRole { .. }
+            | Wish::RevokeRole { .. }
             | Wish::ResetFactor { .. }
             | Wish::DisableHuman { .. } => Permission::HumansManage,
         }
@@ -153,6 +166,9 @@ impl Wish {
             Wish::GrantRole { human: id, grants } => {
                 Act::GrantRole { human: human(&id)?, grants: given(grants)? }
             }
+            Wish::RevokeRole { human: id, tenant, role } => {
+                Act::RevokeRole { human: human(&id)?, tenant, role }
+            }
             Wish::ResetFactor { human: id } => Act::ResetFactor { human: human(&id)? },
             Wish::DisableHuman { human: id } => Act::DisableHuman { human: human(&id)? },
             Wish::ChangeRule { tenant, mode, approvals, cooling_off_seconds } => {
@@ -179,9 +195,9 @@ fn human(id: &str) -> Result<DocumentId, Problem> {
 }
 
 fn given(grants: Vec<Giving>) -> Result<Vec<Grant>, Problem> {
-    let one = |Giving { tenant, role, until, sources }: Giving| {
+    let one = |Giving { tenant, role, until, sources, break_glass }: Giving| {
         let until = until.map(|text| instant(&text, "until"));
-        Ok(Grant { tenant, role, until: until.transpose()?, sources })
+        Ok(Grant { tenant, role, until: until.transpose()?, sources, break_glass })
     };
     grants.into_iter().map(one).collect()
 }

@@ -4,7 +4,7 @@ use super::{
     FailedSync, Inode, NameChange, Pending, Rng, SimDisk, State, Still, apply, apply_name, loss,
     parent,
 };
-use chancery::store::disk::{Disk, DiskFile, DiskLock, Listed, Mode};
+use chancery::store::disk::{Disk, DiskFile, DiskLock, Listed, Mode, Space};
 use chancery::store::error::{Error, ErrorKind, Result};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,10 @@ impl Drop for SimLock {
 
 fn failed(path: &Path) -> Error {
     Error::new(ErrorKind::Io, path, "simulated failure")
+}
+
+fn from_offset(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 fn full(path: &Path) -> Error {
@@ -147,6 +151,11 @@ impl DiskFile for SimFile {
             // The first to meet the full disk is cut short, later ones do not even begin.
             taken = if before == Some(state.needs) { bytes.len() / 2 } else { 0 };
         }
+        if let Some(free) = state.free() {
+            let len = state.inodes[self.inode].cached.len();
+            let within = len.saturating_sub(from_offset(offset)).min(bytes.len());
+            taken = taken.min(within + usize::try_from(free).unwrap_or(usize::MAX));
+        }
         state.faults.room = state.faults.room.map(|room| room - taken as u64);
         let data = Arc::new(bytes[..taken].to_vec());
         state.tape.push((self.path.as_path().into(), offset, data.clone()));
@@ -199,6 +208,16 @@ impl DiskFile for SimFile {
         apply(&mut inode.cached, &Pending::Len(len));
         inode.pending.push(Pending::Len(len));
         Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> Result<()> {
+        let growth = len.saturating_sub(self.len()?);
+        let free = self.disk.state().free();
+        match free {
+            Some(free) if free < growth => Err(full(&self.path)),
+            _ if growth == 0 => Ok(()),
+            _ => self.set_len(len),
+        }
     }
 
     fn len(&self) -> Result<u64> {
@@ -325,6 +344,10 @@ impl Disk for SimDisk {
         let state = self.state();
         let inode = state.names.get(path).ok_or_else(|| missing(path))?;
         Ok(!state.inodes[*inode].public)
+    }
+
+    fn space(&self, _dir: &Path) -> Option<Space> {
+        self.state().free().map(|free| Space { device: 1, free })
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>> {

@@ -26,6 +26,9 @@
 //!   short with `Full`, and nothing can be created or made longer. `full_at(n)`: the n-th operation
 //!   that needs room from now (write, create, longer length) and all later ones return `Full`, the
 //!   n-th write after half its bytes. Both last until `heal`. Syncs and removals go on.
+//! - **A disk of a size.** `capacity(bytes)`: all named files together have at most so many bytes. A
+//!   write is cut short with `Full` where they would have more, `allocate` takes all or nothing,
+//!   and `space` says what is free; removing and shortening make room at once.
 //! - **Bit rot.** `rot(below, n, seed)`: the n-th read from now of a file whose path contains
 //!   `below` finds one bit of what it asked for flipped; it stays flipped until overwritten, for
 //!   every later reader.
@@ -105,6 +108,7 @@ struct Faults {
     fail_sync: Option<(u64, FailedSync)>,
     room: Option<u64>,
     full_at: Option<u64>,
+    capacity: Option<u64>,
     rot: Vec<Rot>,
     lies: Vec<String>,
 }
@@ -191,6 +195,18 @@ fn apply_name(names: &mut BTreeMap<PathBuf, usize>, change: &NameChange) {
     }
 }
 
+impl State {
+    fn used(&self) -> u64 {
+        let inodes: BTreeSet<usize> = self.names.values().copied().collect();
+        inodes.iter().map(|inode| self.inodes[*inode].cached.len() as u64).sum()
+    }
+
+    /// Bytes that a disk of a size still takes.
+    fn free(&self) -> Option<u64> {
+        self.faults.capacity.map(|capacity| capacity.saturating_sub(self.used()))
+    }
+}
+
 fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).to_owned()
 }
@@ -268,6 +284,16 @@ impl SimDisk {
     pub fn full_at(&self, n: u64) {
         let mut state = self.state();
         state.faults.full_at = Some(state.needs + n);
+    }
+
+    /// All files together have at most this many bytes from now on.
+    pub fn capacity(&self, bytes: u64) {
+        self.state().faults.capacity = Some(bytes);
+    }
+
+    /// Bytes of all named files.
+    pub fn used(&self) -> u64 {
+        self.state().used()
     }
 
     /// The `n`-th read from now of a file whose path contains `below` finds a flipped bit.
