@@ -45,6 +45,16 @@ pub(crate) fn ensure(dir: &Path, now: UtcNanos) -> Result<Made> {
     Ok(Made { ca, pem: pem.into_bytes() })
 }
 
+/// Whether the certificate below a directory ends soon.
+pub(crate) fn is_over(dir: &Path, now: UtcNanos) -> bool {
+    !fresh(&dir.join("server.pem"), now)
+}
+
+/// The files below a directory.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    vec![dir.join("ca.pem"), dir.join("server.pem")]
+}
+
 /// Whether a certificate was made recently enough.
 fn fresh(server: &Path, now: UtcNanos) -> bool {
     let made = std::fs::metadata(server).and_then(|meta| meta.modified()).ok();
@@ -111,7 +121,9 @@ mod tests {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let now = UtcNanos(now.as_nanos() as u64);
         let made = ensure(dir.path(), now).unwrap();
-        assert!(server_config(&made.pem, &made.pem, None).is_ok());
+        let clock = crate::cli::world::world().clock;
+        assert!(server_config(&made.pem, &made.pem, &[], clock).is_ok());
+        assert!(!is_over(dir.path(), now));
         assert_eq!(ensure(dir.path(), now).unwrap().pem, made.pem);
         let mode = std::fs::metadata(dir.path().join("server.pem")).unwrap();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);

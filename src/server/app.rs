@@ -7,6 +7,7 @@ use crate::server::cursor::Cursors;
 use crate::server::desk::Books;
 use crate::server::gate::Gate;
 use crate::server::hec::channels::Channels;
+use crate::server::idempotency::ledger::Ledger;
 use crate::server::identity::Hands;
 use crate::server::identity::directory::Directory;
 use crate::server::identity::token::Env;
@@ -65,6 +66,8 @@ pub struct App {
     scheduler: RwLock<Option<Runner>>,
     /// Seals cursors.
     pub cursors: Cursors,
+    /// Keys of requests that must not be done twice.
+    pub ledger: Ledger,
     /// Failures, rates, refusals.
     pub gate: Gate,
     /// Lines and counts.
@@ -104,6 +107,7 @@ impl App {
             sources.insert(name.clone(), Sources::open(vault)?);
         }
         let cursors = Cursors::new(&system, entropy.clone())?;
+        let ledger = Ledger::new(&system)?;
         let gate = Gate::new(&*entropy);
         let (bodies, strangers) = (Budget::default(), Budget::of(STRANGERS_BYTES_MAX));
         let observer = Observer {
@@ -121,6 +125,7 @@ impl App {
             channels: Channels::default(),
             scheduler: RwLock::default(),
             cursors,
+            ledger,
             gate,
             observer,
             intake: Intake::default(),

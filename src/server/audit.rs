@@ -53,13 +53,15 @@ pub enum Deed {
     GlassReviewed,
     /// The founding ended.
     Founded,
+    /// Other certificates are used.
+    CertificateReplaced,
     /// Steps on an order were refused, and the order does not hold them.
     OrderRefused,
 }
 
 impl Deed {
     /// All of them.
-    pub const ALL: [Deed; 19] = [
+    pub const ALL: [Deed; 20] = [
         Deed::Started,
         Deed::Stopped,
         Deed::Login,
@@ -78,6 +80,7 @@ impl Deed {
         Deed::GlassBroken,
         Deed::GlassReviewed,
         Deed::Founded,
+        Deed::CertificateReplaced,
         Deed::OrderRefused,
     ];
 
@@ -101,6 +104,7 @@ impl Deed {
             Deed::TokenRevoked => ("token.revoke", "key", "revoke", "success", 3),
             Deed::GlassBroken => ("glass.break", "authorization", "alert", "success", 9),
             Deed::GlassReviewed => ("glass.review", "authorization", "approve", "success", 3),
+            Deed::CertificateReplaced => ("tls.replace", "configuration", "update", "success", 3),
             Deed::Founded => ("founding.end", "configuration", "update", "success", 3),
             Deed::OrderRefused => ("order.refuse", "authorization", "approve", "denied", 4),
         }

@@ -113,6 +113,19 @@ pub async fn read(
     }
 }
 
+/// Reads a body of at most `most` bytes as it came.
+///
+/// # Errors
+/// 413 `BODY_TOO_LARGE`, 408 `BODY_TIMEOUT`, 400 `BODY_BROKEN`, 503 `OVERLOADED`.
+pub async fn raw(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    budget: &Budget,
+) -> Result<Held, Problem> {
+    arrived(headers, body, most, (budget, BODY_SECONDS)).await
+}
+
 /// Reads the body of somebody unknown: small, not packed, soon there.
 ///
 /// # Errors

@@ -1,9 +1,12 @@
-//! Who asks: the one place where a request becomes a principal of a tenant. A bearer token or a
-//! session's cookie, nothing else; unsafe requests with a cookie must come from the service's own
-//! origin. It fails closed, counts who failed, and never says why a secret was not right.
+//! Who asks: the one place where a request becomes a principal of a tenant. A bearer token, a
+//! session's cookie or a client's certificate, nothing else; unsafe requests with what a browser
+//! shows by itself must come from the service's own origin. It fails closed, counts who failed, and
+//! never says why a secret was not right.
 
+use crate::base::unit::UtcNanos;
 use crate::policy::access::Permission;
 use crate::server::app::App;
+use crate::server::certificate::Certificate;
 use crate::server::envelope::{Known, name_of};
 use crate::server::identity::Hands;
 use crate::server::identity::principal::{Principal, Scope};
@@ -14,7 +17,7 @@ use crate::server::problem::Problem;
 use crate::vault::Vault;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -27,6 +30,7 @@ pub const STEP_UP: &str = "Bearer realm=\"chancery\", error=\"insufficient_user_
                        error_description=\"show your one-time code again\", max_age=300";
 
 /// An authenticated caller with the vault of its tenant.
+#[derive(Clone)]
 pub struct Caller {
     /// Who it is and what it may.
     pub principal: Principal,
@@ -141,6 +145,10 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        // A layer that had to know who asks has looked already.
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            return Ok(caller.clone());
+        }
         let caller = Caller::known(parts, app)?;
         app.gate.caller(&caller.principal.who.document().0)?;
         Ok(caller)
@@ -183,14 +191,56 @@ impl Caller {
 
 fn authenticate(parts: &Parts, app: &App) -> Result<Principal, Problem> {
     let now = app.system().clock().now();
-    if parts.headers.contains_key(header::AUTHORIZATION) {
+    let principal = if parts.headers.contains_key(header::AUTHORIZATION) {
         let token = bearer(&parts.headers).ok_or(Refused::Unauthenticated)?;
-        return Ok(app.directory.authenticate_token(token, now)?);
+        app.directory.authenticate_token(token, now)?
+    } else {
+        // A browser shows a cookie, and a certificate, whoever's page asks.
+        let shown = session_cookie(&parts.headers).ok_or_else(|| certificate(&parts.extensions));
+        if let Err(None) = shown {
+            return Err(Refused::Unauthenticated.into());
+        }
+        same_origin(&parts.method, &parts.headers, app)?;
+        match shown {
+            Ok(cookie) => app.directory.authenticate_session(cookie, now)?,
+            Err(shown) => by_certificate(shown, app, now)?,
+        }
+    };
+    fits(&parts.extensions, &principal, now)?;
+    Ok(principal)
+}
+
+/// The certificate of a request's connection.
+fn certificate(extensions: &Extensions) -> Option<&Certificate> {
+    extensions.get::<Peer>().and_then(|peer| peer.certificate.as_deref())
+}
+
+/// Whom the name of a certificate stands for, on the one tenant that knows it.
+fn by_certificate(
+    shown: Option<&Certificate>,
+    app: &App,
+    now: UtcNanos,
+) -> Result<Principal, Refused> {
+    let named = shown.and_then(|shown| Some((shown, shown.name()?)));
+    let (shown, name) = named.ok_or(Refused::Unauthenticated)?;
+    let known = |tenant: &String| match app.directory.authenticate_certificate(tenant, name, now) {
+        Err(Refused::Unauthenticated) => None,
+        found => Some(found),
+    };
+    let mut found = shown.tenants().iter().filter_map(known);
+    let only = found.next().filter(|_| found.next().is_none());
+    only.unwrap_or(Err(Refused::Unauthenticated))
+}
+
+/// Refuses whoever comes with the certificate of another tenant, or with one whose time is over.
+///
+/// # Errors
+/// `Unauthenticated`.
+pub fn fits(extensions: &Extensions, who: &Principal, now: UtcNanos) -> Result<(), Refused> {
+    match certificate(extensions) {
+        Some(shown) if !shown.counts(&who.tenant, now) => Err(Refused::Unauthenticated),
+        _ => Ok(()),
     }
-    let cookie = session_cookie(&parts.headers);
-    let cookie = cookie.ok_or(Refused::Unauthenticated)?;
-    same_origin(&parts.method, &parts.headers, app)?;
-    Ok(app.directory.authenticate_session(cookie, now)?)
 }
 
 /// The token of one `Authorization: Bearer` header.

@@ -139,8 +139,8 @@ impl App {
         let held = self.with_hands(place.tenant, |hands| {
             place.book.file(&place.vault, &*self.entropy, hands, application, now)
         })?;
-        self.settle(&place)?;
-        Ok(place.book.order(&place.vault, held.id)?)
+        self.settle(&place).map_err(Problem::half_done)?;
+        place.book.order(&place.vault, held.id).map_err(|e| Problem::from(e).half_done())
     }
 
     /// Carries out what is due of every tenant.

@@ -3,6 +3,7 @@
 //! stands outside of it, names the request and writes its line. It never looks into a body.
 
 use crate::server::app::App;
+use crate::server::idempotency::REPLAYED;
 use crate::server::listen::Peer;
 use crate::server::log::{RequestId, Who};
 use crate::server::problem::{PROBLEM_JSON, Problem};
@@ -70,7 +71,13 @@ fn is_last(request: &Request) -> bool {
 /// result for each event, what a service is not ready for.
 fn dressed(mut response: Response, id: RequestId) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        return problem.answer(&id.to_string());
+        let mut answer = problem.answer(&id.to_string());
+        for name in [REPLAYED, header::LOCATION] {
+            if let Some(value) = response.headers_mut().remove(&name) {
+                answer.headers_mut().insert(name, value);
+            }
+        }
+        return answer;
     }
     if response.extensions().get::<Foreign>().is_some() {
         return response;

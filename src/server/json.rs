@@ -3,7 +3,7 @@
 //! repeats a value. Answers write 64-bit integers as text, since JavaScript would round them.
 
 use crate::base::unit::UtcNanos;
-use crate::format::json::Tape;
+use crate::format::json::{Kind, Tape};
 use crate::server::app::App;
 use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::server::problem::Problem;
@@ -85,10 +85,15 @@ pub fn instant(text: &str, field: &str) -> Result<UtcNanos, Problem> {
 /// As `parse`.
 pub fn value<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut tape = Tape::default();
-    tape.scan(body).map_err(|refusal| {
+    let root = tape.scan(body).map_err(|refusal| {
         let problem = Problem::from(refusal);
         Problem { status: StatusCode::BAD_REQUEST, ..problem }
     })?;
+    // serde would take a list for the members in their order.
+    if root.kind() != Kind::Object {
+        let fix = "send one JSON object";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "FIELD_TYPE", fix));
+    }
     let mut from = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut from)
         .map_err(|error| mistyped(error.inner(), &error.path().to_string()))

@@ -2,8 +2,10 @@
 //! port; every bound stated: connections in all and from one address, seconds of a handshake, of
 //! a request's head, of a shutdown. It never reads a request: that is the router's.
 
+use crate::server::certificate::Certificate;
 use crate::server::flight::Flights;
 use crate::server::linger::{Lingering, Unread};
+use crate::server::tls::Settings;
 use axum::Router;
 use axum::http::Request;
 use hyper::body::Incoming;
@@ -21,7 +23,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 
 /// Pause after the system refused a connection, for want of descriptors most likely.
@@ -66,29 +67,29 @@ impl Default for Bounds {
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
-    /// Its certificate in DER, verified against the authorities of the listener.
-    pub certificate: Option<Arc<[u8]>>,
+    /// The certificate it showed, if any.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// TLS settings that can be replaced while the listener runs.
 #[derive(Clone)]
 pub struct Tls {
-    config: Arc<RwLock<Arc<ServerConfig>>>,
+    settings: Arc<RwLock<Arc<Settings>>>,
 }
 
 impl Tls {
     /// Begins with these settings.
-    pub fn new(config: Arc<ServerConfig>) -> Self {
-        Tls { config: Arc::new(RwLock::new(config)) }
+    pub fn new(settings: Settings) -> Self {
+        Tls { settings: Arc::new(RwLock::new(Arc::new(settings))) }
     }
 
     /// Uses other settings from the next connection on.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    pub fn replace(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.config.read().unwrap_or_else(PoisonError::into_inner).clone())
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -157,7 +158,7 @@ impl Listening {
             };
             let _ = stream.set_nodelay(true);
             let connection = Connection {
-                tls: tls.as_ref().map(Tls::acceptor),
+                tls: tls.as_ref().map(Tls::settings),
                 router: router.clone(),
                 stop: stop.clone(),
                 idle: bounds.idle,
@@ -189,7 +190,7 @@ async fn accept(
 }
 
 struct Connection {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Settings>>,
     router: Router,
     stop: watch::Receiver<bool>,
     idle: Duration,
@@ -202,7 +203,8 @@ impl Connection {
         let address = self.address;
         match &self.tls {
             None => self.speak(stream, Peer { address, certificate: None }).await,
-            Some(acceptor) => {
+            Some(settings) => {
+                let acceptor = TlsAcceptor::from(settings.config.clone());
                 let most = Duration::from_secs(HANDSHAKE_SECONDS).min(self.idle);
                 let shaken = timeout(most, acceptor.accept(stream));
                 let shaken = tokio::select! {
@@ -212,7 +214,7 @@ impl Connection {
                 // Noise and strangers: nothing of it is worth a line.
                 let Ok(Ok(stream)) = shaken else { return };
                 let chain = stream.get_ref().1.peer_certificates();
-                let certificate = chain.and_then(|chain| chain.first()).map(|c| Arc::from(&**c));
+                let certificate = chain.and_then(|chain| settings.shown(chain)).map(Arc::new);
                 self.speak(stream, Peer { address, certificate }).await;
             }
         }

@@ -192,11 +192,13 @@ pub struct Metrics {
     denied: Family<Labels, Counter>,
     missed: Family<Labels, Counter>,
     verify_failures: Counter,
+    reload_failures: Counter,
     gauges: BTreeMap<&'static str, Family<Labels, Float>>,
 }
 
 /// Gauges by name without prefix, with what they mean. Ages and times are in seconds.
-const GAUGES: [(&str, &str); 19] = [
+const GAUGES: [(&str, &str); 20] = [
+    ("tls_certificate_expiry_seconds", "When the certificate of the listeners ends, Unix time"),
     ("log_size_events", "Entries committed"),
     (
         "last_checkpoint_age_seconds",
@@ -247,6 +249,9 @@ impl Metrics {
         let verify_failures = Counter::default();
         let help = "Findings of scrubs since this process began";
         registry.register("verify_failures", help, verify_failures.clone());
+        let reload_failures = Counter::default();
+        let help = "Times that new certificate files could not be used";
+        registry.register("tls_reload_failures", help, reload_failures.clone());
         let mut gauges = BTreeMap::new();
         for (name, help) in GAUGES {
             let family = Family::<Labels, Float>::default();
@@ -265,6 +270,7 @@ impl Metrics {
             denied,
             missed,
             verify_failures,
+            reload_failures,
             gauges,
         };
         metrics.begin();
@@ -319,6 +325,17 @@ impl Metrics {
     /// So many scheduled runs were missed.
     pub fn missed(&self, job: Task, runs: u64) {
         self.missed.get_or_create(&vec![("job", job.name().to_owned())]).inc_by(runs);
+    }
+
+    /// The certificate in use ends then.
+    pub fn certified_until(&self, until: UtcNanos) {
+        let seconds = until.0 as f64 / 1e9;
+        self.set("tls_certificate_expiry_seconds", Vec::new(), seconds);
+    }
+
+    /// New certificate files could not be used.
+    pub fn reload_failed(&self) {
+        self.reload_failures.inc();
     }
 
     /// A scrub found something.

@@ -38,6 +38,8 @@ pub struct Problem {
     pub retry_after: Option<u32>,
     /// `WWW-Authenticate`, where the answer is 401.
     pub challenge: Option<&'static str>,
+    /// Whether something was done before it failed, so that asking again may do it twice.
+    pub half_done: bool,
 }
 
 /// The document as it is sent.
@@ -81,6 +83,7 @@ impl Problem {
             position: None,
             retry_after: None,
             challenge: None,
+            half_done: false,
         }
     }
 
@@ -123,6 +126,13 @@ impl Problem {
     #[must_use]
     pub fn retry(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Says that something was done before it failed.
+    #[must_use]
+    pub fn half_done(mut self) -> Self {
+        self.half_done = true;
         self
     }
 

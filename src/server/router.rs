@@ -4,6 +4,7 @@
 
 use crate::server::app::App;
 use crate::server::envelope::envelope;
+use crate::server::idempotency;
 use crate::server::observe::observe;
 use crate::server::problem::{Document, PROBLEM_JSON, Problem};
 use crate::server::routes::{
@@ -19,9 +20,10 @@ use axum::routing::{get, post};
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
-use utoipa::openapi::path::PathItem;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, Responses, Schema};
+use utoipa::openapi::{Content, ObjectBuilder, Ref, RefOr, Required, Responses, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -139,6 +141,9 @@ pub fn description() -> utoipa::openapi::OpenApi {
         {
             let Some(operation) = operation else { continue };
             operation.operation_id = Some(named(method, path));
+            if method == "post" && idempotency::takes_keys(path) {
+                operation.parameters.get_or_insert_default().push(RefOr::T(key_parameter()));
+            }
             match path.starts_with("/services/") {
                 true => refusals(&mut operation.responses, "application/json", "Reply"),
                 false => refusals(&mut operation.responses, PROBLEM_JSON, "Problem"),
@@ -146,6 +151,19 @@ pub fn description() -> utoipa::openapi::OpenApi {
         }
     }
     api
+}
+
+/// The header by which a request that is repeated is done once. Any visible ASCII is taken; this is
+/// what a client needs.
+fn key_parameter() -> Parameter {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("A key of this request alone: repeated with it, it is done once"))
+        .schema(Some(text.pattern(Some("^[A-Za-z0-9-]{1,255}$")).build()))
+        .build()
 }
 
 /// A name of an operation that no other has: its method and the words of its path.
@@ -197,6 +215,7 @@ fn finished(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
     routes
         .route("/openapi.json", get(move || described(description.clone())))
         .fallback(|| async { Problem::absent("ROUTE_UNKNOWN") })
+        .layer(from_fn_with_state(app.clone(), idempotency::once))
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
         .layer(from_fn_with_state(app.clone(), envelope))

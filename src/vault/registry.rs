@@ -25,6 +25,7 @@ use crate::vault::seal::Act;
 use crate::vault::sequencer::{Check, Outcome as Answer, Rejected};
 use crate::vault::{Vault, vault_code};
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -182,6 +183,12 @@ impl Vault {
             facts.documents.range(all).map(|(key, fact)| (*key, *fact)).collect()
         };
         known.into_iter().map(|(key, fact)| self.newest(key, fact)).collect()
+    }
+
+    /// How many documents of a kind have names from one to another, given up or not.
+    pub fn count_documents(&self, kind: DocumentKind, names: RangeInclusive<DocumentId>) -> usize {
+        let (first, last) = names.into_inner();
+        self.facts().documents.range((kind, first)..=(kind, last)).count()
     }
 
     /// Every version of a document, ascending by entry. A document of a request that was known no

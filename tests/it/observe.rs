@@ -91,6 +91,8 @@ fn the_names_are_frozen_and_nobody_is_a_label() {
     metrics.denied("auditor");
     metrics.missed(Task::Scrub, 1);
     metrics.verify_failed(1);
+    metrics.reload_failed();
+    metrics.certified_until(UtcNanos(1_800_000_000_500_000_000));
     let around = Around {
         sessions: 1,
         orders_open: 2,
@@ -113,6 +115,8 @@ fn the_names_are_frozen_and_nobody_is_a_label() {
         assert!(!text.contains(person), "{person} in\n{text}");
     }
     assert_eq!(value(&text, "chancery_log_size_events"), vault.size().0 as f64);
+    let until = value(&text, "chancery_tls_certificate_expiry_seconds");
+    assert!((until - 1_800_000_000.5).abs() < 0.01, "{until}");
     let accepted = r#"chancery_ingest_events_total{protocol="json",outcome="accepted"}"#;
     assert_eq!(value(&text, accepted), 7.0);
     assert_eq!(value(&text, "chancery_ingest_ack_seconds_count"), 1.0);

@@ -23,7 +23,8 @@ fn without_a_file_it_listens_on_loopback_with_a_certificate_of_its_own() {
     let server = check("").unwrap();
     assert_eq!(server.listen.to_string(), "127.0.0.1:8843");
     assert_eq!(server.admin_listen.to_string(), "127.0.0.1:8844");
-    assert_eq!((server.tls, server.client_ca), (Tls::Generated, None));
+    assert_eq!(server.tls, Tls::Generated);
+    assert!(server.clients.is_empty());
     assert_eq!(server.hosts, ["localhost", "127.0.0.1", "[::1]"]);
     assert_eq!((server.cooling_off, server.max_body_bytes), (86_400, 16 << 20));
     assert_eq!((server.max_connections, server.drain_seconds), (1_024, 10));
@@ -59,7 +60,7 @@ metrics_by_tenant = true
     let server = check(text).unwrap();
     let cert = PathBuf::from("/srv/vault/tls/chain.pem");
     assert_eq!(server.tls, Tls::Files { cert, key: "/etc/tls/key.pem".into() });
-    assert_eq!(server.client_ca, Some("/srv/vault/ca.pem".into()));
+    assert_eq!(server.clients["main"], PathBuf::from("/srv/vault/ca.pem"));
     assert_eq!((server.cooling_off, server.profile), (1_800, Profile::Dev));
     assert_eq!((server.read_seconds, server.drain_seconds), (5, 25));
     assert_eq!(server.disk_reserve_bytes, 8 << 20);
@@ -117,6 +118,37 @@ fn a_generated_certificate_stays_on_loopback_unless_somebody_wants_it_elsewhere(
     // The other listener counts as well.
     let said = refused("[server]\nadmin_listen = \"192.0.2.1:8844\"\n");
     assert!(said.contains("not on loopback"), "{said}");
+}
+
+#[test]
+fn every_tenants_clients_have_one_authority() {
+    let client = |tenant: &str, ca: &str| {
+        format!("[[server.client]]\ntenant = \"{tenant}\"\nca = \"{ca}\"\n")
+    };
+    let main = "[server]\nclient_ca = \"main.pem\"\n".to_owned();
+    let two = main.clone() + &client("clinic", "/etc/clinic.pem") + &client("lab-2", "lab.pem");
+    let clients = check(&two).unwrap().clients;
+    let path = |name: &str| clients[name].display().to_string();
+    assert_eq!(clients.len(), 3);
+    assert_eq!(path("main"), "/srv/vault/main.pem");
+    assert_eq!(
+        (path("clinic"), path("lab-2")),
+        ("/etc/clinic.pem".into(), "/srv/vault/lab.pem".into())
+    );
+    for wrong in [
+        main + &client("main", "other.pem"),
+        client("lab", "a.pem") + &client("lab", "b.pem"),
+        client("Lab", "a.pem"),
+        client("../lab", "a.pem"),
+        client("", "a.pem"),
+        client("lab", ""),
+        "[[server.client]]\ntenant = \"lab\"\n".to_owned(),
+    ] {
+        let said = refused(&wrong);
+        assert!(said.starts_with("CONFIG_VALUE") && said.contains("server.client"), "{said}");
+    }
+    let said = refused("[[server.client]]\ntenant = \"lab\"\ncert = \"a.pem\"\n");
+    assert!(said.starts_with("CONFIG_UNKNOWN_KEY"), "{said}");
 }
 
 #[test]

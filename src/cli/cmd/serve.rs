@@ -4,6 +4,7 @@
 
 mod begin;
 mod listeners;
+mod reload;
 mod ticker;
 mod vaults;
 
@@ -83,7 +84,7 @@ pub(crate) fn run(context: &mut Context, args: &Serve) -> Result<ExitCode> {
     begin::say(context, &begun)?;
     audit(&app, Deed::Started)?;
     app.schedule(Some(begin::scheduler(&app)?));
-    let ticker = ticker::start(app.clone(), reserve, context.stop.clone())?;
+    let ticker = ticker::start(app.clone(), reserve, bound.watch, context.stop.clone())?;
     let flag = context.stop.clone();
     runtime.block_on(async move {
         let public = tokio::spawn(bound.public.run(stopped.clone()));

@@ -71,6 +71,16 @@ pub struct RawWitness {
     pub ca: Given<String>,
 }
 
+/// `[[server.client]]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawClient {
+    /// The tenant.
+    pub tenant: Given<String>,
+    /// PEM file of the authority that its clients' certificates lead to.
+    pub ca: Given<String>,
+}
+
 /// `[keys]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

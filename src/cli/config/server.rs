@@ -4,9 +4,10 @@
 //! rule of two people lies in the log and no file changes it.
 
 use crate::cli::config::error::{ConfigError, Place};
-use crate::cli::config::raw::Given;
-use crate::cli::config::{Environment, Origin, Shown};
+use crate::cli::config::raw::{Given, RawClient};
+use crate::cli::config::{Environment, MAIN, Origin, Shown};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,11 @@ pub struct RawServer {
     pub tls_cert: Given<String>,
     /// PEM file of its key.
     pub tls_key: Given<String>,
-    /// PEM file of the authority that client certificates must lead to.
+    /// PEM file of the authority that certificates of clients of tenant `main` lead to.
     pub client_ca: Given<String>,
+    /// `[[server.client]]`: the same of other tenants.
+    #[serde(default)]
+    pub client: Vec<RawClient>,
     /// Names that a request's `Host` may bear.
     pub hosts: Given<Vec<String>>,
     /// Time between the last approval and the act, such as `24h`.
@@ -142,8 +146,8 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     /// Certificate.
     pub tls: Tls,
-    /// Authority of client certificates.
-    pub client_ca: Option<PathBuf>,
+    /// Authorities of client certificates, by tenant.
+    pub clients: BTreeMap<String, PathBuf>,
     /// Names that a `Host` may bear, without port, in lower case.
     pub hosts: Vec<String>,
     /// Seconds between the last approval and the act: what version 1 of the rule says.
@@ -275,6 +279,7 @@ pub fn check(
     let tls = tls(&mut look, raw, home, flags, &[listen, admin_listen])?;
     let keys = ("server.client_ca", "CHANCERY_CLIENT_CA");
     let client_ca = look.file(keys, &raw.client_ca, home).0;
+    let clients = clients(&mut look, &raw.client, client_ca, home)?;
     let hosts = hosts(&mut look, raw, listen)?;
     let cooling_off = cooling_off(&mut look, raw, flags)?;
     // 16 MiB: a batch of 10,000 events of 1.6 KB. The rest of a bomb is never unpacked.
@@ -304,7 +309,7 @@ pub fn check(
         listen,
         admin_listen,
         tls,
-        client_ca,
+        clients,
         hosts,
         cooling_off,
         max_body_bytes,
@@ -366,6 +371,38 @@ fn tls(
             Err(look.place.refuse("server.tls_cert", &raw.tls_cert, allowed))
         }
     }
+}
+
+/// The authorities of client certificates, one file a tenant: a certificate counts on the tenants
+/// whose authority it leads to, and nowhere else.
+fn clients(
+    look: &mut Look<'_>,
+    raw: &[RawClient],
+    main: Option<PathBuf>,
+    home: &Path,
+) -> Result<BTreeMap<String, PathBuf>, ConfigError> {
+    let mut clients: BTreeMap<String, PathBuf> =
+        main.into_iter().map(|ca| (MAIN.to_owned(), ca)).collect();
+    for RawClient { tenant, ca } in raw {
+        let name = tenant.as_ref().map_or("", |tenant| tenant.get_ref());
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let is_name = (1..=32).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(plain);
+        if !is_name || clients.contains_key(name) || clients.len() >= LIST_MAX {
+            let allowed = "the name of a tenant, each once, 64 at most; server.client_ca is that \
+                           of main";
+            return Err(look.place.refuse("server.client.tenant", tenant, allowed));
+        }
+        let Some(file) = ca.as_ref().filter(|file| !file.get_ref().is_empty()) else {
+            let allowed = "the PEM file of the authority";
+            return Err(look.place.refuse("server.client.ca", ca, allowed));
+        };
+        let path = home.join(file.get_ref());
+        look.note("server.client", format!("{name} {}", path.display()), Origin::File);
+        clients.insert(name.to_owned(), path);
+    }
+    Ok(clients)
 }
 
 /// Names a `Host` may bear. Loopback's own are known; a listener that others reach needs its own.

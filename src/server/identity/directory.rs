@@ -95,7 +95,10 @@ impl View {
 
     fn set_token(&mut self, id: DocumentId, version: u64, gone: bool, token: Token) {
         self.shorts.insert(ShortId::of(id), id);
-        self.guids.insert(token.hash, id);
+        // A name may be given again once it was taken back: who has it now counts.
+        if !gone || !self.guids.contains_key(&token.hash) {
+            self.guids.insert(token.hash, id);
+        }
         self.tokens.insert(id, InForce { version, gone, doc: Arc::new(token) });
     }
 }

@@ -34,6 +34,7 @@ const OF_API: u8 = 1;
 const OF_HEC: u8 = 2;
 const OF_ENROLMENT: u8 = 3;
 const OF_LOGIN: u8 = 4;
+const OF_CERTIFICATE: u8 = 5;
 /// The word of an invitation, where a token has its `env`.
 const ENROL: &str = "enrol";
 
@@ -73,6 +74,13 @@ impl Shown {
 impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Shown(..)")
+    }
+}
+
+impl Shown {
+    /// What a certificate has: no secret of ours lets its bearer in.
+    pub(crate) fn none() -> Shown {
+        Shown(Zeroizing::default())
     }
 }
 
@@ -231,6 +239,12 @@ pub fn typed_login(login: &str) -> Message<'static> {
     Message { kind: OF_LOGIN, bytes: login.to_ascii_lowercase().into_bytes().into() }
 }
 
+/// The name of a certificate on a tenant; neither has a zero byte. It is no secret: the MAC is a
+/// way to find it like the others.
+pub fn certified(tenant: &str, name: &str) -> Message<'static> {
+    Message { kind: OF_CERTIFICATE, bytes: format!("{tenant}\0{name}").into_bytes().into() }
+}
+
 /// A MAC of a secret text: what is kept of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kept(pub [u8; 32]);
@@ -298,6 +312,8 @@ pub enum Kind {
     Api,
     /// `Authorization: Splunk`, a GUID.
     Hec,
+    /// The certificate of a TLS connection.
+    Certificate,
 }
 
 /// The document of a token.
@@ -317,6 +333,9 @@ pub struct Token {
     pub kind: Kind,
     /// What is kept of its text.
     pub hash: Kept,
+    /// The only name of the certificate, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub san: Option<String>,
     /// When its time is over.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "stamp::maybe")]
     pub expires: Option<UtcNanos>,

@@ -8,7 +8,7 @@ use crate::base::limits::BATCH_EVENTS_MAX;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::body::{self, SMALL_BODY_BYTES_MAX};
-use crate::server::caller::address;
+use crate::server::caller::{address, fits};
 use crate::server::envelope::Known;
 use crate::server::hec::answer::{Told, json_answer};
 use crate::server::hec::channels::Channel;
@@ -193,7 +193,8 @@ fn authenticate(app: &App, parts: &Parts) -> Result<Principal, (Told, &'static s
         "bearer" => app.directory.authenticate_token(token, now),
         _ => return Err(invalid()),
     };
-    found.map_err(|refused| match refused {
+    let fits = |who: Principal| fits(&parts.extensions, &who, now).map(|()| who);
+    found.and_then(fits).map_err(|refused| match refused {
         Refused::TokenExpired | Refused::TokenRevoked => (Told::disabled(), refused.code()),
         _ => (Told::invalid_token(), refused.code()),
     })

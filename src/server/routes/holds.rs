@@ -7,14 +7,17 @@ use crate::format::control::Scope;
 use crate::policy::access::Permission;
 use crate::server::app::{App, work};
 use crate::server::caller::Caller;
+use crate::server::idempotency::Made;
 use crate::server::json::{Answer, ok, text};
 use crate::server::problem::Problem;
 use crate::server::routes::identifiers::{Named, normal, of_handle};
 use crate::vault::Vault;
 use crate::vault::hold::Order;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -155,7 +158,7 @@ pub async fn set(
     caller: Caller,
     headers: HeaderMap,
     body: Body,
-) -> Result<Answer<Set>, Problem> {
+) -> Result<(Extension<Made>, Answer<Set>), Problem> {
     caller.may(Permission::HoldsSet)?;
     let setting: Setting = app.wish(&headers, body).await?;
     work(move || {
@@ -167,19 +170,32 @@ pub async fn set(
             approved_by: None,
             single_operator: true,
         };
-        let mut entries = Vec::new();
+        let (mut entries, mut last) = (Vec::new(), None);
         let all = scopes.len();
         for scope in scopes {
             let held = vault.set_hold(case, &setting.name, scope, &order);
             let (set, index) = held.map_err(|error| in_part(error.into(), case, &entries, all))?;
-            case = Some(set);
+            (case, last) = (Some(set), Some(index.0));
             entries.push(text(&index.0));
         }
-        vault.checkpoint()?;
+        vault.checkpoint().map_err(|error| Problem::from(error).half_done())?;
         let case = case.map(|case| case.to_string()).unwrap_or_default();
-        Ok(Answer(StatusCode::CREATED, Set { case, entries }))
+        let made = Made { resource: case.clone(), entry: last };
+        Ok((Extension(made), Answer(StatusCode::CREATED, Set { case, entries })))
     })
     .await
+}
+
+/// A case as it is now, for whoever repeats the request that set it: with all its entries.
+///
+/// # Errors
+/// 403 `FORBIDDEN`.
+pub fn again(caller: &Caller, case: &str) -> Result<Response, Problem> {
+    caller.may(Permission::HoldsSet)?;
+    let holds = caller.vault.facts_now().holds;
+    let scopes = CaseId::parse(case).and_then(|case| holds.get(&case));
+    let entries = scopes.into_iter().flatten().map(|(at, _)| text(&at.0)).collect();
+    Ok(ok(Set { case: case.to_owned(), entries }).into_response())
 }
 
 /// A refusal after some of what was asked for is held already: it says what stands, so that
@@ -192,7 +208,7 @@ fn in_part(problem: Problem, case: Option<CaseId>, entries: &[String], all: usiz
         entries.len(),
         entries.join(", "),
     );
-    Problem { detail: detail.into(), ..problem }
+    Problem { detail: detail.into(), ..problem }.half_done()
 }
 
 fn refused(code: &'static str, field: &str, fix: &str) -> Problem {

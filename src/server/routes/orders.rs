@@ -14,6 +14,7 @@ use crate::policy::order::{Actor, Party};
 use crate::server::app::{App, SYSTEM, work};
 use crate::server::caller::Caller;
 use crate::server::desk::Place;
+use crate::server::idempotency::Made;
 use crate::server::json::{Answer, ok, text};
 use crate::server::orders::{self, Held, rules};
 use crate::server::problem::Problem;
@@ -22,9 +23,11 @@ use crate::server::routes::orders::view::Order;
 use crate::server::routes::orders::wish::{Wish, wrong};
 use crate::server::routes::subjects::Purpose;
 use crate::vault::disclose::Look;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,14 +44,26 @@ pub async fn file(
     caller: Caller,
     headers: HeaderMap,
     body: Body,
-) -> Result<Answer<Order>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let wish: Wish = app.wish(&headers, body).await?;
     caller.may(wish.permission())?;
     work(move || {
         let act = wish.act(&app, &caller)?;
-        Ok(Answer(StatusCode::ACCEPTED, Order::of(&app.file(&caller, act)?)))
+        let held = app.file(&caller, act)?;
+        let made = Made { resource: held.id.to_string(), entry: Some(held.index.0) };
+        let at = [(header::LOCATION, format!("/v1/orders/{}", held.id))];
+        Ok((Extension(made), at, Answer(StatusCode::ACCEPTED, Order::of(&held))))
     })
     .await
+}
+
+/// An order as it is now, for whoever repeats what was asked of it.
+///
+/// # Errors
+/// As `get`.
+pub fn again(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
+    let (_, held) = find(app, caller, id)?;
+    Ok(ok(Order::of(&held)).into_response())
 }
 
 /// Which orders.
@@ -301,8 +316,9 @@ where
         let party = app.by_clock_of(&place, app.party(&caller, &tenants));
         let now = place.vault.clock().now();
         step(&place, held.id, &party, now)?;
-        app.settle(&place)?;
-        Ok(ok(Order::of(&place.book.order(&place.vault, held.id)?)))
+        app.settle(&place).map_err(Problem::half_done)?;
+        let now = place.book.order(&place.vault, held.id);
+        Ok(ok(Order::of(&now.map_err(|e| Problem::from(e).half_done())?)))
     })
     .await
 }

@@ -5,10 +5,12 @@ use crate::base::id::DocumentId;
 use crate::policy::access::{Permission, Role};
 use crate::server::app::{App, work};
 use crate::server::caller::Caller;
+use crate::server::idempotency::Made;
 use crate::server::identity::directory::{NewToken, TokenInfo};
 use crate::server::identity::token::Kind;
 use crate::server::json::{Answer, instant, ok};
 use crate::server::problem::Problem;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -28,10 +30,14 @@ pub struct Wanted {
     /// Sources it is limited to; all if left out.
     #[serde(default)]
     sources: Option<Vec<String>>,
-    /// `api`, or `hec` for a GUID as Splunk's collector takes it.
+    /// `api`; `hec` for a GUID as Splunk's collector takes it; `certificate` for the bearer of a
+    /// certificate under the authority of the tenant's clients.
     #[serde(default = "api")]
     #[schema(value_type = String)]
     kind: Kind,
+    /// The only subject alternative name of that certificate: `dns:` or `uri:` and the name.
+    #[serde(default)]
+    san: Option<String>,
     /// When its time is over, RFC 3339; a token that may more than append ends within a year.
     #[serde(default)]
     expires: Option<String>,
@@ -46,7 +52,9 @@ fn api() -> Kind {
 pub struct Issued {
     /// Its document.
     id: String,
-    /// Its text. It is shown this once.
+    /// Its text. It is shown this once; a certificate has none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
     token: String,
 }
 
@@ -54,14 +62,15 @@ pub struct Issued {
 #[utoipa::path(
     post, path = "/v1/tokens", tag = "tokens", request_body = Wanted,
     responses((status = 201, description = "Issued", body = Issued),
-              (status = 403, description = "The caller may not give these roles"))
+              (status = 403, description = "The caller may not give these roles"),
+              (status = 409, description = "Another token has the certificate's name"))
 )]
 pub async fn issue(
     State(app): State<Arc<App>>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
-) -> Result<Answer<Issued>, Problem> {
+) -> Result<(Extension<Made>, Answer<Issued>), Problem> {
     caller.may_now(Permission::TokensManage)?;
     let wanted: Wanted = app.wish(&headers, body).await?;
     let expires = wanted.expires.as_deref().map(|text| instant(text, "expires"));
@@ -71,12 +80,14 @@ pub async fn issue(
         roles: wanted.roles,
         sources: wanted.sources,
         kind: wanted.kind,
+        san: wanted.san,
         expires: expires.transpose()?,
     };
     work(move || {
         let issued = app.directory.issue_token(&app.hands(0), &caller.principal, &new)?;
         let (id, token) = (issued.id.to_string(), issued.text.expose().to_owned());
-        Ok(Answer(StatusCode::CREATED, Issued { id, token }))
+        let made = Made { resource: id.clone(), entry: None };
+        Ok((Extension(made), Answer(StatusCode::CREATED, Issued { id, token })))
     })
     .await
 }
@@ -100,6 +111,9 @@ pub struct Token {
     /// When its time is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
+    /// The name of its certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    san: Option<String>,
     /// Whether it was revoked.
     revoked: bool,
 }
@@ -114,6 +128,7 @@ impl From<TokenInfo> for Token {
             since: token.since.to_string(),
             made_by: token.made_by.to_string(),
             expires: token.expires.map(|at| at.to_string()),
+            san: token.san,
             revoked: token.revoked,
         }
     }

@@ -17,6 +17,7 @@ fn ingest(sources: Option<&[&str]>) -> NewToken {
         roles: vec![Role::Ingest],
         sources,
         kind: Kind::Api,
+        san: None,
         expires: None,
     }
 }

@@ -235,6 +235,7 @@ fn what_was_done_has_its_entry_after_a_retry() {
             roles: vec![Role::Ingest],
             sources: None,
             kind: Kind::Api,
+            san: None,
             expires: None,
         };
         let token = stage.directory.issue_token(&stage.hands(), &admin, &new).unwrap().id;

@@ -1,14 +1,63 @@
 //! Bytes on a TLS connection, for what no HTTP client would send.
 
 use crate::service::stage::{Reply, Service};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore};
+use rustls::{SignatureScheme, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::HeaderMap;
 use ureq::http::header::{HeaderName, HeaderValue};
+
+/// Whom a connection trusts.
+enum Config {
+    Roots(RootCertStore),
+    Anybody,
+}
+
+/// Trusts whatever certificate it meets.
+#[derive(Debug)]
+pub(crate) struct Trusting(pub(crate) Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let all = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, all)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let all = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, all)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
 
 /// A connection.
 pub(crate) struct Wire(StreamOwned<ClientConnection, TcpStream>);
@@ -30,17 +79,31 @@ impl Wire {
     /// Connects to the administration's listener from one address of this machine: each address
     /// has failures of its own.
     pub(crate) fn from(service: &Service, from: Ipv4Addr) -> Wire {
-        let stream = connect(service.admin, from);
         let mut roots = RootCertStore::empty();
         for root in &service.roots {
             roots.add(CertificateDer::from(root.clone())).unwrap();
         }
+        Wire::under(service, from, Config::Roots(roots))
+    }
+
+    /// Connects to whoever is there, whatever its certificate.
+    pub(crate) fn to_anybody(service: &Service) -> Wire {
+        Wire::under(service, Ipv4Addr::LOCALHOST, Config::Anybody)
+    }
+
+    fn under(service: &Service, from: Ipv4Addr, trust: Config) -> Wire {
+        let stream = connect(service.admin, from);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .unwrap();
+        let config = match trust {
+            Config::Roots(roots) => builder.with_root_certificates(roots),
+            Config::Anybody => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusting(provider)))
+            }
+        }
+        .with_no_client_auth();
         let name = ServerName::from(service.admin.ip());
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
         Wire(StreamOwned::new(tls, stream))
@@ -68,6 +131,21 @@ impl Wire {
         let mut piece = [0; 4096];
         let read = self.0.read(&mut piece).unwrap();
         piece[..read].to_vec()
+    }
+
+    /// The certificate that the service showed.
+    pub(crate) fn server_certificate(&mut self) -> Vec<u8> {
+        while self.0.conn.is_handshaking() {
+            self.0.conn.complete_io(&mut self.0.sock).unwrap();
+        }
+        self.0.conn.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// What comes next.
+    pub(crate) fn some(&mut self) -> String {
+        let mut piece = [0; 4096];
+        let read = self.0.read(&mut piece).unwrap();
+        String::from_utf8_lossy(&piece[..read]).into_owned()
     }
 
     /// Everything until the other side closes.

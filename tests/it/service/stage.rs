@@ -389,6 +389,24 @@ impl Service {
         }
     }
 
+    /// What asks the administration's listener with a key, on connections of its own: the answer,
+    /// or none when none came.
+    pub(crate) fn asker(
+        &self,
+        path: &str,
+    ) -> impl Fn(&str, &str, &[u8]) -> Option<Value> + Send + use<> {
+        let (agent, url) = (self.agent.clone(), format!("https://{}{path}", self.admin));
+        move |token, key, body| {
+            let request = agent.post(&url).header("authorization", format!("Bearer {token}"));
+            let request = request.header("idempotency-key", key);
+            let mut response = request.content_type("application/json").send(body).ok()?;
+            let body = response.body_mut().read_to_vec().ok()?;
+            let text = String::from_utf8_lossy(&body);
+            assert!(response.status().is_success(), "{}: {text}", response.status());
+            Some(serde_json::from_slice(&body).unwrap())
+        }
+    }
+
     /// Sends a request as it is to one of the listeners.
     pub(crate) fn send(
         &self,

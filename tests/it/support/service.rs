@@ -13,7 +13,7 @@ use chancery::server::app::{App, SYSTEM, Settings};
 use chancery::server::body::BODY_BYTES_MAX;
 use chancery::server::identity::token::Env;
 use chancery::server::identity::totp::{SharedSecret, Step};
-use chancery::server::listen::{Bounds, Listening};
+use chancery::server::listen::{Bounds, Listening, Tls};
 use chancery::server::orders::rules;
 use chancery::server::router::{admin_router, public_router};
 use chancery::vault::Vault;
@@ -72,12 +72,21 @@ impl Service {
         let closed: Vec<Arc<Vault>> = app.tenants().map(|(_, vault)| vault.clone()).collect();
         drop(app);
         drop(closed);
+        let service = Service::found(disk, clock, secret);
+        service.login();
+        service
+    }
+
+    /// Another service, over what a crash left of this one's disk; nobody is logged in.
+    pub(crate) fn after(&self, disk: SimDisk) -> Service {
+        Service::found(disk, self.clock.fork(), SharedSecret::new([0; 20]))
+    }
+
+    fn found(disk: SimDisk, clock: Arc<HandClock>, secret: SharedSecret) -> Service {
         let system = vault(&disk, &clock, SYSTEM, 11, false);
         let main = vault(&disk, &clock, "main", 12, false);
         let app = app_over(&disk, &clock, 13, system, main);
-        let service = Service::over(disk, clock, app, secret);
-        service.login();
-        service
+        Service::over(disk, clock, app, secret)
     }
 
     fn over(disk: SimDisk, clock: Arc<HandClock>, app: Arc<App>, secret: SharedSecret) -> Service {
@@ -195,6 +204,26 @@ impl Service {
             let listening = Listening::bind(any, None, self.public.clone(), bounds).await.unwrap();
             let proxy = std::net::IpAddr::from([127, 7, 7, 7]);
             let listening = listening.trusting(Arc::new(move |at| at == proxy));
+            let address = listening.address().unwrap();
+            let (stop, stopped) = tokio::sync::watch::channel(false);
+            let served = tokio::spawn(listening.run(stopped));
+            let done = tokio::task::spawn_blocking(move || run(address)).await.unwrap();
+            stop.send(true).unwrap();
+            served.await.unwrap();
+            done
+        })
+    }
+
+    /// Serves the administration's listener over TLS while something runs beside it.
+    pub(crate) fn serving_tls<T: Send + 'static>(
+        &self,
+        tls: Tls,
+        run: impl FnOnce(SocketAddr) -> T + Send + 'static,
+    ) -> T {
+        self.runtime.block_on(async {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let (router, bounds) = (self.admin.clone(), Bounds::default());
+            let listening = Listening::bind(any, Some(tls), router, bounds).await.unwrap();
             let address = listening.address().unwrap();
             let (stop, stopped) = tokio::sync::watch::channel(false);
             let served = tokio::spawn(listening.run(stopped));

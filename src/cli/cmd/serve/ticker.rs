@@ -1,9 +1,12 @@
 //! The thread that does what is due without a request: orders whose pause is over, refusals to be
 //! written down. What fails is said and tried again; it never ends the service.
 
+use crate::cli::cmd::serve::reload::Watch;
 use crate::cli::error::Failure;
 use crate::cli::output::escape::escape;
 use crate::server::app::App;
+use crate::server::audit::{Act, Deed, record};
+use crate::server::problem::Problem;
 use crate::server::silence::tick_silence;
 use crate::store::reserve::Reserve;
 use anyhow::Result;
@@ -22,6 +25,7 @@ const LOOKS_A_MINUTE: u32 = 300;
 pub(crate) fn start(
     app: Arc<App>,
     reserve: Arc<Reserve>,
+    mut watch: Option<Watch>,
     stop: Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name("ticker".to_owned()).spawn(move || {
@@ -29,6 +33,9 @@ pub(crate) fn start(
         while !stop.load(Ordering::Relaxed) {
             look(&reserve);
             say(app.settle_all().err());
+            if let Some(watch) = &mut watch {
+                certificates(&app, watch);
+            }
             say(tick_silence(&app).err());
             looks += 1;
             if looks.is_multiple_of(LOOKS_A_MINUTE) {
@@ -42,6 +49,23 @@ pub(crate) fn start(
     Ok(thread)
 }
 
+/// Looks whether other certificates are there.
+fn certificates(app: &App, watch: &mut Watch) {
+    match watch.look(app.clock.wall()) {
+        None => {}
+        Some(Ok(until)) => {
+            app.observer.metrics.certified_until(until);
+            let act = Act::by_service(Deed::CertificateReplaced);
+            say(record(app.system(), &act).err().map(Problem::from));
+        }
+        Some(Err(why)) => {
+            app.observer.metrics.reload_failed();
+            let mut sink = std::io::stderr().lock();
+            let _ = writeln!(sink, "chancery: the certificates in use stay: {}", escape(&why));
+        }
+    }
+}
+
 /// Whether there is room again, and the reserve whole. That it cannot be made is said once: then
 /// the mark alone counts.
 pub(crate) fn look(reserve: &Reserve) {
@@ -53,7 +77,7 @@ pub(crate) fn look(reserve: &Reserve) {
 }
 
 /// What failed, on standard error; nobody there to read it is no failure.
-fn say(problem: Option<crate::server::problem::Problem>) {
+fn say(problem: Option<Problem>) {
     if let Some(problem) = problem {
         let mut sink = std::io::stderr().lock();
         let _ = writeln!(sink, "chancery: {}", escape(&problem.to_string()));

@@ -11,7 +11,9 @@ use crate::server::identity::principal::{Held, Principal, Who};
 use crate::server::identity::refused::{Refused, Result};
 use crate::server::identity::session::{Cookie, Session};
 use crate::server::identity::throttle::{Door, Refusals};
-use crate::server::identity::token::{Kind, Message, Parsed, Token, parse_guid, typed_login};
+use crate::server::identity::token::{
+    Kind, Message, Parsed, Token, certified, parse_guid, typed_login,
+};
 use crate::vault::Vault;
 use std::sync::Arc;
 
@@ -225,13 +227,34 @@ impl Directory {
         guid: &str,
         now: UtcNanos,
     ) -> std::result::Result<Principal, Refused> {
-        let message = parse_guid(guid)?;
+        self.by_mac(&parse_guid(guid)?, Kind::Hec, now)
+    }
+
+    /// Who the name of a certificate under a tenant's authority is.
+    ///
+    /// # Errors
+    /// As `authenticate_token`.
+    pub fn authenticate_certificate(
+        &self,
+        tenant: &str,
+        name: &str,
+        now: UtcNanos,
+    ) -> std::result::Result<Principal, Refused> {
+        self.by_mac(&certified(tenant, name), Kind::Certificate, now)
+    }
+
+    fn by_mac(
+        &self,
+        message: &Message<'_>,
+        kind: Kind,
+        now: UtcNanos,
+    ) -> std::result::Result<Principal, Refused> {
         let view = self.view();
         // Looked up by a MAC under a secret key: how long it takes says nothing about the GUID.
-        let id = view.guids.get(&self.keeper.keep(&message)).copied();
+        let id = view.guids.get(&self.keeper.keep(message)).copied();
         let found = id.and_then(|id| Some((id, view.tokens.get(&id)?)));
         let (id, token) = found.ok_or(Refused::Unauthenticated)?;
-        match self.is_token(&message, &token.doc, Kind::Hec) {
+        match self.is_token(message, &token.doc, kind) {
             true => let_in(&view, id, &token.doc, token.gone, now),
             false => Err(Refused::Unauthenticated),
         }

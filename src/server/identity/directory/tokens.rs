@@ -3,15 +3,17 @@
 
 use crate::base::id::DocumentId;
 use crate::base::unit::{NANOS_PER_DAY, UtcNanos};
+use crate::base::world::random;
 use crate::policy::access::{Permission, Role};
 use crate::server::audit::{self, Act, Deed};
+use crate::server::certificate::is_name;
 use crate::server::identity::Hands;
 use crate::server::identity::directory::{Directory, lock};
 use crate::server::identity::human::check_sources;
 use crate::server::identity::principal::{Principal, Who};
 use crate::server::identity::refused::{Refused, Result};
 use crate::server::identity::token::{
-    Kind, Parsed, ShortId, Shown, Token, make, make_guid, parse_guid,
+    Kept, Kind, Parsed, ShortId, Shown, Token, certified, make, make_guid, parse_guid,
 };
 use std::collections::BTreeSet;
 
@@ -33,6 +35,8 @@ pub struct NewToken {
     pub sources: Option<Vec<String>>,
     /// How it is shown.
     pub kind: Kind,
+    /// The only name of its certificate, for a token that is one: `dns:...` or `uri:...`.
+    pub san: Option<String>,
     /// When its time is over.
     pub expires: Option<UtcNanos>,
 }
@@ -42,7 +46,7 @@ pub struct NewToken {
 pub struct Issued {
     /// Its document.
     pub id: DocumentId,
-    /// Its text; nobody can show it again.
+    /// Its text; nobody can show it again. Empty for a certificate.
     pub text: Shown,
 }
 
@@ -63,6 +67,8 @@ pub struct TokenInfo {
     pub sources: Option<Vec<String>>,
     /// How it is shown.
     pub kind: Kind,
+    /// The only name of its certificate.
+    pub san: Option<String>,
     /// When its time is over.
     pub expires: Option<UtcNanos>,
     /// When it was issued.
@@ -96,6 +102,7 @@ impl Directory {
             let (id, text) = match new.kind {
                 Kind::Api => make(self.env, hands.entropy),
                 Kind::Hec => make_guid(hands.entropy),
+                Kind::Certificate => (DocumentId(random(hands.entropy)), Shown::none()),
             };
             if !self.view().shorts.contains_key(&ShortId::of(id)) {
                 break (id, text);
@@ -104,6 +111,7 @@ impl Directory {
         let hash = match new.kind {
             Kind::Api => self.keeper.keep(Parsed::parse(text.expose())?.message()),
             Kind::Hec => self.keeper.keep(&parse_guid(text.expose())?),
+            Kind::Certificate => self.name_free(new)?,
         };
         let token = Token {
             name: new.name.clone(),
@@ -111,6 +119,7 @@ impl Directory {
             roles: new.roles.clone(),
             sources: new.sources.clone(),
             kind: new.kind,
+            san: new.san.clone(),
             hash,
             expires: new.expires,
             since: hands.now,
@@ -121,6 +130,21 @@ impl Directory {
         let act = Act::new(Deed::TokenIssued, maker.who).token(id).on(&new.tenant);
         audit::record(hands.system, &act)?;
         Ok(Issued { id, text })
+    }
+
+    /// What is kept of the name of a certificate that no other token has.
+    fn name_free(&self, new: &NewToken) -> std::result::Result<Kept, Refused> {
+        let name = new.san.as_deref().unwrap_or_default();
+        let kept = self.keeper.keep(&certified(&new.tenant, name));
+        let view = self.view();
+        let known = view.guids.get(&kept).and_then(|id| view.tokens.get(id));
+        match known.is_some_and(|token| !token.gone) {
+            true => {
+                let fix = "another token has this name: revoke that one first";
+                Err(Refused::Conflict { code: "TOKEN_SAN_TAKEN", fix })
+            }
+            false => Ok(kept),
+        }
     }
 
     /// The tokens of a tenant, revoked ones too, ascending by document, for whoever has
@@ -135,6 +159,7 @@ impl Directory {
             roles: token.doc.roles.clone(),
             sources: token.doc.sources.clone(),
             kind: token.doc.kind,
+            san: token.doc.san.clone(),
             expires: token.doc.expires,
             since: token.doc.since,
             made_by: token.doc.made_by,
@@ -201,10 +226,16 @@ fn judge(new: &NewToken, maker: &Principal, now: UtcNanos) -> std::result::Resul
     if let Some(sources) = &new.sources {
         check_sources(sources, "sources")?;
     }
+    let named = new.san.as_deref().is_some_and(is_name);
+    if named != (new.kind == Kind::Certificate) || new.san.is_some() != named {
+        let fix = "a token that is a certificate, and no other, names it: dns: and a name in lower \
+                   case without wildcards, or uri: and a URI";
+        return Err(Refused::field("TOKEN_SAN", "san", fix));
+    }
     let count = new.sources.as_ref().map(Vec::len);
     let bound = match new.kind {
         Kind::Hec => only_appends && count == Some(1),
-        Kind::Api => count.is_some() || !roles.contains(&Role::Developer),
+        Kind::Api | Kind::Certificate => count.is_some() || !roles.contains(&Role::Developer),
     };
     match bound {
         true => Ok(()),
