@@ -19,10 +19,13 @@ const THREADS_MAX: usize = 4;
 /// Batches taken at once: more than wait for one commit at any load that was measured.
 const TAKEN_MAX: usize = 64;
 
+/// A batch, and who waits for its answer.
+type Waiting = (Batch, Sender<Result<Response, Problem>>);
+
 /// What waits for one tenant's vault.
 #[derive(Default)]
 struct Desk {
-    waiting: Vec<(Batch, Sender<Result<Response, Problem>>)>,
+    waiting: Vec<Waiting>,
     threads: usize,
     /// Threads that are about to look at what waits.
     looking: usize,
@@ -106,7 +109,7 @@ impl Worker {
     }
 
     /// What this thread does next, and whether another one must come for the rest.
-    fn look(&mut self) -> (Vec<(Batch, Sender<Result<Response, Problem>>)>, bool) {
+    fn look(&mut self) -> (Vec<Waiting>, bool) {
         let mut desks = self.intake.desks();
         let Some(desk) = desks.get_mut(&self.tenant) else { return (Vec::new(), false) };
         let many = desk.waiting.len().min(TAKEN_MAX);
