@@ -21,11 +21,15 @@ use crate::vault::error::{Error, Result};
 use crate::vault::facts::Facts;
 use crate::vault::known::{about, is_reason, json};
 use crate::vault::read::Reading;
+use crate::vault::sequencer::Check;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Names of an act's own fields begin with this; no field of an event is corrected under one.
 const OWN: &str = "correction.";
+
+/// Persons, and the groups sealed under them.
+type Regrouped = (Vec<PersonId>, Vec<Group<'static>>);
 
 /// The event that an entry corrects, if it is a correction.
 pub fn corrects(entry: &Entry) -> Option<EntryIndex> {
@@ -71,9 +75,7 @@ impl Vault {
         let subjects = self.subjects_of(&persons)?;
         let act = about(self.inner.clock.now(), record.entry.head.class, subjects, groups);
         let clear = control::encode(&Config::Correction { corrects: event })?;
-        let condition = || -> Box<dyn FnOnce(&Facts) -> Result<()> + Send> {
-            Box::new(move |facts| room(facts, event))
-        };
+        let condition = || -> Check { Box::new(move |facts| room(facts, event)) };
         self.act_about(&persons, &act, &clear, &condition)
     }
 
@@ -84,7 +86,7 @@ impl Vault {
         values: &BTreeMap<String, Vec<u8>>,
         reason: &str,
         who: &str,
-    ) -> Result<(Vec<PersonId>, Vec<Group<'static>>)> {
+    ) -> Result<Regrouped> {
         let head = &record.entry.head;
         let mut persons: Vec<PersonId> = Vec::new();
         let mut groups: BTreeMap<SubjectSet, Vec<Field<'static>>> = BTreeMap::new();

@@ -287,7 +287,7 @@ impl Counted<'_> {
     pub fn refused(&self, problem: &Problem, events: u64) {
         let outcome = match problem.status.as_u16() {
             // A store that fails is asked again too, and is no matter of load.
-            503 if problem.code.starts_with("STORE_") => Ingested::Failed,
+            503 if problem.code.split('_').next() == Some("STORE") => Ingested::Failed,
             503 | 429 => Ingested::Overloaded,
             500.. => Ingested::Failed,
             _ => Ingested::Refused,

@@ -439,7 +439,8 @@ fn who_fails_too_often_is_not_heard_for_a_while() {
 }
 
 /// Permissions that look at sources, or at what is the same for all of them.
-const BY_SOURCE: [&str; 8] = [
+const BY_SOURCE: [&str; 9] = [
+    "events-correct",
     "events-append",
     "events-read",
     "events-open",
@@ -476,7 +477,7 @@ fn who_is_held_to_one_source_acts_on_nothing_else() {
         let by_source = permissions.iter().all(|permission| BY_SOURCE.contains(permission));
         let got = Walk::sent(&service, ("cookie", &omar.cookie), row, service.admin);
         let what = format!("{} {}: {got:?}", row.0, row.1);
-        match by_source && permissions != &["events-append"] {
+        match by_source && *permissions != ["events-append"] {
             true => assert_ne!(got.0, 403, "{what}"),
             false => assert_eq!(got, forbidden, "{what}"),
         }
