@@ -26,8 +26,8 @@
 //!   short with `Full`, and nothing can be created or made longer. `full_at(n)`: the n-th operation
 //!   that needs room from now (write, create, longer length) and all later ones return `Full`, the
 //!   n-th write after half its bytes. Both last until `heal`. Syncs and removals go on.
-//! - **A disk of a size.** `capacity(bytes)`: all named files together have at most so many bytes. A
-//!   write is cut short with `Full` where they would have more, `allocate` takes all or nothing,
+//! - **A disk of a size.** `capacity(bytes)`: all named files together have at most so many bytes.
+//!   A write is cut short with `Full` where they would have more, `allocate` takes all or nothing,
 //!   and `space` says what is free; removing and shortening make room at once.
 //! - **Bit rot.** `rot(below, n, seed)`: the n-th read from now of a file whose path contains
 //!   `below` finds one bit of what it asked for flipped; it stays flipped until overwritten, for
