@@ -1,7 +1,8 @@
 //! The end of a connection whose peer is still sending: an answer that came before the whole
 //! request was read, a refusal most often, is followed by the end of our half, and what the peer
-//! still sends is thrown away for a while. Closing at once would reset the connection under the peer's hands,
-//! and the answer would be lost. It never reads more than a bound, nor longer than one.
+//! still sends is thrown away for a while. Closing at once would reset the connection under the
+//! peer's hands, and the answer would be lost. It never reads more than a bound, nor longer than
+//! one.
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as Bodily, Frame, Incoming, SizeHint};
