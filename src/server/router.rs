@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::Type;
+use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, ObjectBuilder, Ref, RefOr, Required, Responses, Schema};
 use utoipa_axum::router::OpenApiRouter;
@@ -153,16 +153,16 @@ pub fn description() -> utoipa::openapi::OpenApi {
     api
 }
 
-/// The header by which a request that is repeated is done once. Any visible ASCII is taken; this is
-/// what a client needs.
+/// The header by which a request that is repeated is done once: any visible ASCII. It has no type,
+/// since whatever stands in a header is text.
 fn key_parameter() -> Parameter {
-    let text = ObjectBuilder::new().schema_type(Type::String);
+    let text = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
     ParameterBuilder::new()
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some("A key of this request alone: repeated with it, it is done once"))
-        .schema(Some(text.pattern(Some("^[A-Za-z0-9-]{1,255}$")).build()))
+        .schema(Some(text.pattern(Some("^[!-~]{1,255}$")).build()))
         .build()
 }
 
